@@ -1,0 +1,110 @@
+"""The small layers that necks and heads are built of."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.ops.points import SIZE_DIVISOR
+
+_register = keras.saving.register_keras_serializable(package="gfl_tf")
+
+
+@_register
+class GroupNormalization(keras.layers.Layer):
+    """Group normalization of [B, H, W, C] (Wu and He, ECCV 2018) with the reference's epsilon, in float32 moments.
+
+    Keras's own layer reshapes to groups and normalizes there; folding the group's moments and the affine weights into
+    one multiply-add per channel takes less than half its time on a CPU.
+    """
+
+    def __init__(self, groups=32, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.groups = groups
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        if channels % self.groups:
+            raise ValueError(f"{channels} channels do not divide into {self.groups} groups")
+        self.gamma = self.add_weight(name="gamma", shape=(channels,), initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=(channels,), initializer="zeros")
+
+    def call(self, inputs):
+        channels = inputs.shape[-1]
+        x = tf.cast(inputs, tf.float32)
+        moments = tf.stack([tf.reduce_mean(x, axis=[1, 2]), tf.reduce_mean(tf.square(x), axis=[1, 2])])  # [2, B, C]
+        moments = tf.reshape(moments, [2, -1, self.groups, channels // self.groups])
+        mean, mean_square = tf.unstack(tf.reduce_mean(moments, axis=-1))  # [B, groups]
+        variance = tf.nn.relu(mean_square - tf.square(mean))
+        per_channel = channels // self.groups
+        inverse_stddev = tf.repeat(tf.math.rsqrt(variance + self.epsilon), per_channel, axis=-1)  # [B, C]
+        scale = inverse_stddev * tf.cast(self.gamma, tf.float32)
+        shift = tf.cast(self.beta, tf.float32) - tf.repeat(mean, per_channel, axis=-1) * scale
+        scale, shift = (tf.cast(t, inputs.dtype)[:, tf.newaxis, tf.newaxis, :] for t in (scale, shift))
+        return inputs * scale + shift
+
+    def get_config(self):
+        return {**super().get_config(), "groups": self.groups, "epsilon": self.epsilon}
+
+
+@_register
+class ConvGN(keras.layers.Layer):
+    """3x3 convolution without bias, group normalization, ReLU: the block of the heads' towers."""
+
+    def __init__(self, filters, groups=32, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.groups = groups
+        initializer = keras.initializers.RandomNormal(stddev=0.01)
+        self.conv = keras.layers.Conv2D(
+            filters, 3, padding="same", use_bias=False, kernel_initializer=initializer, name="conv"
+        )
+        self.norm = GroupNormalization(groups, name="norm")
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        self.norm.build((*input_shape[:-1], self.filters))
+        self.built = True
+
+    def call(self, inputs):
+        return tf.nn.relu(self.norm(self.conv(inputs)))
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "groups": self.groups}
+
+
+@_register
+class Scale(keras.layers.Layer):
+    """Multiplies by one learned number: how a level of the pyramid tunes the shared box branch."""
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+
+@_register
+class Preprocess(keras.layers.Layer):
+    """Normalizes RGB images in 0..255 and pads them with zeros at the bottom and right to a multiple of `divisor`.
+
+    Input [B, H, W, 3] of any number type, output float32 [B, H', W', 3]. Without `mean` and `std` the pixels stay as
+    they are, for a backbone that rescales them itself.
+    """
+
+    def __init__(self, mean=None, std=None, divisor=SIZE_DIVISOR, **kwargs):
+        kwargs["dtype"] = "float32"  # pixels lose their last bits in bfloat16's 8
+        super().__init__(**kwargs)
+        self.mean = mean
+        self.std = std
+        self.divisor = divisor
+
+    def call(self, images):
+        images = tf.cast(images, tf.float32)
+        if self.mean is not None:
+            images = (images - tf.constant(self.mean, tf.float32)) / tf.constant(self.std, tf.float32)
+        height, width = tf.shape(images)[1], tf.shape(images)[2]
+        images = tf.pad(images, [[0, 0], [0, -height % self.divisor], [0, -width % self.divisor], [0, 0]])
+        return images
+
+    def get_config(self):
+        return {**super().get_config(), "mean": self.mean, "std": self.std, "divisor": self.divisor}

@@ -1,0 +1,68 @@
+"""The Distribution-Guided Quality Predictor of GFLv2."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.ops import distributions
+
+STATISTICS = ("topk", "mean", "variance")
+
+
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class DGQP(keras.layers.Layer):
+    """Predicts localization quality from the shape of the four side distributions (GFLv2, section 3.2, eqs. 4 and 5).
+
+    Input: box logits [..., 4 * (n + 1)], side-major. Output: [..., outputs] logits, float32: with the default of one
+    output, the logit of the IoU scalar I.
+
+    Args:
+        k: how many of the largest probabilities of a side are looked at.
+        hidden: p, the width of the hidden layer.
+        statistics: any of "topk" (the k values themselves), "mean" and "variance" of these k values (table 1).
+        outputs: width of the last layer; more than one for the composed form (figure 5, right).
+    """
+
+    def __init__(self, k=4, hidden=64, statistics=("topk", "mean"), outputs=1, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        unknown = set(statistics) - set(STATISTICS)
+        if unknown or not statistics:
+            raise ValueError(f"DGQP's statistics are one or more of {STATISTICS}, not {tuple(statistics)}")
+        self.k = k
+        self.hidden = hidden
+        self.statistics = tuple(statistics)
+        self.outputs = outputs
+        self.hidden_layer = _dense(hidden, activation="relu", name="hidden")
+        self.output_layer = _dense(outputs, name="output")
+
+    def build(self, input_shape):
+        if self.k > input_shape[-1] // 4:
+            raise ValueError(f"DGQP's k = {self.k} is larger than the {input_shape[-1] // 4} bins of a side")
+        per_side = sum(self.k if name == "topk" else 1 for name in self.statistics)
+        self.hidden_layer.build((*input_shape[:-1], 4 * per_side))
+        self.output_layer.build((*input_shape[:-1], self.hidden))
+        self.built = True
+
+    def call(self, box_logits):
+        return self.output_layer(self.hidden_layer(self._statistics(box_logits)))
+
+    def _statistics(self, box_logits):
+        """The feature F of eq. 4, [..., 4 * per_side], side-major. Not detached: quality shapes the distribution."""
+        top, _ = tf.math.top_k(distributions.side_probabilities(box_logits), self.k)  # [..., 4, k]
+        values = {"topk": top}
+        if "mean" in self.statistics:
+            values["mean"] = tf.reduce_mean(top, axis=-1, keepdims=True)
+        if "variance" in self.statistics:
+            values["variance"] = tf.math.reduce_variance(top, axis=-1, keepdims=True)
+        features = tf.concat([values[name] for name in STATISTICS if name in self.statistics], axis=-1)
+        shape = tf.concat([tf.shape(box_logits)[:-1], [4 * features.shape[-1]]], axis=0)
+        return tf.reshape(features, shape)
+
+    def get_config(self):
+        config = {"k": self.k, "hidden": self.hidden, "statistics": self.statistics, "outputs": self.outputs}
+        return {**super().get_config(), **config}
+
+
+def _dense(units, **kwargs):
+    initializer = keras.initializers.RandomNormal(stddev=0.01)
+    return keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", **kwargs)

@@ -1,0 +1,26 @@
+"""The General distribution of a box side: n + 1 evenly spaced bins over the distances [0, n * bin_width] in strides."""
+
+import tensorflow as tf
+
+
+def side_probabilities(logits):
+    """Probabilities float32 [..., 4, n + 1] from side-major box logits [..., 4 * (n + 1)]."""
+    logits = tf.cast(logits, tf.float32)
+    shape = tf.concat([tf.shape(logits)[:-1], [4, logits.shape[-1] // 4]], axis=0)
+    return tf.nn.softmax(tf.reshape(logits, shape), axis=-1)
+
+
+def integral(probabilities, bin_width=1.0):
+    """Expected distance [..., 4] in strides (GFL, eq. 5) of distributions [..., 4, n + 1]."""
+    return tf.linalg.matvec(probabilities, _bin_values(probabilities, bin_width))
+
+
+def standard_deviation(probabilities, bin_width=1.0):
+    """Standard deviation [..., 4] in strides of distributions [..., 4, n + 1]: how unsure the model is of a side."""
+    bins = _bin_values(probabilities, bin_width)
+    deviation = bins - integral(probabilities, bin_width)[..., tf.newaxis]
+    return tf.sqrt(tf.reduce_sum(probabilities * tf.square(deviation), axis=-1))
+
+
+def _bin_values(probabilities, bin_width):
+    return tf.range(probabilities.shape[-1], dtype=tf.float32) * bin_width
