@@ -31,6 +31,47 @@ CLASSIFICATION_LOSSES = {
 }
 
 
+def default_model():
+    """`config.model` with the papers' values (GFL, section 3; GFLv2, sections 3.2 and 4) and KerasCV's ResNet-50."""
+    model = ml_collections.ConfigDict()
+    model.detector = "gflv2"  # or "gfl"
+    model.num_classes = 80
+    model.bounding_box_format = "xyxy"
+    model.backbone = dict(
+        name="resnet",  # one of BACKBONES, built with these arguments of its class
+        arguments=dict(
+            stackwise_filters=(64, 128, 256, 512),
+            stackwise_blocks=(3, 4, 6, 3),
+            stackwise_strides=(1, 2, 2, 2),
+            include_rescaling=True,
+        ),
+        weights="",  # a KerasCV preset with weights, or a .weights.h5 file; empty: random ones
+        freeze_batch_norm=False,  # batch norm on its moving statistics, for small batches on trained backbones
+    )
+    model.mean = ()  # RGB, in 0..255; empty where the backbone rescales its input
+    model.std = ()
+    model.neck = dict(name="fpn", channels=256)
+    model.head = dict(num_bins=16, channels=256, num_convs=4, groups=32, prior=0.01)
+    # composed_channels: 0 for the decomposed score J = C x I, otherwise d of the composed form. GFLv2 only.
+    model.dgqp = dict(k=4, hidden=64, statistics=("topk", "mean"), composed_channels=0)
+    model.bin_width = 1.0
+    model.classification_loss = "quality_focal"  # or "focal", "varifocal"
+    model.quality_targets = True  # False: the class target of a positive is 1, not its IoU
+    model.quality_weight = 1.0
+    model.box_weight = 2.0
+    model.distribution_weight = 0.25
+    model.decoder = dict(
+        score_threshold=0.05,
+        candidates_per_level=1000,
+        nms="hard",  # or "soft_gaussian"
+        iou_threshold=0.6,
+        soft_sigma=0.5,
+        class_wise=True,
+        max_detections=100,
+    )
+    return model
+
+
 def build_detector(config):
     """The Keras model that a config describes, with fresh weights unless its backbone names some.
 
@@ -68,6 +109,7 @@ def load_config(path):
 
 def _gfl(model, common):
     head = GFLHead(model["num_classes"], name="head", **model.pop("head"))
+    model.pop("dgqp", None)
     return GFL(head=head, **_gfl_arguments(model), **common)
 
 

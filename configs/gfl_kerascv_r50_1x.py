@@ -1,0 +1,40 @@
+"""GFL, KerasCV's ResNet-50, COCO 2017, 12 epochs (GFL, section 4).
+
+    bin/train --config=configs/gfl_kerascv_r50_1x.py --run_dir=runs/gfl_kerascv_r50_1x \
+        --config.data.train_annotations=COCO/annotations/instances_train2017.json \
+        --config.data.train_images=COCO/train2017 \
+        --config.data.val_annotations=COCO/annotations/instances_val2017.json --config.data.val_images=COCO/val2017
+
+The paper reports AP 40.2 on COCO minival (GFL, table 2) with the reference's ResNet; KerasCV's ResNets
+place their strides in the first 1x1 convolution of a block, so expect a little less. Not trained by us.
+The ImageNet weights are downloaded. Where that cannot be: --config.model.backbone.weights=FILE.weights.h5 for weights
+of yours, or --config.model.backbone.weights= --config.model.backbone.freeze_batch_norm=False for random ones.
+"""
+
+import ml_collections
+
+from gfl_tf.build import default_model
+from gfl_tf.training.config import default_data, default_train
+
+
+def get_config():
+    config = ml_collections.ConfigDict()
+    config.name = "gfl_kerascv_r50_1x"
+    config.seed = 0
+    config.precision = "float32"
+
+    config.model = model = default_model()
+    model.detector = "gfl"
+    model.backbone.weights = "resnet50_imagenet"
+    model.backbone.freeze_batch_norm = True
+
+    config.data = data = default_data()
+    data.scale = (1333, 800)
+    data.keep_empty = False
+
+    config.train = train = default_train()
+    train.batch_size = 16
+    train.learning_rate = 0.01
+    train.epochs = 12
+    train.milestones = (8, 11)
+    return config

@@ -1,0 +1,48 @@
+"""GFLv2 on the embedded synthetic shapes: the default of `make train`, and a quick check that all is well.
+
+    bin/train --config=configs/gflv2_shapes.py --run_dir=runs/gflv2_shapes
+"""
+
+import ml_collections
+
+from gfl_tf.build import default_model
+from gfl_tf.training.config import default_data, default_train
+
+
+def get_config():
+    config = ml_collections.ConfigDict()
+    config.name = "gflv2_shapes"
+    config.seed = 0
+    config.precision = "float32"
+
+    config.model = model = default_model()
+    model.backbone = dict(
+        name="yolo_v8",
+        arguments=dict(stackwise_channels=(32, 64, 128, 256), stackwise_depth=(1, 2, 2, 1), include_rescaling=True),
+        weights="",
+        freeze_batch_norm=False,
+    )
+    model.neck.channels = 64
+    model.head.update(channels=64, num_convs=2, groups=16)
+
+    config.data = data = default_data()
+    data.source = "shapes"
+    data.directory = "data/shapes"
+    data.scale = (256, 192)
+    data.cache = True
+
+    config.train = train = default_train()
+    train.batch_size = 8
+    train.base_batch_size = 8
+    train.epochs = 8
+    train.optimizer = "adamw"
+    train.learning_rate = 2e-3
+    train.weight_decay = 0.05
+    train.decay_bias = False
+    train.decay_norm = False
+    train.clip_norm = 10.0
+    train.warmup_steps = 100
+    train.schedule = "cosine"
+    train.ema_momentum = 0.998
+    train.evaluate_every = 4
+    return config
