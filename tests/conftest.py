@@ -1,0 +1,68 @@
+"""Fixtures that say where things outside the package are, and skip the test when they are not there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of reference implementations and real data beside the checkout."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip("needs the folder ../shared (reference implementations and data), which is not there")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bare_python():
+    """A Python that has TensorFlow and neither gfl_tf, keras_cv nor tensorflow_addons; `make test` sets it up."""
+    path = os.environ.get("GFL_TF_BARE_PYTHON", "")
+    if not path:
+        pytest.skip("needs GFL_TF_BARE_PYTHON, the Python of a TensorFlow-only environment; make test sets it")
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"GFL_TF_BARE_PYTHON={path} is not an executable file")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """Run directory of a tiny GFLv2 with random weights that finds dozens of things in any image, with scores apart."""
+    import ml_collections
+    import tensorflow as tf
+
+    from gfl_tf.training import config as configs
+    from gfl_tf.training import run_dir
+
+    config = ml_collections.ConfigDict({"name": "tiny", "precision": "float32"})
+    config.model = dict(
+        detector="gflv2",
+        num_classes=3,
+        bounding_box_format="xyxy",
+        backbone=dict(
+            name="yolo_v8",
+            arguments=dict(stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True),
+            weights="",
+            freeze_batch_norm=False,
+        ),
+        neck=dict(name="fpn", channels=16),
+        head=dict(channels=16, num_convs=1, groups=4),
+        dgqp=dict(hidden=8),
+        decoder=dict(score_threshold=0.4, max_detections=20),
+    )
+    config.data = dict(class_names=("circle", "square", "star"), scale=(160, 96))
+    config = configs.complete(config)
+    tf.keras.utils.set_random_seed(1)
+    model = run_dir.build_model(config)
+    for weight in model.head.trainable_weights:
+        if weight.shape.rank > 1:
+            weight.assign(tf.random.normal(weight.shape, stddev=0.2))
+    model.head.base.classification.bias.assign(tf.ones([3]))
+    run = run_dir.RunDirectory(tmp_path_factory.mktemp("tiny_run"))
+    run.start(config)
+    run.save_weights(model, "best")
+    run.save_weights(model, "last")
+    return run.path
