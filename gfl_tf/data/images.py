@@ -1,0 +1,136 @@
+"""Image files to tensors, and the resizing that training, evaluation and serving share."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def decode_rgb(encoded):
+    """Encoded JPEG, PNG, BMP or GIF (its first frame) -> uint8 [h, w, 3] RGB.
+
+    Grey images get three equal channels, transparency is dropped, EXIF rotation is ignored (COCO's
+    boxes belong to the stored pixels). Raises InvalidArgumentError for anything else.
+    """
+
+    def jpeg():
+        # The accurate transform is what other libraries use; TensorFlow's default differs by
+        # some grey levels.
+        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+    def bitmap():
+        # For BMP the op insists on the file's own number of channels.
+        image = tf.io.decode_bmp(encoded)
+        grey = tf.shape(image)[-1] == 1
+        return tf.cond(grey, lambda: tf.image.grayscale_to_rgb(image), lambda: image[..., :3])
+
+    def other():
+        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+    is_bitmap = tf.strings.substr(encoded, 0, 2) == b"BM"
+    image = tf.cond(
+        tf.io.is_jpeg(encoded), jpeg, lambda: tf.cond(is_bitmap, bitmap, other)
+    )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def read_rgb(path, expected_hw):
+    """Image file -> uint8 [h, w, 3] RGB.
+
+    Args:
+        path: string scalar.
+        expected_hw: int32 [2], the height and width that the annotations have.
+
+    Raises:
+        InvalidArgumentError: naming the file: missing, corrupt, or of another size.
+    """
+    image, readable = _decode_or_empty(path)
+    message = tf.strings.join([
+        "Image file '", path, "' cannot be read: it is missing, cut short, or not JPEG, PNG, BMP or"
+        ' GIF. Repair or remove it, or load the data set with on_bad_image="skip".',
+    ])
+    with tf.control_dependencies([tf.debugging.Assert(readable, [message], summarize=1)]):
+        found_hw = tf.shape(image)[:2]
+    message = tf.strings.join([
+        "Image file '", path, "' is ", _size_text(found_hw), " (height x width), but its"
+        " annotations say ", _size_text(expected_hw), ". Correct the annotation file (EXIF rotation"
+        ' is ignored), or load the data set with on_bad_image="skip".',
+    ])
+    same = tf.reduce_all(found_hw == tf.cast(expected_hw, tf.int32))
+    with tf.control_dependencies([tf.debugging.Assert(same, [message], summarize=1)]):
+        return tf.identity(image)
+
+
+def _size_text(hw):
+    return tf.strings.reduce_join(tf.strings.as_string(hw), separator=" x ")
+
+
+def _decode_or_empty(path):
+    """(uint8 [h, w, 3], True), or ([1, 1, 3] of zeros, False) for a file that cannot be read."""
+    # A graph cannot catch an op's error, and the error of a decoding op does not name the file; a
+    # data set of one element can drop the element that fails.
+    decoded = tf.data.Dataset.from_tensors(path)
+    decoded = decoded.map(lambda name: (decode_rgb(tf.io.read_file(name)), True))
+    fallback = tf.data.Dataset.from_tensors((tf.zeros([1, 1, 3], tf.uint8), False))
+    return decoded.ignore_errors().concatenate(fallback).take(1).get_single_element()
+
+
+def find_unreadable(paths, sizes):
+    """The paths among `paths` that do not decode to their (height, width) in `sizes`."""
+    if not paths:
+        return []
+
+    def is_good(path, hw):
+        image, readable = _decode_or_empty(path)
+        return readable & tf.reduce_all(tf.shape(image)[:2] == hw)
+
+    dataset = tf.data.Dataset.from_tensor_slices((list(paths), np.asarray(sizes, np.int32)))
+    good = dataset.map(is_good, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
+    return [path for path, is_readable in zip(paths, good) if not is_readable]
+
+
+def keep_ratio_size(hw, scale):
+    """Height and width after a keep-ratio resize.
+
+    The factor is the largest one for which the long side is at most max(scale) and the short side
+    at most min(scale); a side becomes int(side * factor + 0.5), in float64.
+
+    Args:
+        hw: [2], height and width in pixels.
+        scale: [2], the two limits in pixels, in any order.
+
+    Returns:
+        int32 [2].
+    """
+    hw = tf.cast(hw, tf.float64)
+    scale = tf.cast(scale, tf.float64)
+    factor = tf.minimum(
+        tf.reduce_max(scale) / tf.reduce_max(hw), tf.reduce_min(scale) / tf.reduce_min(hw)
+    )
+    return tf.maximum(tf.cast(hw * factor + 0.5, tf.int32), 1)
+
+
+def resize(image, size):
+    """[h, w, 3] of any number type -> float32 [*size, 3], bilinear.
+
+    Half-pixel centres, no antialiasing, not rounded.
+    """
+    resized = tf.image.resize(image, size, method="bilinear", antialias=False)
+    return tf.ensure_shape(tf.cast(resized, tf.float32), [None, None, 3])
+
+
+def resize_keep_ratio(image, scale):
+    """[h, w, 3] -> float32 [h', w', 3] of `keep_ratio_size`, bilinear. Same value range."""
+    return resize(image, keep_ratio_size(tf.shape(image)[:2], scale))
+
+
+def pad_to_canvas(image, canvas, pad_value=(0.0, 0.0, 0.0), start=(0, 0)):
+    """float32 [h, w, 3] -> [*canvas, 3] of `pad_value` with the image at `start` (y, x)."""
+    height, width = tf.unstack(tf.shape(image)[:2])
+    fill = tf.constant(pad_value, tf.float32)
+
+    def block(rows, columns):
+        return tf.broadcast_to(fill, [rows, columns, 3])
+
+    right = canvas[1] - start[1] - width
+    row = tf.concat([block(height, start[1]), image, block(height, right)], axis=1)
+    bottom = canvas[0] - start[0] - height
+    return tf.concat([block(start[0], canvas[1]), row, block(bottom, canvas[1])], axis=0)

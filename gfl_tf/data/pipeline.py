@@ -1,0 +1,323 @@
+"""COCO data sets to batches: decode, resize, augment, pad.
+
+    dataset = load_coco("train.json", "images/")
+    batches = training_batches(dataset, batch_size=8, scale=(640, 512))
+    model.fit(batches, steps_per_epoch=steps_per_epoch(dataset, 8), epochs=12)
+
+A batch is (images, labels): images float32 [B, H, W, 3], RGB in 0..255, filled at the bottom and
+right; labels a dict of
+    boxes        float32 [B, M, 4], in the canvas; -1 where there is none
+    classes      float32 [B, M], -1 where there is none
+    image_shape  int32 [B, 2], height and width of the resized image in the canvas
+and for evaluation also
+    image_id        int64 [B], -1: no image, only there to complete the batch
+    original_shape  int32 [B, 2], height and width of the image file
+"""
+
+import os
+import typing
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from gfl_tf.data import augment, batching
+from gfl_tf.data import images as image_ops
+from gfl_tf.data.images import resize_keep_ratio  # noqa: F401  (part of this module's interface)
+
+BOX_FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "rel_xyxy", "rel_yxyx", "rel_xywh")
+
+
+class _Form(typing.NamedTuple):
+    """What the labels and the padding look like; see `training_batches`."""
+
+    pad_value: tuple
+    bounding_box_format: str
+    max_boxes: int
+    evaluation: bool = False
+
+
+def steps_per_epoch(dataset, batch_size, last_batch="fill"):
+    """Batches of `training_batches` in one pass over the `CocoDataset`."""
+    return batching.steps_per_epoch(len(dataset.images), batch_size, last_batch)
+
+
+def training_batches(
+    dataset,
+    batch_size,
+    *,
+    scale=(1333, 800),
+    short_side_range=None,
+    num_short_sides=6,
+    flip=0.5,
+    vertical_flip=0.0,
+    color_jitter=None,
+    zoom=None,
+    last_batch="fill",
+    pad_value=(0.0, 0.0, 0.0),
+    bounding_box_format="xyxy",
+    max_boxes=None,
+    seed=None,
+    start_step=0,
+    cache=False,
+):
+    """An endless `tf.data.Dataset` of training batches; see the module for their form.
+
+    Goes into `model.fit(..., steps_per_epoch=steps_per_epoch(dataset, batch_size))` as it is, and
+    through `strategy.experimental_distribute_dataset` (batch_size is then the global one).
+
+    Args:
+        dataset: `CocoDataset`.
+        batch_size: images in a batch; every batch is whole.
+        scale: (long, short) limits of the keep-ratio resize in pixels.
+        short_side_range: (low, high): every batch draws its short side from `num_short_sides`
+            evenly spaced values, the long side's limit staying max(scale). None: always `scale`.
+        num_short_sides: see there. Each value brings its own few canvases.
+        flip, vertical_flip: probabilities of mirroring left-right and top-bottom.
+        color_jitter: (brightness, contrast, saturation), each drawn from 1 - x to 1 + x.
+        zoom: (low, high): every image is scaled by a factor between them (log-uniform) on a canvas
+            of unchanged size: above 1 a random window of it is cut out, below 1 it lies at a random
+            place in `pad_value`. Boxes whose centre is cut off are dropped.
+        last_batch: "fill": other images complete an epoch's last batch; "drop": the random
+            remainder sits out that epoch.
+        pad_value: RGB of the padding; a detector's `pad_value` becomes zero in its normalisation.
+        bounding_box_format: one of KerasCV's names, such as "xyxy", "xywh", "rel_yxyx".
+        max_boxes: M; by default the most boxes of any image rounded up to a multiple of 8. Of an
+            image with more, the smallest are left out (logged).
+        seed: integer >= 0: the same batches every time, with the same TensorFlow. None: a random
+            one.
+        start_step: skips that many batches without decoding them, as if they had been drawn: with
+            the same seed an interrupted training goes on where it was.
+        cache: decodes every image once, now, and keeps all of them in memory as uint8.
+
+    Raises:
+        ValueError: an argument is out of its range; names it.
+        InvalidArgumentError: while batches are drawn; names the image file that cannot be decoded
+            or whose size is not that of the annotations.
+    """
+    form = _form(dataset, pad_value, bounding_box_format, max_boxes)
+    augmentation = augment.Augmentation(flip, vertical_flip, color_jitter, zoom, form.pad_value)
+    if start_step < 0:
+        raise ValueError(f"start_step is {start_step}; it cannot be negative.")
+    if seed is None:
+        seed = int.from_bytes(os.urandom(4), "little")
+    scales = batching.training_scales(scale, short_side_range, num_short_sides)
+    plan = batching.TrainingPlan(_sizes(dataset), batch_size, scales, last_batch, seed)
+    source = _Source(dataset, cache, form.max_boxes)
+    return _assemble(
+        lambda: plan.batches(start_step), source, batch_size, form, augmentation, seed
+    )
+
+
+def evaluation_batches(
+    dataset,
+    batch_size,
+    *,
+    scale=(1333, 800),
+    pad_value=(0.0, 0.0, 0.0),
+    bounding_box_format="xyxy",
+    max_boxes=None,
+    exact_canvas=False,
+    cache=False,
+):
+    """A `tf.data.Dataset` of batches with every image once; see the module for their form.
+
+    The images come by bucket, not in the data set's order. Arguments as in `training_batches`, and
+        exact_canvas: no image is padded beyond its own next multiple of 32: detections then do not
+            depend on the other images, at the price of many different shapes.
+    """
+    form = _form(dataset, pad_value, bounding_box_format, max_boxes, evaluation=True)
+    plan = batching.evaluation_plan(_sizes(dataset), batch_size, scale, exact_canvas)
+    source = _Source(dataset, cache, form.max_boxes)
+    batches = _assemble(lambda: enumerate(plan), source, batch_size, form)
+    return batches.apply(tf.data.experimental.assert_cardinality(len(plan)))
+
+
+def _assemble(plan, source, batch_size, form, augmentation=None, seed=0):
+    """`plan` returns an iterator of (step, `batching.Batch`)."""
+
+    def rows():
+        for step, batch in plan():
+            yield step, batch.indices, batch.scale, batch.canvas
+
+    def to_samples(step, indices, scale, canvas):
+        # One number per sample of the whole training: with the seed it decides all that is random.
+        numbers = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+        samples = tf.data.Dataset.from_tensor_slices((numbers, indices))
+        return samples.map(lambda number, index: (number, index, scale, canvas))
+
+    def load(number, index, scale, canvas):
+        seeds = tf.stack([tf.constant(seed, tf.int64), number])
+        return tf.cond(
+            index >= 0,
+            lambda: _sample(source, index, scale, canvas, form, augmentation, seeds),
+            lambda: _no_image(canvas, form),
+        )
+
+    signature = (
+        tf.TensorSpec([], tf.int64),
+        tf.TensorSpec([batch_size], tf.int64),
+        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([2], tf.int32),
+    )
+    batches = tf.data.Dataset.from_generator(rows, output_signature=signature)
+    batches = batches.flat_map(to_samples)
+    # In order, as the images of a batch share its canvas.
+    batches = batches.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.batch(batch_size, drop_remainder=True)
+    data_options = tf.data.Options()
+    # The plan is over the whole data set; nothing is left to split between workers.
+    data_options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return batches.with_options(data_options).prefetch(tf.data.AUTOTUNE)
+
+
+def _sample(source, index, scale, canvas, form, augmentation, seed):
+    """(image [*canvas, 3], labels) of the image at `index`."""
+    image, boxes, classes = source.read(index)
+    original_hw = tf.shape(image)[:2]
+    size = image_ops.keep_ratio_size(original_hw, scale)
+    if augmentation is None:
+        image, boxes = augment.resize(image, boxes, size)
+    else:
+        image, boxes, classes = augmentation(image, boxes, classes, size, seed)
+    labels = _labels(boxes, classes, size, canvas, form)
+    if form.evaluation:
+        labels["image_id"] = source.ids[index]
+        labels["original_shape"] = original_hw
+    return image_ops.pad_to_canvas(image, canvas, form.pad_value), labels
+
+
+def _no_image(canvas, form):
+    nothing = tf.zeros([0, 0, 3])
+    labels = _labels(tf.zeros([0, 4]), tf.zeros([0]), tf.zeros([2], tf.int32), canvas, form)
+    if form.evaluation:
+        labels["image_id"] = tf.constant(-1, tf.int64)
+        labels["original_shape"] = tf.zeros([2], tf.int32)
+    return image_ops.pad_to_canvas(nothing, canvas, form.pad_value), labels
+
+
+def _labels(boxes, classes, size, canvas, form):
+    boxes = convert_xyxy(boxes, form.bounding_box_format, canvas)
+    missing = form.max_boxes - tf.shape(boxes)[0]
+    boxes = tf.pad(boxes, [[0, missing], [0, 0]], constant_values=-1.0)
+    classes = tf.pad(classes, [[0, missing]], constant_values=-1.0)
+    return {
+        "boxes": tf.ensure_shape(boxes, [form.max_boxes, 4]),
+        "classes": tf.ensure_shape(classes, [form.max_boxes]),
+        "image_shape": size,
+    }
+
+
+def convert_xyxy(boxes, bounding_box_format, canvas):
+    """xyxy pixels [..., 4] -> the KerasCV format of that name; `canvas` int [2] is (height, width)."""
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    if bounding_box_format.startswith("rel_"):
+        height, width = tf.unstack(tf.cast(canvas, tf.float32))
+        x1, y1, x2, y2 = x1 / width, y1 / height, x2 / width, y2 / height
+    columns = {
+        "xyxy": (x1, y1, x2, y2),
+        "yxyx": (y1, x1, y2, x2),
+        "xywh": (x1, y1, x2 - x1, y2 - y1),
+        "center_xywh": ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1),
+    }
+    return tf.stack(columns[bounding_box_format.removeprefix("rel_")], axis=-1)
+
+
+class _Source:
+    """The data set as tensors: image `index` with its boxes in pixels of the file."""
+
+    def __init__(self, dataset, cache, max_boxes):
+        records = dataset.images
+        kept = [_largest(record, max_boxes) for record in records]
+        self.ids = tf.constant([record.id for record in records], tf.int64)
+        self._paths = tf.constant([record.path for record in records])
+        self._sizes = tf.constant(_sizes(dataset), tf.int32)
+        self._boxes = tf.constant(np.concatenate([boxes for boxes, _ in kept]))
+        self._classes = tf.constant(np.concatenate([classes for _, classes in kept]))
+        self._ends = tf.constant(np.cumsum([len(boxes) for boxes, _ in kept]), tf.int32)
+        self._pixels = _decode_all(records, self._paths, self._sizes) if cache else None
+        # In bytes; int64, as many images are more than 2 GiB.
+        self._pixel_ends = tf.constant(np.cumsum(_sizes(dataset).prod(axis=1, dtype=np.int64) * 3))
+
+    def read(self, index):
+        """(uint8 [h, w, 3], boxes float32 [n, 4], classes float32 [n])."""
+        start = tf.where(index > 0, self._ends[tf.maximum(index - 1, 0)], 0)
+        boxes = self._boxes[start : self._ends[index]]
+        classes = self._classes[start : self._ends[index]]
+        if self._pixels is None:
+            return image_ops.read_rgb(self._paths[index], self._sizes[index]), boxes, classes
+        height, width = tf.unstack(self._sizes[index])
+        end = self._pixel_ends[index]
+        begin = end - tf.cast(height, tf.int64) * tf.cast(width, tf.int64) * 3
+        return tf.reshape(self._pixels[begin:end], [height, width, 3]), boxes, classes
+
+
+def _decode_all(records, paths, sizes):
+    """All pixels as one uint8 vector."""
+    total = sum(record.height * record.width * 3 for record in records)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if total > memory / 2:
+        raise ValueError(
+            f"cache=True needs {total / 2**30:.1f} GiB for {len(records)} decoded images, more than"
+            f" half of this machine's {memory / 2**30:.1f} GiB of memory. Use cache=False."
+        )
+    logging.info("Decoding %d images into memory: %.0f MiB.", len(records), total / 2**20)
+    dataset = tf.data.Dataset.from_tensor_slices((paths, sizes))
+    dataset = dataset.map(image_ops.read_rgb, num_parallel_calls=tf.data.AUTOTUNE)
+    pixels, end = np.empty([total], np.uint8), 0
+    for image in dataset.as_numpy_iterator():
+        pixels[end : end + image.size] = image.reshape(-1)
+        end += image.size
+    return tf.constant(pixels)
+
+
+def _sizes(dataset):
+    return np.asarray([(record.height, record.width) for record in dataset.images], np.int32)
+
+
+def _largest(record, count):
+    """At most `count` boxes (the largest) and their classes as float32."""
+    boxes, classes = record.boxes, record.classes.astype(np.float32)
+    if len(boxes) > count:
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        keep = np.sort(np.argsort(-areas, kind="stable")[:count])
+        boxes, classes = boxes[keep], classes[keep]
+    return boxes, classes
+
+
+def _form(dataset, pad_value, bounding_box_format, max_boxes, evaluation=False):
+    return _Form(
+        pad_value=_checked_pad_value(pad_value),
+        bounding_box_format=_checked_format(bounding_box_format),
+        max_boxes=_padded_boxes(dataset, max_boxes),
+        evaluation=evaluation,
+    )
+
+
+def _padded_boxes(dataset, max_boxes):
+    if max_boxes is None:
+        return max(8, -(-dataset.max_boxes // 8) * 8)
+    if max_boxes < 1:
+        raise ValueError(f"max_boxes is {max_boxes}; it must be at least 1.")
+    crowded = sum(len(record.boxes) > max_boxes for record in dataset.images)
+    if crowded:
+        logging.warning(
+            "%d images have more than max_boxes=%d boxes (up to %d); their smallest boxes are left"
+            " out.", crowded, max_boxes, dataset.max_boxes,
+        )
+    return max_boxes
+
+
+def _checked_pad_value(pad_value):
+    values = tuple(float(value) for value in pad_value)
+    if len(values) != 3:
+        raise ValueError(f"pad_value is {pad_value}; three numbers (RGB) are needed.")
+    return values
+
+
+def _checked_format(bounding_box_format):
+    if bounding_box_format not in BOX_FORMATS:
+        raise ValueError(
+            f"bounding_box_format is {bounding_box_format!r}; choose one of {BOX_FORMATS}."
+        )
+    return bounding_box_format

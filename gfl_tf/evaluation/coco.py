@@ -1,0 +1,306 @@
+"""The COCO numbers of a detector, by pycocotools."""
+
+import contextlib
+import dataclasses
+import io
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from gfl_tf.data import coco as coco_data
+from gfl_tf.data import pipeline
+
+# In the order of COCOeval.stats.
+METRICS = (
+    "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoResult:
+    """The numbers of one evaluation.
+
+    Attributes:
+        metrics: {name: value} of the 12 COCO numbers, in 0..1: AP (IoU 0.50:0.95), AP50, AP75, AP
+            of small, medium and large objects, AR with 1, 10 and 100 detections per image, AR of
+            small, medium and large objects. -1: there is no such object.
+        per_class: {class name: AP}; -1 for a class without objects.
+        detections: list of dicts in COCO's result format (image_id, category_id, bbox as x, y,
+            width, height in pixels of the image file, score), as they were scored.
+        num_images: how many images were scored.
+    """
+
+    metrics: dict
+    per_class: dict
+    detections: list
+    num_images: int
+
+    def to_dict(self):
+        """Everything but the detections, for JSON."""
+        return {
+            "metrics": self.metrics,
+            "per_class_AP": self.per_class,
+            "num_images": self.num_images,
+            "num_detections": len(self.detections),
+        }
+
+    def table(self):
+        """The numbers in percent as text: two Markdown tables."""
+        parts = [METRICS[:6], METRICS[6:]]
+        lines = []
+        for names in parts:
+            lines += _markdown_rows(names, [_percent(self.metrics[name]) for name in names])
+            lines.append("")
+        width = max(len("class"), *map(len, self.per_class))
+        lines += [f"| {'class':{width}} |   AP |", f"| {'-' * width} | ---: |"]
+        lines += [
+            f"| {name:{width}} | {_percent(value):>4} |" for name, value in self.per_class.items()
+        ]
+        return "\n".join(lines)
+
+
+def _markdown_rows(names, values):
+    widths = [max(len(name), len(value), 4) for name, value in zip(names, values)]
+    rows = (names, ["-" * (width - 1) + ":" for width in widths], values)
+    return [
+        "| " + " | ".join(f"{cell:>{width}}" for cell, width in zip(row, widths)) + " |"
+        for row in rows
+    ]
+
+
+def _percent(value):
+    return "-" if value < 0 else f"{100 * value:.1f}"
+
+
+class CocoEvaluator:
+    """Collects detections and scores them against a data set.
+
+    The ground truth is that of the `CocoDataset`: boxes clipped to their image, degenerate ones
+    left out, crowds kept as crowds (a detection inside one is neither right nor wrong).
+
+    Args:
+        dataset: `CocoDataset`, or the path of an annotation file.
+        class_names: with a path: as in `load_coco`.
+    """
+
+    def __init__(self, dataset, class_names=None):
+        if not isinstance(dataset, coco_data.CocoDataset):
+            dataset = coco_data.load_coco(dataset, images_dir=None, class_names=class_names)
+        self.dataset = dataset
+        self._by_id = {record.id: record for record in dataset.images}
+        self._detections = {}
+
+    def add(self, image_id, boxes, classes, scores):
+        """Adds the detections of one image; also an image without any has to be added.
+
+        Args:
+            image_id: the image's id in the annotation file.
+            boxes: [n, 4] xyxy in pixels of the image file; clipped to it, and left out where
+                nothing remains.
+            classes: [n] class indices; -1: not a detection (padding).
+            scores: [n].
+
+        Raises:
+            ValueError: unknown or repeated image, unknown class, or numbers that are not finite.
+        """
+        image_id = int(image_id)
+        if image_id not in self._by_id:
+            raise ValueError(f"Image id {image_id} is not in the data set.")
+        if image_id in self._detections:
+            raise ValueError(f"The detections of image {image_id} were added before.")
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        classes = np.asarray(classes).reshape(-1).astype(np.int64)
+        scores = np.asarray(scores, np.float64).reshape(-1)
+        if not len(boxes) == len(classes) == len(scores):
+            raise ValueError(
+                f"Image {image_id} has {len(boxes)} boxes, {len(classes)} classes and"
+                f" {len(scores)} scores."
+            )
+        real = classes != -1
+        boxes, classes, scores = boxes[real], classes[real], scores[real]
+        num_classes = self.dataset.num_classes
+        if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
+            raise ValueError(
+                f"A detection of image {image_id} has a class outside 0..{num_classes - 1}."
+            )
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            raise ValueError(
+                f"A detection of image {image_id} is not finite: the model's weights or outputs"
+                " have diverged."
+            )
+        self._detections[image_id] = self._as_coco(self._by_id[image_id], boxes, classes, scores)
+
+    def _as_coco(self, record, boxes, classes, scores):
+        limit = np.asarray([record.width, record.height] * 2)
+        boxes = np.clip(boxes, 0, limit)
+        sizes = boxes[:, 2:] - boxes[:, :2]
+        return [
+            {
+                "image_id": record.id,
+                "category_id": self.dataset.category_ids[label],
+                "bbox": [round(float(value), 3) for value in (*box[:2], *size)],
+                "score": round(float(score), 6),
+            }
+            for box, size, label, score in zip(boxes, sizes, classes, scores)
+            if (size > 0).all()
+        ]
+
+    @property
+    def num_images(self):
+        """How many images were added."""
+        return len(self._detections)
+
+    def result(self, only_added=False):
+        """Scores what was added.
+
+        Args:
+            only_added: over the added images alone; by default over the whole data set, where an
+                image that was not added counts as one without detections.
+
+        Returns:
+            `CocoResult`.
+        """
+        records = self.dataset.images
+        if only_added:
+            records = [record for record in records if record.id in self._detections]
+        if not records:
+            raise ValueError("There is no image to score: add detections first.")
+        detections = [item for record in records for item in self._detections.get(record.id, ())]
+        # pycocotools prints its progress.
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth = _index(self._ground_truth(records))
+            # Its loadRes cannot take an empty list.
+            found = truth.loadRes(_copies(detections)) if detections else _index(
+                {"images": [], "annotations": [], "categories": []}
+            )
+            scorer = COCOeval(truth, found, "bbox")
+            scorer.params.imgIds = [record.id for record in records]
+            scorer.params.catIds = list(self.dataset.category_ids)
+            scorer.evaluate()
+            scorer.accumulate()
+            scorer.summarize()
+        metrics = {name: float(value) for name, value in zip(METRICS, scorer.stats)}
+        return CocoResult(metrics, self._per_class(scorer), detections, len(records))
+
+    def _ground_truth(self, records):
+        annotations = []
+
+        def add(record, boxes, classes, areas, crowd):
+            for box, label, area in zip(boxes.astype(np.float64), classes, areas):
+                annotations.append({
+                    # From 1: pycocotools takes a match with id 0 for no match.
+                    "id": len(annotations) + 1,
+                    "image_id": record.id,
+                    "category_id": self.dataset.category_ids[label],
+                    "bbox": [*box[:2], *(box[2:] - box[:2])],
+                    "area": float(area),
+                    "iscrowd": crowd,
+                })
+
+        for record in records:
+            add(record, record.boxes, record.classes, record.areas, 0)
+            sides = record.crowd_boxes[:, 2:] - record.crowd_boxes[:, :2]
+            add(record, record.crowd_boxes, record.crowd_classes, sides.prod(axis=1), 1)
+        return {
+            "images": [{"id": r.id, "height": r.height, "width": r.width} for r in records],
+            "annotations": annotations,
+            "categories": [
+                {"id": category_id, "name": name}
+                for category_id, name in zip(self.dataset.category_ids, self.dataset.class_names)
+            ],
+        }
+
+    def _per_class(self, scorer):
+        # [IoU threshold, recall, class, area, max detections]; the first area is "all".
+        precision = scorer.eval["precision"][:, :, :, 0, -1]
+        values = {}
+        for index, category_id in enumerate(scorer.params.catIds):
+            name = self.dataset.class_names[self.dataset.category_ids.index(category_id)]
+            known = precision[:, :, index][precision[:, :, index] > -1]
+            values[name] = float(known.mean()) if known.size else -1.0
+        return {name: values[name] for name in self.dataset.class_names}
+
+
+def _index(content):
+    indexed = COCO()
+    indexed.dataset = content
+    indexed.createIndex()
+    return indexed
+
+
+def _copies(detections):
+    # loadRes writes into the dicts.
+    return [dict(item) for item in detections]
+
+
+def to_original_pixels(boxes, image_shape, original_shape):
+    """Boxes on the canvas -> boxes in pixels of the image file, clipped to it.
+
+    Args:
+        boxes: [n, 4] xyxy, canvas pixels.
+        image_shape, original_shape: [2], (height, width) on the canvas and in the file.
+
+    Returns:
+        float64 [n, 4].
+    """
+    original = np.asarray(original_shape, np.float64)
+    factor = original / np.asarray(image_shape, np.float64)
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4) * factor[[1, 0, 1, 0]]
+    return np.clip(boxes, 0, original[[1, 0, 1, 0]])
+
+
+def evaluate(
+    model,
+    dataset,
+    batch_size=8,
+    scale=(1333, 800),
+    *,
+    batches=None,
+    detect=None,
+    exact_canvas=False,
+    progress=None,
+):
+    """Runs a detector over a data set and scores it.
+
+    Args:
+        model: has `detect` (images [B, H, W, 3] -> dict of boxes [B, D, 4] xyxy in canvas pixels,
+            classes [B, D] with -1 as padding, confidence [B, D]) and `pad_value`.
+        dataset: `CocoDataset`.
+        batch_size, scale, exact_canvas: as in `pipeline.evaluation_batches`.
+        batches: the evaluation batches, where they exist already (several evaluations on cached
+            images); then the three arguments before do not count.
+        detect: `tf.function(model.detect)`, where several evaluations are to share its traces.
+        progress: called after every batch with (images done, images in all).
+
+    Returns:
+        `CocoResult`.
+    """
+    if model.num_classes != dataset.num_classes:
+        raise ValueError(
+            f"The model has {model.num_classes} classes, the data set {dataset.num_classes}"
+            f" ({', '.join(dataset.class_names)})."
+        )
+    if batches is None:
+        batches = pipeline.evaluation_batches(
+            dataset, batch_size, scale=scale, pad_value=model.pad_value, exact_canvas=exact_canvas
+        )
+    detect = detect or tf.function(model.detect)
+    evaluator = CocoEvaluator(dataset)
+    for images, labels in batches:
+        found = {key: value.numpy() for key, value in detect(images).items()}
+        labels = {key: value.numpy() for key, value in labels.items()}
+        for row in np.flatnonzero(labels["image_id"] >= 0):
+            boxes = to_original_pixels(
+                found["boxes"][row], labels["image_shape"][row], labels["original_shape"][row]
+            )
+            evaluator.add(
+                labels["image_id"][row], boxes, found["classes"][row], found["confidence"][row]
+            )
+        if progress:
+            progress(evaluator.num_images, len(dataset.images))
+    result = evaluator.result()
+    logging.info("AP %s on %d images.", _percent(result.metrics["AP"]), result.num_images)
+    return result

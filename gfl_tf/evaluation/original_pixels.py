@@ -1,0 +1,41 @@
+"""Detections of whole images in the images' own pixels: what prediction and serving share."""
+
+import tensorflow as tf
+
+from gfl_tf.data import images as image_ops
+
+
+def detect(model, images, scale, with_outputs=False):
+    """Detections of images of one size, which are resized to `scale` for the network.
+
+    Args:
+        model: a detector; see `DenseDetector.detect`.
+        images: [B, h, w, 3] of any number type, RGB in 0..255.
+        scale: (long, short) limits of the keep-ratio resize.
+        with_outputs: see `DenseDetector.detect`; what it adds stays in pixels of the resized images.
+
+    Returns `DenseDetector.detect`'s dict, "boxes" and "edge_stddev" in pixels of `images`, boxes clipped to them.
+    """
+    original_shape = tf.shape(images)[1:3]
+    resized_shape = image_ops.keep_ratio_size(original_shape, scale)
+    # As `images.resize` does for one image. The model pads to what its strides need.
+    resized = tf.image.resize(images, resized_shape, method="bilinear", antialias=False)
+    resized = tf.ensure_shape(tf.cast(resized, tf.float32), [None, None, None, 3])
+    detections = model.detect(resized, with_outputs=with_outputs)
+
+    limit = _width_height_twice(original_shape)
+    factor = limit / _width_height_twice(resized_shape)
+    is_detection = detections["classes"][..., tf.newaxis] >= 0
+    in_original = {
+        "boxes": tf.clip_by_value(detections["boxes"] * factor, 0.0, limit),
+        "edge_stddev": detections["edge_stddev"] * factor,
+    }
+    return {
+        **detections,
+        **{name: tf.where(is_detection, value, detections[name]) for name, value in in_original.items()},
+    }
+
+
+def _width_height_twice(shape):
+    """float32 [4], what x1, y1, x2, y2 are limited and scaled by, of an image's (height, width)."""
+    return tf.cast(tf.tile(tf.reverse(shape, [0]), [2]), tf.float32)

@@ -1,0 +1,200 @@
+"""COCO files: what is read, what is skipped and said, what is refused."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gfl_tf.data.coco import load_coco
+
+
+def write_image(path, height=40, width=60, value=90):
+    Image.fromarray(np.full([height, width, 3], value, np.uint8)).save(path)
+
+
+@pytest.fixture
+def content(tmp_path):
+    """Two images of 40 x 60; sparse category ids that are not in order."""
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name)
+    images = [
+        {"id": 7, "file_name": "a.png", "height": 40, "width": 60},
+        {"id": 0, "file_name": "b.png", "height": 40, "width": 60},
+    ]
+    annotations = [
+        {"id": 0, "image_id": 7, "category_id": 90, "bbox": [1, 2, 3, 4], "area": 6.5, "iscrowd": 0},
+        {"id": 5, "image_id": 7, "category_id": 3, "bbox": [10.5, 0, 20, 10]},
+    ]
+    categories = [{"id": 90, "name": "dog"}, {"id": 3, "name": "cat"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def annotate(content, **changes):
+    """Adds an annotation to image 7."""
+    entry = {"id": 100 + len(content["annotations"]), "image_id": 7, "category_id": 3, "bbox": [0, 0, 5, 5]}
+    content["annotations"].append({**entry, **changes})
+
+
+def test_boxes_classes_and_sizes(content, tmp_path):
+    dataset = load_coco(content, tmp_path)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.category_ids == (3, 90)
+    assert dataset.num_classes == 2 and dataset.max_boxes == 2
+    first, second = dataset.images
+    assert (first.id, first.height, first.width, first.path) == (7, 40, 60, str(tmp_path / "a.png"))
+    np.testing.assert_array_equal(first.boxes, np.float32([[1, 2, 4, 6], [10.5, 0, 30.5, 10]]))
+    np.testing.assert_array_equal(first.classes, [1, 0])
+    np.testing.assert_array_equal(first.areas, [6.5, 200])
+    assert second.id == 0 and second.boxes.shape == (0, 4) and second.classes.shape == (0,)
+
+
+def test_reads_a_file(content, tmp_path):
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    assert len(load_coco(tmp_path / "coco.json", tmp_path).images) == 2
+
+
+def test_class_names_set_the_order(content, tmp_path):
+    dataset = load_coco(content, tmp_path, class_names=["dog", "cat"])
+    assert dataset.category_ids == (90, 3)
+    np.testing.assert_array_equal(dataset.images[0].classes, [0, 1])
+
+
+def test_images_without_boxes_can_be_dropped(content, tmp_path):
+    dataset = load_coco(content, tmp_path, keep_empty=False)
+    assert [record.id for record in dataset.images] == [7]
+    assert dataset.report.dropped_empty_images == 1
+
+
+def test_crowds_are_kept_apart(content, tmp_path):
+    annotate(content, bbox=[0, 0, 30, 30], category_id=90, iscrowd=1)
+    dataset = load_coco(content, tmp_path)
+    first = dataset.images[0]
+    assert len(first.boxes) == 2 and dataset.report.crowd_boxes == 1
+    np.testing.assert_array_equal(first.crowd_boxes, [[0, 0, 30, 30]])
+    np.testing.assert_array_equal(first.crowd_classes, [1])
+
+
+def test_boxes_are_clipped(content, tmp_path):
+    annotate(content, bbox=[-5, 30, 100, 30])
+    dataset = load_coco(content, tmp_path)
+    np.testing.assert_array_equal(dataset.images[0].boxes[2], [0, 30, 60, 40])
+    assert dataset.report.clipped_boxes == 1
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [[5, 5, 0, 4], [5, 5, 4, -1], [60, 5, 4, 4], [-9, 0, 5, 5], [float("nan"), 0, 5, 5], [0, 0, float("inf"), 5]],
+)
+def test_degenerate_boxes_are_reported_and_skipped(content, tmp_path, bbox, caplog):
+    annotate(content, id=4321, bbox=bbox)
+    dataset = load_coco(content, tmp_path)
+    assert len(dataset.images[0].boxes) == 2
+    assert dataset.report.degenerate_annotations == [4321]
+    assert "4321" in caplog.text and "a.png" in caplog.text
+
+
+def change(path, value):
+    """An edit of the content: sets content[path[0]][path[1]][path[2]] or, for value None, removes it."""
+
+    def apply(content):
+        entry = content[path[0]] if len(path) == 1 else content[path[0]][path[1]]
+        if value is None:
+            del entry[path[-1]]
+        else:
+            entry[path[-1]] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "edit, words",
+    [
+        (lambda c: annotate(c, id=5), ["annotation id 5", "twice"]),
+        (lambda c: c["images"].append(c["images"][0]), ["image id 7", "twice"]),
+        (lambda c: c["categories"].append({"id": 3, "name": "cow"}), ["category id 3", "twice"]),
+        (lambda c: c["categories"].append({"id": 4, "name": "cat"}), ["3", "4", "'cat'"]),
+        (lambda c: annotate(c, id=77, category_id=17), ["annotation 77", "category id 17"]),
+        (lambda c: annotate(c, id=77, image_id=17), ["annotation 77", "image 17"]),
+        (lambda c: annotate(c, id=77, bbox=[1, 2, 3]), ["annotation 77", "[1, 2, 3]"]),
+        (lambda c: annotate(c, id=77, bbox=["1", 2, 3, 4]), ["annotation 77", "bbox"]),
+        (change(["images", 0, "file_name"], None), ["image 7", "'file_name'"]),
+        (change(["images", 0, "width"], 0), ["image 7", "a.png", "width"]),
+        (change(["images", 1, "id"], "x"), ["image id 'x'", "integer"]),
+        (change(["annotations", 1, "bbox"], None), ["annotation 5", "'bbox'"]),
+        (change(["annotations", 1, "id"], None), ["annotation number 1", "'id'"]),
+        (lambda c: c.pop("annotations"), ["'annotations'"]),
+        (lambda c: c.update(categories=[]), ["no categories"]),
+    ],
+)
+def test_errors_say_where(content, tmp_path, edit, words):
+    edit(content)
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError) as error:
+        load_coco(tmp_path / "coco.json", tmp_path)
+    for word in [*words, "coco.json"]:
+        assert word in str(error.value)
+
+
+def test_unknown_class_names(content, tmp_path):
+    with pytest.raises(ValueError, match="'horse'.*cat, dog"):
+        load_coco(content, tmp_path, class_names=["cat", "dog", "horse"])
+    with pytest.raises(ValueError, match="annotation 0 is of category 'dog'"):
+        load_coco(content, tmp_path, class_names=["cat"])
+
+
+def test_files_that_are_not_coco(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.json"):
+        load_coco(tmp_path / "none.json", tmp_path)
+    for text, words in (("{", "not valid JSON"), ("[]", "a list at its top")):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(ValueError, match=f"x.json.*{words}"):
+            load_coco(tmp_path / "x.json", tmp_path)
+
+
+def test_missing_image_is_an_error_or_skipped(content, tmp_path):
+    (tmp_path / "b.png").unlink()
+    with pytest.raises(FileNotFoundError, match="b.png"):
+        load_coco(content, tmp_path)
+    dataset = load_coco(content, tmp_path, on_bad_image="skip")
+    assert [record.id for record in dataset.images] == [7]
+    assert dataset.report.bad_images == [str(tmp_path / "b.png")]
+    assert len(load_coco(content, None).images) == 2
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "size"])
+def test_corrupt_images_can_be_skipped(content, tmp_path, damage):
+    path = tmp_path / "b.png"
+    if damage == "text":
+        path.write_text("not an image")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:60])
+    else:
+        write_image(path, height=60, width=40)
+    dataset = load_coco(content, tmp_path, on_bad_image="skip")
+    assert [record.id for record in dataset.images] == [7]
+    assert dataset.report.bad_images == [str(path)]
+
+
+def test_nothing_left_is_an_error(content, tmp_path):
+    content = copy.deepcopy(content)
+    content["annotations"] = []
+    with pytest.raises(ValueError, match="no image"):
+        load_coco(content, tmp_path, keep_empty=False)
+
+
+def test_real_data(shared):
+    bccd = shared / "data" / "bccd"
+    dataset = load_coco(bccd / "annotations" / "instances_train.json", bccd / "train")
+    assert len(dataset.images) == 205
+    assert dataset.class_names == ("RBC", "WBC", "Platelets")
+    assert dataset.report.degenerate_annotations == [2288]
+    assert sum(len(record.boxes) for record in dataset.images) == 2804
+
+    mini = shared / "data" / "coco_mini"
+    dataset = load_coco(mini / "annotations" / "instances_mini.json", mini / "mini")
+    assert dataset.num_classes == 80 and dataset.category_ids[-1] == 90
+    assert dataset.report.crowd_boxes == 1
+    assert sum(len(record.boxes) for record in dataset.images) == 180
+    assert [record.id for record in dataset.images if not len(record.boxes)] == [508]
