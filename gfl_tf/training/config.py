@@ -1,0 +1,177 @@
+"""A run's configuration: the fields of `data` and `train` with their defaults, its data sets, and its JSON form."""
+
+import json
+import os
+
+import ml_collections
+
+from gfl_tf.data import shapes
+from gfl_tf.data.coco import load_coco
+
+SPLITS = ("train", "val")
+
+
+def default_data():
+    """`config.data`: where the images come from and how they become batches."""
+    data = ml_collections.ConfigDict()
+    data.source = "coco"  # "shapes": the embedded synthetic data, written to `directory` when missing
+    data.directory = ""
+    data.shapes = dict(num_train=2000, num_val=300, image_size=(192, 256), seed=0)
+    data.train_annotations = ""  # COCO JSON files and the folders their file names are relative to
+    data.train_images = ""
+    data.val_annotations = ""  # none: no evaluation during training
+    data.val_images = ""
+    data.class_names = ()  # empty: the training annotations' categories in the order of their ids
+    data.keep_empty = True  # train on images without boxes
+    data.on_bad_image = "error"  # or "skip"
+    data.cache = False  # keep all decoded images in memory
+    data.scale = (1333, 800)  # limits of the long and the short side of the resized image
+    data.short_side_range = ()  # (low, high): multi-scale training
+    data.num_short_sides = 6  # how many sizes that range is divided into
+    data.flip = 0.5
+    data.vertical_flip = 0.0
+    data.color_jitter = ()  # (brightness, contrast, saturation)
+    data.zoom = ()  # (low, high)
+    return data
+
+
+def default_train():
+    """`config.train`: how the model is trained. Epochs may be given as fractions nowhere: they are whole."""
+    train = ml_collections.ConfigDict()
+    train.batch_size = 16  # over all replicas
+    train.epochs = 12
+    train.optimizer = "sgd"  # or "adamw"
+    train.learning_rate = 0.01  # for a batch of base_batch_size; scaled linearly with the batch
+    train.base_batch_size = 16
+    train.momentum = 0.9
+    train.weight_decay = 1e-4  # sgd: L2 in the gradient, as in PyTorch; adamw: decoupled
+    train.decay_bias = True
+    train.decay_norm = True
+    train.clip_norm = 0.0  # of all gradients together; 0: off
+    train.warmup_steps = 500
+    train.warmup_factor = 0.001
+    train.schedule = "step"  # or "cosine"
+    train.milestones = (8, 11)  # epochs at which "step" multiplies the learning rate by gamma
+    train.gamma = 0.1
+    train.ema_momentum = 0.0  # of a moving average of the weights, which is then evaluated and kept; 0: off
+    train.evaluate_every = 1  # epochs
+    train.evaluation_batch_size = 8
+    train.checkpoint_every = 1  # epochs
+    train.keep_checkpoints = 2
+    train.log_every = 50  # steps
+    train.sample_images = 4  # drawn with their detections at each evaluation
+    return train
+
+
+def complete(config):
+    """A copy of a config in which every field of `data` and `train` has a value.
+
+    Raises:
+        ValueError: a field that does not exist, such as a misspelt one, or a missing `model`.
+    """
+    config = ml_collections.ConfigDict(config.to_dict())
+    if "model" not in config:
+        raise ValueError("the config has no config.model; see configs/ for whole ones")
+    for part, defaults in (("data", default_data()), ("train", default_train())):
+        given = config.get(part) or {}
+        unknown = sorted(set(given) - set(defaults))
+        if unknown:
+            raise ValueError(f"config.{part} has no field {', '.join(unknown)}; it has {', '.join(sorted(defaults))}")
+        defaults.update(given)
+        config[part] = defaults
+    config.seed = config.get("seed", 0)
+    config.precision = config.get("precision", "float32")
+    config.name = config.get("name", "detector")
+    return config
+
+
+def load_datasets(config):
+    """Loads a run's data, and completes its config from it.
+
+    Returns:
+        (config, training data, validation data or None). In the config, paths are absolute, `data.class_names` holds
+        the names and `model.num_classes` their number.
+
+    Raises:
+        ValueError: a path is not set or does not exist (names the field); annotations that cannot be used.
+        FileNotFoundError: an image is missing.
+    """
+    config = complete(config)
+    if config.data.source == "shapes":
+        _write_shapes(config.data)
+    elif config.data.source != "coco":
+        raise ValueError(f"config.data.source is {config.data.source!r}; choose 'coco' or 'shapes'")
+    train = load_split(config, "train")
+    config.data.class_names = tuple(train.class_names)
+    config.model.num_classes = len(train.class_names)
+    val = load_split(config, "val") if config.data.val_annotations else None
+    for field in [f"{split}_{kind}" for split in SPLITS for kind in ("annotations", "images")]:
+        if config.data[field]:
+            config.data[field] = os.path.abspath(config.data[field])
+    return config, train, val
+
+
+def load_split(config, split):
+    """The `CocoDataset` of "train" or "val"; errors as `load_datasets`."""
+    data = config.data
+    for kind in ("annotations", "images"):
+        _check_path(f"{split}_{kind}", data[f"{split}_{kind}"])
+    return load_coco(
+        data[f"{split}_annotations"],
+        data[f"{split}_images"],
+        class_names=tuple(data.class_names) or None,
+        keep_empty=data.keep_empty or split == "val",
+        on_bad_image=data.on_bad_image,
+    )
+
+
+def _check_path(field, path):
+    is_file = field.endswith("annotations")
+    kind = "annotation file (COCO JSON)" if is_file else "folder of images"
+    example = "data/annotations/train.json" if is_file else "data/train"
+    how = f"Name the {kind} with --config.data.{field}=PATH, for example --config.data.{field}={example}"
+    if not path:
+        raise ValueError(f"config.data.{field} is not set. {how}")
+    if not (os.path.isfile(path) if is_file else os.path.isdir(path)):
+        raise ValueError(f"config.data.{field}: there is no {kind} at {os.path.abspath(path)}. {how}")
+
+
+def _write_shapes(data):
+    if not data.directory:
+        raise ValueError(
+            "config.data.directory is not set: the shapes data set is written there when it is missing, for example "
+            "--config.data.directory=data/shapes"
+        )
+    for split, (annotations, images) in shapes.write_shapes(data.directory, **data.shapes).items():
+        data[f"{split}_annotations"] = str(annotations)
+        data[f"{split}_images"] = str(images)
+
+
+def to_json(config):
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text):
+    """The ConfigDict of `to_json`, with the tuples that JSON turned into lists."""
+    return ml_collections.ConfigDict(_tuples(json.loads(text)))
+
+
+def _tuples(value):
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def differing_fields(one, other, ignored=()):
+    """[(dotted field, its value in one, in other)] of two configs; None stands for a missing field."""
+    one, other = (dict(_flat(_tuples(json.loads(to_json(config))))) for config in (one, other))
+    fields = sorted((set(one) | set(other)) - set(ignored))
+    return [(field, one.get(field), other.get(field)) for field in fields if one.get(field) != other.get(field)]
+
+
+def _flat(value, prefix=""):
+    for key, item in value.items():
+        if isinstance(item, dict):
+            yield from _flat(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item

@@ -1,0 +1,39 @@
+"""The evaluation of a finished or stopped run."""
+
+import json
+import pathlib
+
+from gfl_tf.evaluation import coco
+from gfl_tf.training import config as configs
+from gfl_tf.training import run_dir as run_dirs
+
+
+def evaluate_run(run_dir, which="best", annotations=None, images=None, output=None, batch_size=None):
+    """Evaluates the model of a run directory and writes metrics.json and detections.json.
+
+    Args:
+        run_dir: path.
+        which: "best" or "last" weights.
+        annotations, images: COCO file and folder of images; default the run's validation data.
+        output: folder; default `evaluation/WHICH-NAME` in the run directory, NAME from the annotation file's.
+        batch_size: default the config's.
+
+    Returns:
+        (`CocoResult`, output folder).
+
+    Raises:
+        ValueError, FileNotFoundError: no such run, weights or data; says which.
+    """
+    if bool(annotations) != bool(images):
+        raise ValueError("annotations and images belong together: give both, or neither for the run's validation data")
+    model, config = run_dirs.load_run(run_dir, which)
+    if annotations:
+        config.data.val_annotations, config.data.val_images = str(annotations), str(images)
+    dataset = configs.load_split(config, "val")
+    result = coco.evaluate(model, dataset, batch_size or config.train.evaluation_batch_size, config.data.scale)
+    name = f"{which}-{pathlib.Path(config.data.val_annotations).stem}"
+    output = pathlib.Path(output) if output else run_dirs.RunDirectory(run_dir).evaluation / name
+    output.mkdir(parents=True, exist_ok=True)
+    run_dirs.write_whole(output / "metrics.json", json.dumps(result.to_dict(), indent=2) + "\n")
+    run_dirs.write_whole(output / "detections.json", json.dumps(result.detections))
+    return result, output

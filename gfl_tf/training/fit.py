@@ -1,0 +1,218 @@
+"""The training of a run: set-up, the loop over steps, and what happens between them."""
+
+import dataclasses
+import signal
+import typing
+
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.data import pipeline
+from gfl_tf.training import config as configs
+from gfl_tf.training import run_dir as run_dirs
+from gfl_tf.training.checkpoint import Checkpoints, averaged_weights
+from gfl_tf.training.optimizers import build_optimizer
+from gfl_tf.training.progress import Progress
+from gfl_tf.training.report import DivergedError, StepReport, timed_next  # noqa: F401  (train raises it)
+from gfl_tf.training.schedule import build_schedule, scaled_learning_rate
+from gfl_tf.training.stop import StopRequest
+from gfl_tf.training.strategy import build_strategy, check_batch_size
+from gfl_tf.training.validation import Stopped, Validation
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        model: the trained model, with the weights of its last step.
+        config: the resolved config.
+        step, total_steps: steps made and to make.
+        best_ap, best_step: of the best evaluation; None without one.
+        stopped_by: number of the signal that stopped it, or None: it is finished.
+    """
+
+    model: keras.Model
+    config: object
+    step: int
+    total_steps: int
+    best_ap: typing.Optional[float]
+    best_step: typing.Optional[int]
+    stopped_by: typing.Optional[int]
+
+
+def train(config, run_dir, strategy="auto"):
+    """Trains a detector, or goes on with a training that was stopped.
+
+    Args:
+        config: ConfigDict; None where the run directory holds a run.
+        run_dir: path; what it holds afterwards: see `gfl_tf.training.run_dir`.
+        strategy: see `build_strategy`.
+
+    Returns:
+        `Outcome`.
+
+    Raises:
+        ValueError, FileNotFoundError: the config, the data or the run directory cannot be used; says how to mend it.
+        DivergedError: the loss is not finite.
+    """
+    run = run_dirs.RunDirectory(run_dir)
+    config = run.read_config() if config is None else config
+    strategy = build_strategy(strategy)
+    config, train_data, val_data = configs.load_datasets(config)
+    check_batch_size(config.train.batch_size, strategy)
+    is_new = not run.exists()
+    run.start(config)
+    progress = Progress(run.log_file)
+    writer = tf.summary.create_file_writer(str(run.logs))
+    try:
+        with writer.as_default(), StopRequest() as stop:
+            return _Training(config, run, strategy, train_data, val_data, progress, stop, is_new).run()
+    finally:
+        writer.close()
+        progress.close()
+
+
+class _Training:
+    """One run in the making; `run` once."""
+
+    def __init__(self, config, run, strategy, train_data, val_data, progress, stop, is_new):
+        self._config = config
+        self._run = run
+        self._strategy = strategy
+        self._train_data = train_data
+        self._progress = progress
+        self._stop = stop
+        train = config.train
+        self._steps_per_epoch = pipeline.steps_per_epoch(train_data, train.batch_size)
+        self._total_steps = train.epochs * self._steps_per_epoch
+        schedule = build_schedule(train, self._steps_per_epoch)
+        keras.utils.set_random_seed(config.seed)
+        with strategy.scope():
+            self._model = run_dirs.build_model(config, load_backbone=is_new)
+            optimizer = build_optimizer(train, schedule, self._model, config.precision)
+            self._model.compile(optimizer=optimizer)
+            self._checkpoints = Checkpoints(self._model, run.checkpoints, train.keep_checkpoints)
+            self._checkpoints.restore_latest()
+        self._report = StepReport(
+            progress, self._total_steps, self._steps_per_epoch, train.batch_size, train.log_every, schedule
+        )
+        self._validation = None
+        if val_data is not None:
+            self._validation = Validation(self._model, val_data, config, run, progress, stop)
+
+    def run(self):
+        """Trains to the end, or to where it is stopped."""
+        step = int(self._model.optimizer.iterations.numpy())
+        self._introduce(step)
+        step = self._steps(step)
+        best_ap, best_step = self._validation.best() if self._validation else (None, None)
+        finished = step == self._total_steps and not self._stop.signal
+        if finished:
+            best = "not evaluated" if best_ap is None else f"best AP {100 * best_ap:.1f} at step {best_step}"
+            self._progress.say(f"Finished {step} steps, {best}. Everything lies in {self._run.path}.")
+        else:
+            self._progress.say(
+                f"Stopped at step {step} of {self._total_steps} by {signal.Signals(self._stop.signal).name}; saved in "
+                f"{self._run.path}. Go on with: bin/train --run_dir={self._run.path}"
+            )
+        stopped_by = None if finished else self._stop.signal
+        return Outcome(self._model, self._config, step, self._total_steps, best_ap, best_step, stopped_by)
+
+    def _steps(self, step):
+        """From `step` on; returns the step reached."""
+        train_step = self._distributed_step()
+        batches = saved_step = None
+        while not self._stop.signal:
+            if self._evaluation_due(step) and not self._evaluate(step):
+                break
+            if step == self._total_steps:
+                break
+            if batches is None:
+                batches = self._batches(step)
+                self._report.restart_timer()
+            batch, data_seconds = timed_next(batches)
+            metrics = train_step(batch)
+            step += 1
+            if self._report.step_done(step, metrics, data_seconds, self._evaluation_seconds_left(step)):
+                self._model.reset_metrics()
+            if self._is_due(step, self._config.train.checkpoint_every):
+                self._save()
+                saved_step = step
+        if self._stop.signal and saved_step != step:
+            self._save()
+        return step
+
+    def _distributed_step(self):
+        @tf.function(autograph=False)  # converting the model's Python takes longer than tracing it, and is not needed
+        def train_step(batch):
+            metrics = self._strategy.run(self._model.train_step, args=(batch,))
+            # Keras metrics are the mean over replicas on each of them.
+            return {name: self._strategy.experimental_local_results(value)[0] for name, value in metrics.items()}
+
+        return train_step
+
+    def _batches(self, step):
+        data = self._config.data
+        batches = pipeline.training_batches(
+            self._train_data,
+            self._config.train.batch_size,
+            scale=data.scale,
+            short_side_range=data.short_side_range or None,
+            num_short_sides=data.num_short_sides,
+            flip=data.flip,
+            vertical_flip=data.vertical_flip,
+            color_jitter=data.color_jitter or None,
+            zoom=data.zoom or None,
+            pad_value=self._model.pad_value,
+            bounding_box_format=self._model.bounding_box_format,
+            seed=self._config.seed,
+            start_step=step,
+            cache=data.cache,
+        )
+        return iter(self._strategy.experimental_distribute_dataset(batches))
+
+    def _is_due(self, step, epochs):
+        return step % (epochs * self._steps_per_epoch) == 0 or step == self._total_steps
+
+    def _evaluation_due(self, step):
+        if self._validation is None or step == 0:
+            return False
+        return self._is_due(step, self._config.train.evaluate_every) and not self._validation.is_done(step)
+
+    def _evaluate(self, step):
+        """Returns whether the evaluation came to its end."""
+        try:
+            self._validation.evaluate(step)
+        except Stopped:
+            return False
+        self._report.restart_timer()
+        return True
+
+    def _evaluation_seconds_left(self, step):
+        if self._validation is None:
+            return 0.0
+        every = self._config.train.evaluate_every * self._steps_per_epoch
+        return self._validation.seconds * (-(-self._total_steps // every) - step // every)
+
+    def _save(self):
+        self._report.check_finite()
+        self._checkpoints.save()
+        with averaged_weights(self._model):
+            self._run.save_weights(self._model, "last")
+            if self._validation is None:
+                self._run.save_weights(self._model, "best")
+        self._report.restart_timer()
+
+    def _introduce(self, step):
+        train, replicas = self._config.train, self._strategy.num_replicas_in_sync
+        classes = self._config.data.class_names
+        listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
+        self._progress.say(
+            f"{self._config.name}: {len(self._train_data.images)} training images, {len(classes)} classes ({listed})\n"
+            f"{self._total_steps} steps: {train.epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
+            f"on {replicas} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
+            f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
+            f"{train.base_batch_size} (batch / base_batch_size)\n"
+            + (f"Going on from step {step}." if step else "The first step of each image size takes a while: it compiles.")
+        )

@@ -1,0 +1,118 @@
+"""Training steps in numbers: lines, the bar, TensorBoard, and the check that the loss is finite."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from gfl_tf.training.progress import StepTimer, duration
+
+# Steps after which a time left can be told.
+STEADY_STEPS = 3
+
+
+class DivergedError(RuntimeError):
+    """The loss became infinite or not a number."""
+
+
+class StepReport:
+    """Reports on the steps of a run; reads their metrics, which waits for the device, at logged steps alone.
+
+    Args:
+        progress: `Progress`.
+        total_steps, steps_per_epoch, batch_size, log_every: of the run.
+        schedule: step -> learning rate.
+    """
+
+    def __init__(self, progress, total_steps, steps_per_epoch, batch_size, log_every, schedule):
+        self._progress = progress
+        self._total_steps = total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._batch_size = batch_size
+        self._log_every = log_every
+        self._schedule = schedule
+        self._timer = StepTimer()
+        self._seconds_per_step = None  # known from the second logged step on: the first one compiles
+        self._unchecked = []  # (step, loss) since the last look
+        self._text = ""
+
+    def step_done(self, step, metrics, data_seconds, other_seconds=0.0):
+        """Takes in one step; returns whether metrics are to start anew.
+
+        Args:
+            step: steps made, this one included.
+            metrics: dict of scalars, means since they last started anew, "loss" among them.
+            data_seconds: how long this step waited for its batch.
+            other_seconds: what is expected to be still spent beside the steps.
+
+        Raises:
+            DivergedError: at a logged step, where the loss of a step up to here is not finite.
+        """
+        self._timer.add(data_seconds)
+        self._unchecked.append((step, metrics["loss"]))
+        interval_ends = step % self._log_every == 0 or step == self._total_steps
+        is_first = not self._text
+        if interval_ends or is_first:
+            self.check_finite()
+            self._log(step, {name: float(value) for name, value in metrics.items()}, other_seconds)
+            if not is_first:
+                self._seconds_per_step = self._timer.seconds_per_step
+            self.restart_timer()
+        self._progress.draw(step, self._total_steps, f"{self._time_left(step, other_seconds)}  {self._text}")
+        return interval_ends
+
+    def restart_timer(self):
+        """Leaves what came after the last step out of the times."""
+        self._timer.restart()
+
+    def check_finite(self):
+        """Raises DivergedError when the loss of a step is not finite, naming the first."""
+        steps = [step for step, _ in self._unchecked]
+        finite = np.isfinite([float(loss) for _, loss in self._unchecked])
+        self._unchecked = []
+        if not finite.all():
+            first = steps[int(np.argmin(finite))]
+            raise DivergedError(
+                f"The loss is not finite at step {first}; the last checkpoint is from before it. Train into a new run "
+                "directory with a lower --config.train.learning_rate, more --config.train.warmup_steps, or gradient "
+                "clipping such as --config.train.clip_norm=10."
+            )
+
+    def _log(self, step, metrics, other_seconds):
+        seconds, data_seconds = self._timer.seconds_per_step, self._timer.data_seconds_per_step
+        learning_rate = float(self._schedule(step - 1))
+        images_per_second = self._batch_size / seconds
+        losses = {name.removesuffix("_loss"): value for name, value in metrics.items() if name.endswith("_loss")}
+        others = {name: value for name, value in metrics.items() if name != "loss" and not name.endswith("_loss")}
+        self._text = f"loss {metrics['loss']:.4g} ({_listed(losses)})  lr {learning_rate:.3g}"
+        self._progress.say(
+            f"step {step}/{self._total_steps}  epoch {step / self._steps_per_epoch:.2f}  {self._text}  "
+            f"{_listed(others)}  {images_per_second:.1f} images/s  data wait {data_seconds / seconds:.0%}  "
+            f"{self._time_left(step, other_seconds)}"
+        )
+        scalars = {f"train/{name}": value for name, value in metrics.items()}
+        scalars["train/learning_rate"] = learning_rate
+        scalars["time/step_ms"] = 1000 * (seconds - data_seconds)
+        scalars["time/data_wait_ms"] = 1000 * data_seconds
+        scalars["time/images_per_second"] = images_per_second
+        for name, value in scalars.items():
+            tf.summary.scalar(name, value, step=step)
+
+    def _time_left(self, step, other_seconds):
+        seconds = self._seconds_per_step
+        if seconds is None and self._timer.steps >= STEADY_STEPS:
+            seconds = self._timer.seconds_per_step
+        if seconds is None:
+            return "time left not known yet"
+        return f"{duration((self._total_steps - step) * seconds + other_seconds)} left"
+
+
+def _listed(values):
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def timed_next(iterator):
+    """(next element, seconds waited for it)."""
+    start = time.perf_counter()
+    element = next(iterator)
+    return element, time.perf_counter() - start

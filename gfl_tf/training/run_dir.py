@@ -1,0 +1,139 @@
+"""A run directory: everything that one training leaves behind, and all that other commands need of it.
+
+    config.json          the resolved config: with class names, number of classes, absolute data paths
+    checkpoints/         model, optimizer and progress, to go on from (TensorFlow checkpoints)
+    best.weights.h5      the weights of the best AP so far
+    last.weights.h5      the weights of the last checkpoint
+    evaluation/*.json    the metrics of each evaluation
+    logs/                TensorBoard
+    train.log            what was printed
+"""
+
+import contextlib
+import os
+import pathlib
+
+from tensorflow import keras
+
+from gfl_tf.build import build_detector
+from gfl_tf.training import config as configs
+
+WEIGHTS = ("best", "last")
+# A run may go on with other values of these: they change what is reported and kept, not what is learned.
+HARMLESS_FIELDS = tuple(
+    f"train.{name}"
+    for name in (
+        "checkpoint_every",
+        "evaluate_every",
+        "evaluation_batch_size",
+        "keep_checkpoints",
+        "log_every",
+        "sample_images",
+    )
+) + ("data.cache",)
+
+
+class RunDirectory:
+    """Paths of a run directory, and its config."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config_file = self.path / "config.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.evaluation = self.path / "evaluation"
+        self.logs = self.path / "logs"
+        self.log_file = self.path / "train.log"
+
+    def weights_file(self, which):
+        if which not in WEIGHTS:
+            raise ValueError(f"the weights to load are {which!r}; choose one of {', '.join(WEIGHTS)}")
+        return self.path / f"{which}.weights.h5"
+
+    def exists(self):
+        return self.config_file.is_file()
+
+    def read_config(self):
+        """The resolved config.
+
+        Raises:
+            ValueError: the directory holds no run.
+        """
+        if not self.exists():
+            raise ValueError(f"{self.path} holds no run: there is no {self.config_file}. bin/train makes one.")
+        return configs.from_json(self.config_file.read_text())
+
+    def start(self, config):
+        """Writes the resolved config; where the run exists already, checks that it is the same.
+
+        Raises:
+            ValueError: the stored config differs in more than `HARMLESS_FIELDS`.
+        """
+        if self.exists():
+            differences = configs.differing_fields(self.read_config(), config, HARMLESS_FIELDS)
+            if differences:
+                listed = "\n".join(f"  config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences)
+                raise ValueError(
+                    f"{self.path} holds a run with another config:\n{listed}\n"
+                    "Choose another --run_dir to start anew, or leave out --config to go on as the run began."
+                )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.evaluation.mkdir(exist_ok=True)
+        write_whole(self.config_file, configs.to_json(config))
+
+    def save_weights(self, model, which):
+        target = self.weights_file(which)
+        partial = target.with_name(f"partial-{target.name}")
+        optimizer, model.optimizer = model.optimizer, None  # its slots would be stored with the weights
+        try:
+            model.save_weights(partial)
+        finally:
+            model.optimizer = optimizer
+        os.replace(partial, target)
+
+
+def load_run(run_dir, which="best"):
+    """The trained model of a run directory and its config.
+
+    Args:
+        run_dir: path.
+        which: "best" or "last" weights.
+
+    Raises:
+        ValueError: no run there, or one that has no such weights yet.
+    """
+    run = RunDirectory(run_dir)
+    config = run.read_config()
+    weights = run.weights_file(which)
+    if not weights.exists():
+        raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
+    model = build_model(config, load_backbone=False)
+    model.load_weights(weights)
+    return model, config
+
+
+def build_model(config, load_backbone=True):
+    """The detector of a config, in its precision; `load_backbone` False leaves out its backbone's own weights."""
+    if not load_backbone:
+        config = config.copy_and_resolve_references()
+        config.model.backbone.weights = ""
+    with _precision(config.precision):
+        return build_detector(config)
+
+
+@contextlib.contextmanager
+def _precision(name):
+    if name not in ("float32", "mixed_bfloat16", "mixed_float16"):
+        raise ValueError(f"config.precision is {name!r}; choose 'float32', 'mixed_bfloat16' or 'mixed_float16'")
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
+def write_whole(path, text):
+    """Writes a file that is never seen half written."""
+    partial = path.with_name(f"partial-{path.name}")
+    partial.write_text(text)
+    os.replace(partial, path)

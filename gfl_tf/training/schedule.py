@@ -1,0 +1,73 @@
+"""The learning rate over a run: linear warm-up, then steps or a cosine."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, times a factor that rises linearly from `factor` to 1 over the first `steps` steps.
+
+    Args:
+        schedule: the `LearningRateSchedule` after the warm-up; during it, it runs already.
+        steps: length of the warm-up; 0 for none.
+        factor: share of the learning rate at step 0.
+    """
+
+    def __init__(self, schedule, steps, factor):
+        super().__init__()
+        if steps < 0 or not 0.0 <= factor <= 1.0:
+            raise ValueError(f"warm-up of {steps} steps from factor {factor}: needs steps >= 0 and 0 <= factor <= 1")
+        self.schedule = schedule
+        self.steps = steps
+        self.factor = factor
+
+    def __call__(self, step):
+        """The float32 learning rate of the update after `step` updates."""
+        done = tf.minimum(tf.cast(step, tf.float32) / max(self.steps, 1), 1.0) if self.steps else 1.0
+        return tf.cast(self.schedule(step), tf.float32) * (self.factor + (1.0 - self.factor) * done)
+
+    def get_config(self):
+        return {
+            "schedule": keras.optimizers.schedules.serialize(self.schedule),
+            "steps": self.steps,
+            "factor": self.factor,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})
+
+
+def scaled_learning_rate(train):
+    """`train.learning_rate`, meant for `train.base_batch_size` images in a batch, for the batch that is used."""
+    return train.learning_rate * train.batch_size / train.base_batch_size
+
+
+def build_schedule(train, steps_per_epoch):
+    """The schedule that `config.train` describes, over the number of updates made so far.
+
+    "step" multiplies by `gamma` from the first step of each epoch (counted from 0) in `milestones` on. "cosine" falls
+    from the first step to 0 after the last.
+
+    Raises:
+        ValueError: unknown `train.schedule`, or milestones that do not rise.
+    """
+    peak = scaled_learning_rate(train)
+    if train.schedule == "step":
+        decayed = _steps(peak, train.milestones, train.gamma, steps_per_epoch)
+    elif train.schedule == "cosine":
+        decayed = keras.optimizers.schedules.CosineDecay(peak, train.epochs * steps_per_epoch)
+    else:
+        raise ValueError(f"config.train.schedule is {train.schedule!r}; choose 'step' or 'cosine'")
+    return LinearWarmup(decayed, train.warmup_steps, train.warmup_factor)
+
+
+def _steps(peak, milestones, gamma, steps_per_epoch):
+    milestones = list(milestones)
+    if sorted(set(milestones)) != milestones or any(epoch <= 0 for epoch in milestones):
+        raise ValueError(f"config.train.milestones are {tuple(milestones)}; they must be rising epochs above 0")
+    # Keras holds a value up to and including its boundary.
+    boundaries = [int(epoch * steps_per_epoch) - 1 for epoch in milestones]
+    values = [peak * gamma**index for index in range(len(milestones) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)

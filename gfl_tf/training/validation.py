@@ -1,0 +1,107 @@
+"""Evaluations during a run: COCO numbers, sample pictures, the best weights."""
+
+import json
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from gfl_tf.data import pipeline
+from gfl_tf.evaluation import coco
+from gfl_tf.training import run_dir
+from gfl_tf.training.checkpoint import averaged_weights
+from gfl_tf.visualization.detections import draw_detections
+
+
+# Less sure detections are not drawn.
+SAMPLE_SCORE = 0.3
+
+
+class Stopped(Exception):
+    """An evaluation was broken off by a `StopRequest`."""
+
+
+class Validation:
+    """Evaluates a model in training, on demand.
+
+    Which steps were evaluated, and the best AP, is what lies in the run directory's evaluation folder: an evaluation
+    that was cut off is so done again, and none twice.
+
+    Args:
+        model: compiled detector.
+        dataset: `CocoDataset`.
+        config: a run's resolved config.
+        run: `RunDirectory`.
+        progress: `Progress`.
+        stop: `StopRequest`, looked at after each batch.
+    """
+
+    def __init__(self, model, dataset, config, run, progress, stop):
+        self.seconds = 0.0  # that the last evaluation took
+        self._model = model
+        self._dataset = dataset
+        self._config = config
+        self._run = run
+        self._progress = progress
+        self._stop = stop
+        self._detect = tf.function(model.detect, autograph=False)
+        self._batches = pipeline.evaluation_batches(
+            dataset,
+            config.train.evaluation_batch_size,
+            scale=config.data.scale,
+            pad_value=model.pad_value,
+            cache=config.data.cache,
+        )
+
+    def is_done(self, step):
+        return self._file(step).exists()
+
+    def best(self):
+        """(AP, step) of the best evaluation, the first of equals; (None, None) before the first."""
+        files = sorted(self._run.evaluation.glob("step-*.json"))
+        stored = [json.loads(file.read_text()) for file in files]
+        best = max(stored, key=lambda evaluation: evaluation["metrics"]["AP"], default=None)
+        return (best["metrics"]["AP"], best["step"]) if best else (None, None)
+
+    def evaluate(self, step):
+        """Evaluates, reports, and keeps the weights if they are the best so far. Raises Stopped."""
+        start = time.perf_counter()
+        with averaged_weights(self._model):
+            result = coco.evaluate(
+                self._model, self._dataset, batches=self._batches, detect=self._detect, progress=self._on_batch
+            )
+            self._draw_samples(step)
+            best_ap, _ = self.best()
+            is_best = best_ap is None or result.metrics["AP"] > best_ap
+            if is_best:
+                self._run.save_weights(self._model, "best")
+        # After the weights: best.weights.h5 is never older than what is written here.
+        run_dir.write_whole(self._file(step), json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
+        for name, value in result.metrics.items():
+            tf.summary.scalar(f"evaluation/{name}", value, step=step)
+        self.seconds = time.perf_counter() - start
+        numbers = "  ".join(f"{name} {100 * result.metrics[name]:.1f}" for name in ("AP", "AP50", "AP75"))
+        self._progress.say(f"evaluation at step {step}: {numbers}{' (best so far)' if is_best else ''}")
+
+    def _file(self, step):
+        return self._run.evaluation / f"step-{step:08d}.json"
+
+    def _on_batch(self, done, total):
+        self._progress.draw(done, total, "images evaluated")
+        if self._stop.signal:
+            raise Stopped
+
+    def _draw_samples(self, step):
+        count = self._config.train.sample_images
+        if not count:
+            return
+        images, _ = next(iter(self._batches))
+        detections = {name: value.numpy() for name, value in self._detect(images).items()}
+        pictures = []
+        for index, image in enumerate(np.uint8(images[:count])):
+            found = {name: value[index] for name, value in detections.items()}
+            sure = found["confidence"] >= SAMPLE_SCORE
+            boxes, classes, scores = (found[name][sure] for name in ("boxes", "classes", "confidence"))
+            names, stddev = self._config.data.class_names, found["edge_stddev"][sure]
+            pictures.append(draw_detections(image, boxes, classes, scores, names, stddev))
+        tf.summary.image("detections", tf.stack(pictures), step=step, max_outputs=count)
