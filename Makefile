@@ -12,8 +12,23 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:  ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
+RUN ?= runs/gflv2_shapes
+
 train: $(VENV)/installed  ## set up, train GFLv2 on synthetic shapes, evaluate, draw, export
-	$(VENV)/bin/python bin/quickstart
+	$(VENV)/bin/python bin/train --config=configs/gflv2_shapes.py --run_dir=$(RUN)
+	$(VENV)/bin/python bin/predict --run_dir=$(RUN) --output=$(RUN)/predictions --distributions \
+		--images=$$(ls data/shapes/val/* | head -n 12 | paste -sd,)
+	$(VENV)/bin/python bin/export --run_dir=$(RUN)
+	$(VENV)/bin/python bin/evaluate --run_dir=$(RUN)
+	@echo
+	@echo "Done. The scores above are on 300 held-out images."
+	@echo "  $(RUN)/                      the run: config, weights, evaluations, TensorBoard logs"
+	@echo "  $(RUN)/predictions/          pictures with detections, edge uncertainty and distributions"
+	@echo "  saved_models/gflv2_shapes/   the exported SavedModel, one folder per version"
+	@echo "Next: source .venv/bin/activate, then"
+	@echo "  tensorboard --logdir=$(RUN)/logs                          loss and AP over time"
+	@echo "  bin/predict --run_dir=$(RUN) --images=FOLDER --output=OUT  detections on your pictures"
+	@echo "  bin/train --config=configs/gflv2_bccd.py --help           your own data: see README.md"
 
 test: $(VENV)/installed $(BARE)/installed  ## set up, run the tests
 	$(PYTEST) -m "not slow"

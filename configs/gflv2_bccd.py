@@ -41,7 +41,7 @@ def get_config():
     config.train = train = default_train()
     train.batch_size = 8
     train.base_batch_size = 8
-    train.epochs = 70
+    train.epochs = 60
     train.optimizer = "adamw"
     train.learning_rate = 2e-3
     train.weight_decay = 0.05
@@ -50,6 +50,5 @@ def get_config():
     train.clip_norm = 10.0
     train.warmup_steps = 100
     train.schedule = "cosine"
-    train.ema_momentum = 0.998
     train.evaluate_every = 10
     return config

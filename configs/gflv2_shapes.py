@@ -28,6 +28,7 @@ def get_config():
     config.data = data = default_data()
     data.source = "shapes"
     data.directory = "data/shapes"
+    data.shapes.num_train = 1500
     data.scale = (256, 192)
     data.cache = True
 
@@ -43,6 +44,5 @@ def get_config():
     train.clip_norm = 10.0
     train.warmup_steps = 100
     train.schedule = "cosine"
-    train.ema_momentum = 0.998
-    train.evaluate_every = 4
+    train.evaluate_every = 8
     return config

@@ -80,8 +80,8 @@ def _window(centre, size, k):
 
     Returns the coordinates, whether each exists (a map may be smaller than k), and its distance to the centre.
     """
-    nearest = tf.cast(tf.round(centre), tf.int32)
-    start = tf.clip_by_value(nearest - k // 2, 0, tf.maximum(size - k, 0)[:, tf.newaxis])
+    first = tf.cast(tf.math.ceil(centre - k / 2), tf.int32)  # of the k nearest, were the grid endless
+    start = tf.clip_by_value(first, 0, tf.maximum(size - k, 0)[:, tf.newaxis])
     coordinate = start[..., tf.newaxis] + tf.range(k)
     distance = tf.cast(coordinate, tf.float32) - centre[..., tf.newaxis]
     return coordinate, coordinate < size[:, tf.newaxis, tf.newaxis], distance

@@ -8,6 +8,8 @@ LEVELS = ("P3", "P4", "P5")
 def pyramid_features(backbone):
     """A model from images to {"P3", "P4", "P5"}, sharing the backbone's layers and weights.
 
+    The backbone's layers past P5, which no gradient reaches, become non-trainable.
+
     Args:
         backbone: a `keras_cv.models.Backbone`, or any functional Keras model with a `pyramid_level_inputs` dict from
             "P3", "P4", "P5" to layer names.
@@ -20,7 +22,12 @@ def pyramid_features(backbone):
     if missing:
         raise ValueError(f"backbone {backbone.name} has no {', '.join(missing)} in its levels {sorted(layer_names)}")
     outputs = {level: backbone.get_layer(layer_names[level]).output for level in LEVELS}
-    return keras.Model(backbone.inputs, outputs, name="pyramid_features")
+    features = keras.Model(backbone.inputs, outputs, name="pyramid_features")
+    used = {id(layer) for layer in features.layers}
+    for layer in backbone.layers:
+        if id(layer) not in used:
+            layer.trainable = False
+    return features
 
 
 def freeze_batch_norm(model):

@@ -88,6 +88,10 @@ class PredictionDecoder:
         padded = tf.pad(values, [[0, self.max_detections - tf.size(values)]], constant_values=PADDING)
         return tf.ensure_shape(padded, [self.max_detections])
 
+    def changed(self, **changes):
+        """A new decoder with other values of some arguments, all others as here."""
+        return PredictionDecoder(**{**self.get_config(), **changes})
+
     def get_config(self):
         return {
             "score_threshold": self.score_threshold,

@@ -153,7 +153,7 @@ class DenseDetector(keras.Model):
         points_px, point_strides = tf.gather(points_px, index), tf.gather(point_strides, index)
         boxes, scores, edge_stddev = self.decode_candidates(candidates, points_px, point_strides)
         own_shape = canvas_shape[tf.newaxis] if image_shape is None else image_shape
-        limit = tf.cast(tf.tile(own_shape[:, ::-1], [1, 2]), tf.float32)[:, tf.newaxis]  # [B or 1, 1, 4]
+        limit = tf.cast(tf.tile(tf.reverse(own_shape, [1]), [1, 2]), tf.float32)[:, tf.newaxis]  # [B or 1, 1, 4]
         boxes = tf.clip_by_value(boxes, 0.0, limit)
         detections = decoder.suppress(boxes, scores)
         of_candidates = {"edge_stddev": edge_stddev}

@@ -27,6 +27,7 @@ class GroupNormalization(keras.layers.Layer):
             raise ValueError(f"{channels} channels do not divide into {self.groups} groups")
         self.gamma = self.add_weight(name="gamma", shape=(channels,), initializer="ones")
         self.beta = self.add_weight(name="beta", shape=(channels,), initializer="zeros")
+        self.built = True
 
     def call(self, inputs):
         channels = inputs.shape[-1]
@@ -78,6 +79,7 @@ class Scale(keras.layers.Layer):
 
     def build(self, input_shape):
         self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
+        self.built = True
 
     def call(self, inputs):
         return inputs * self.scale

@@ -1,0 +1,164 @@
+"""Detections of image files, as annotated pictures and one JSON file."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from PIL import Image
+
+from gfl_tf.data import images as image_ops
+from gfl_tf.evaluation import original_pixels
+from gfl_tf.ops import distributions as distribution_ops
+from gfl_tf.visualization import detections as drawing
+from gfl_tf.visualization import distributions
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+JSON_FILE = "predictions.json"
+
+
+def predict(model, paths, output, scale, class_names, max_distributions=0):
+    """Writes into the folder `output`, for images NAME.*:
+
+        NAME.jpg                  the picture with its boxes, names, scores and the uncertainty of each edge
+        NAME_distributions.png    if asked for and anything was found: its best detections, each with its four
+                                  distributions
+        predictions.json          {"images": [...], "skipped": [...]}, see below
+
+    An image in the JSON is {"file", "width", "height", "picture", "detections"}; a detection, best first, is {"box":
+    x1, y1, x2, y2 in pixels of the file, "class": name, "class_index", "score", "edge_stddev": standard deviation of
+    the left, top, right and bottom side in pixels of the file}. A file that cannot be decoded is skipped, with a
+    warning: {"file", "reason"}.
+
+    Args:
+        model: a detector; its prediction decoder sets the least score and the most detections.
+        paths: of images, and of folders of which all images are taken (not those of their subfolders).
+        output: folder, made if need be.
+        scale: (long, short) limits of the keep-ratio resize in front of the network.
+        class_names: of the model's classes.
+        max_distributions: the distributions of so many detections per image are plotted.
+
+    Returns the content of the JSON file.
+
+    Raises:
+        ValueError: a path that does not exist, no image at all, or `output` is the folder of an image.
+    """
+    files = image_files(paths)
+    output = pathlib.Path(output)
+    if output.resolve() in {file.resolve().parent for file in files}:
+        raise ValueError(f"the folder to write to, {output}, holds images to read; choose another one")
+    output.mkdir(parents=True, exist_ok=True)
+    detect = detect_function(model, scale, max_distributions)
+    names = _distinct_names(files)
+    found, skipped = [], []
+    for number, file in enumerate(files):
+        logging.info("%d of %d: %s", number + 1, len(files), file)
+        try:
+            image = image_ops.decode_rgb(tf.io.read_file(str(file))).numpy()
+        except tf.errors.OpError:
+            reason = "cannot be read: cut short, or not JPEG, PNG, BMP or GIF"
+            logging.warning("%s %s; skipped", file, reason)
+            skipped.append({"file": str(file), "reason": reason})
+            continue
+        result = {name: value.numpy()[0] for name, value in detect(image[np.newaxis]).items()}
+        result = {name: value[: result["num_detections"]] for name, value in result.items() if value.ndim}
+        _draw(image, result, class_names, output / f"{names[file]}.jpg")
+        if max_distributions and len(result["boxes"]):
+            _plot(image, result, class_names, output / f"{names[file]}_distributions.png", max_distributions)
+        record = {"file": str(file), "width": image.shape[1], "height": image.shape[0]}
+        record["picture"] = f"{names[file]}.jpg"
+        found.append({**record, "detections": _as_json(result, class_names)})
+    content = {"images": found, "skipped": skipped}
+    partial = output / f"partial-{JSON_FILE}"
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(partial, output / JSON_FILE)
+    return content
+
+
+def image_files(paths):
+    """The files of a list of images and folders, those of a folder in the order of their names, none twice.
+
+    Raises:
+        ValueError: a path that does not exist, or no image at all.
+    """
+    files = []
+    for path in map(pathlib.Path, paths):
+        if path.is_dir():
+            files += sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise ValueError(f"there is no image or folder {path}")
+    if not files:
+        raise ValueError(f"no image in {', '.join(map(str, paths)) or 'an empty list'}; wanted: {', '.join(SUFFIXES)}")
+    return list(dict.fromkeys(files))
+
+
+def _distinct_names(files):
+    """{file: its name without suffix}, with a number behind it where an earlier file has the name too."""
+    names, taken = {}, set()
+    for file in files:
+        name, number = file.stem, 1
+        while name in taken:
+            number += 1
+            name = f"{file.stem}_{number}"
+        taken.add(name)
+        names[file] = name
+    return names
+
+
+def detect_function(model, scale, with_distributions):
+    """A function of one image, uint8 [1, h, w, 3], to its detections in its own pixels.
+
+    They are `original_pixels.detect`'s, and `with_distributions` also "probabilities" [1, D, 4, n + 1] of the sides,
+    "bin_px" [1, D], from one bin to the next, and "points" [1, D, 2], x and y from where the distances are measured.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
+    def detect(image):
+        found = original_pixels.detect(model, image, scale, with_outputs=bool(with_distributions))
+        if with_distributions:
+            original_hw = tf.shape(image)[1:3]
+            factor_hw = tf.cast(original_hw / image_ops.keep_ratio_size(original_hw, scale), tf.float32)
+            found["probabilities"] = distribution_ops.side_probabilities(found.pop("outputs")["box"])
+            # Both axes have the same factor but for the rounding of the resized image to whole pixels.
+            found["bin_px"] = found.pop("point_strides") * model.bin_width * tf.reduce_mean(factor_hw)
+            found["points"] = found.pop("points_px") * tf.reverse(factor_hw, [0])
+        return found
+
+    return detect
+
+
+def _draw(image, result, class_names, path):
+    classes = result["classes"].astype(int)
+    picture = drawing.draw_detections(
+        image, result["boxes"], classes, result["confidence"], class_names, result["edge_stddev"]
+    )
+    Image.fromarray(picture).save(path, quality=95)
+
+
+def _plot(image, result, class_names, path, count):
+    plots = [
+        distributions.plot_detection(image, box, probabilities, bin_px, class_names[int(index)], score, point)
+        for box, probabilities, bin_px, index, score, point in zip(
+            *(result[name][:count] for name in ("boxes", "probabilities", "bin_px", "classes", "confidence", "points"))
+        )
+    ]
+    Image.fromarray(drawing.grid(plots, columns=1)).save(path)
+
+
+def _as_json(result, class_names):
+    return [
+        {
+            "box": [round(float(value), 2) for value in box],
+            "class": class_names[int(index)],
+            "class_index": int(index),
+            "score": round(float(score), 4),
+            "edge_stddev": [round(float(value), 2) for value in stddev],
+        }
+        for box, index, score, stddev in zip(
+            result["boxes"], result["classes"], result["confidence"], result["edge_stddev"]
+        )
+    ]
