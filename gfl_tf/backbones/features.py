@@ -1,6 +1,11 @@
 """P3 to P5 features of any KerasCV backbone."""
 
+import warnings
+
 from tensorflow import keras
+
+# KerasCV's backbones look at every attribute of theirs when weights are saved or loaded, two deprecated ones included.
+warnings.filterwarnings("ignore", message=r"`(Model\.state_updates|layer\.updates)` will be removed")
 
 LEVELS = ("P3", "P4", "P5")
 
