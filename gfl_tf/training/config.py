@@ -9,6 +9,11 @@ from gfl_tf.data import shapes
 from gfl_tf.data.coco import load_coco
 
 SPLITS = ("train", "val")
+# Fields of `train` that must be at least 1.
+COUNTS = (
+    "batch_size", "base_batch_size", "epochs", "evaluate_every", "evaluation_batch_size", "checkpoint_every",
+    "keep_checkpoints", "log_every",
+)  # fmt: skip
 
 
 def default_data():
@@ -36,7 +41,7 @@ def default_data():
 
 
 def default_train():
-    """`config.train`: how the model is trained. Epochs may be given as fractions nowhere: they are whole."""
+    """`config.train`: how the model is trained."""
     train = ml_collections.ConfigDict()
     train.batch_size = 16  # over all replicas
     train.epochs = 12
@@ -67,7 +72,7 @@ def complete(config):
     """A copy of a config in which every field of `data` and `train` has a value.
 
     Raises:
-        ValueError: a field that does not exist, such as a misspelt one, or a missing `model`.
+        ValueError: a field that does not exist, such as a misspelt one; a count below 1; a missing `model`.
     """
     config = ml_collections.ConfigDict(config.to_dict())
     if "model" not in config:
@@ -79,6 +84,9 @@ def complete(config):
             raise ValueError(f"config.{part} has no field {', '.join(unknown)}; it has {', '.join(sorted(defaults))}")
         defaults.update(given)
         config[part] = defaults
+    for name in COUNTS:
+        if config.train[name] < 1:
+            raise ValueError(f"config.train.{name} is {config.train[name]}; it must be at least 1")
     config.seed = config.get("seed", 0)
     config.precision = config.get("precision", "float32")
     config.name = config.get("name", "detector")

@@ -26,10 +26,11 @@ def evaluate_run(run_dir, which="best", annotations=None, images=None, output=No
     """
     if bool(annotations) != bool(images):
         raise ValueError("annotations and images belong together: give both, or neither for the run's validation data")
-    model, config = run_dirs.load_run(run_dir, which)
+    config = run_dirs.RunDirectory(run_dir).read_config()
     if annotations:
         config.data.val_annotations, config.data.val_images = str(annotations), str(images)
     dataset = configs.load_split(config, "val")
+    model, _ = run_dirs.load_run(run_dir, which)
     result = coco.evaluate(model, dataset, batch_size or config.train.evaluation_batch_size, config.data.scale)
     name = f"{which}-{pathlib.Path(config.data.val_annotations).stem}"
     output = pathlib.Path(output) if output else run_dirs.RunDirectory(run_dir).evaluation / name

@@ -13,7 +13,7 @@ from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.checkpoint import Checkpoints, averaged_weights
 from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.progress import Progress
-from gfl_tf.training.report import DivergedError, StepReport, timed_next  # noqa: F401  (train raises it)
+from gfl_tf.training.report import StepReport, timed_next
 from gfl_tf.training.schedule import build_schedule, scaled_learning_rate
 from gfl_tf.training.stop import StopRequest
 from gfl_tf.training.strategy import build_strategy, check_batch_size
@@ -61,13 +61,12 @@ def train(config, run_dir, strategy="auto"):
     strategy = build_strategy(strategy)
     config, train_data, val_data = configs.load_datasets(config)
     check_batch_size(config.train.batch_size, strategy)
-    is_new = not run.exists()
     run.start(config)
     progress = Progress(run.log_file)
     writer = tf.summary.create_file_writer(str(run.logs))
     try:
-        with writer.as_default(), StopRequest() as stop:
-            return _Training(config, run, strategy, train_data, val_data, progress, stop, is_new).run()
+        with writer.as_default(), run_dirs.without_deprecations(), StopRequest() as stop:
+            return _Training(config, run, strategy, train_data, val_data, progress, stop).run()
     finally:
         writer.close()
         progress.close()
@@ -76,7 +75,7 @@ def train(config, run_dir, strategy="auto"):
 class _Training:
     """One run in the making; `run` once."""
 
-    def __init__(self, config, run, strategy, train_data, val_data, progress, stop, is_new):
+    def __init__(self, config, run, strategy, train_data, val_data, progress, stop):
         self._config = config
         self._run = run
         self._strategy = strategy
@@ -89,7 +88,7 @@ class _Training:
         schedule = build_schedule(train, self._steps_per_epoch)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            self._model = run_dirs.build_model(config, load_backbone=is_new)
+            self._model = run_dirs.build_model(config, load_backbone=not run.has_checkpoint())
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
             self._checkpoints = Checkpoints(self._model, run.checkpoints, train.keep_checkpoints)
@@ -213,6 +212,6 @@ class _Training:
             f"{self._total_steps} steps: {train.epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
             f"on {replicas} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
             f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
-            f"{train.base_batch_size} (batch / base_batch_size)\n"
-            + (f"Going on from step {step}." if step else "The first step of each image size takes a while: it compiles.")
+            f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of {train.warmup_steps} steps\n"
+            + (f"Going on from step {step}." if step else "The first step of each image size takes long: it compiles.")
         )

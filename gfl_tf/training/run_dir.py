@@ -12,6 +12,7 @@
 import contextlib
 import os
 import pathlib
+import warnings
 
 from tensorflow import keras
 
@@ -59,22 +60,27 @@ class RunDirectory:
             ValueError: the directory holds no run.
         """
         if not self.exists():
-            raise ValueError(f"{self.path} holds no run: there is no {self.config_file}. bin/train makes one.")
+            raise ValueError(
+                f"{self.path} holds no run: there is no {self.config_file}. bin/train --config=FILE makes one."
+            )
         return configs.from_json(self.config_file.read_text())
 
+    def has_checkpoint(self):
+        return any(self.checkpoints.glob("*.index"))
+
     def start(self, config):
-        """Writes the resolved config; where the run exists already, checks that it is the same.
+        """Writes the resolved config; where there is something to go on from, checks that it is the same.
 
         Raises:
             ValueError: the stored config differs in more than `HARMLESS_FIELDS`.
         """
-        if self.exists():
+        if self.exists() and self.has_checkpoint():
             differences = configs.differing_fields(self.read_config(), config, HARMLESS_FIELDS)
-            if differences:
-                listed = "\n".join(f"  config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences)
+            listed = [f"  config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences]
+            if listed:
                 raise ValueError(
-                    f"{self.path} holds a run with another config:\n{listed}\n"
-                    "Choose another --run_dir to start anew, or leave out --config to go on as the run began."
+                    "\n".join([f"{self.path} holds a run with another config:", *listed])
+                    + "\nChoose another --run_dir to start anew, or leave out --config to go on as the run began."
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         self.evaluation.mkdir(exist_ok=True)
@@ -107,7 +113,8 @@ def load_run(run_dir, which="best"):
     if not weights.exists():
         raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
     model = build_model(config, load_backbone=False)
-    model.load_weights(weights)
+    with without_deprecations():
+        model.load_weights(weights)
     return model, config
 
 
@@ -130,6 +137,14 @@ def _precision(name):
         yield
     finally:
         keras.mixed_precision.set_global_policy(before)
+
+
+@contextlib.contextmanager
+def without_deprecations():
+    """Keras looks at every attribute of every layer for weights, also at those that it warns of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*will be removed in a future version", category=UserWarning)
+        yield
 
 
 def write_whole(path, text):

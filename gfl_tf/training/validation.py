@@ -12,7 +12,6 @@ from gfl_tf.training import run_dir
 from gfl_tf.training.checkpoint import averaged_weights
 from gfl_tf.visualization.detections import draw_detections
 
-
 # Less sure detections are not drawn.
 SAMPLE_SCORE = 0.3
 

@@ -1,0 +1,115 @@
+"""Completing, checking and storing configs."""
+
+import json
+
+import ml_collections
+import pytest
+
+from gfl_tf.training import config as configs
+from gfl_tf.training.run_dir import RunDirectory, build_model, load_run
+
+
+def _dataset(folder, names=("cat", "dog")):
+    """A COCO file with one category per name, descending ids, and one image without boxes."""
+    from PIL import Image
+
+    (folder / "images").mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "images" / "a.png")
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
+        "annotations": [],
+        "categories": [{"id": 9 - index, "name": name} for index, name in enumerate(names)],
+    }
+    (folder / "a.json").write_text(json.dumps(content))
+    return folder / "a.json", folder / "images"
+
+
+def _config(**data):
+    return ml_collections.ConfigDict({"name": "x", "model": {"num_classes": 80}, "data": data})
+
+
+def test_classes_and_paths_are_filled_in(tmp_path, monkeypatch):
+    _dataset(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config, train, val = configs.load_datasets(_config(train_annotations="a.json", train_images="images"))
+    assert config.data.class_names == ("dog", "cat") and config.model.num_classes == 2
+    assert config.data.train_images == str(tmp_path / "images") and config.data.val_annotations == ""
+    assert len(train.images) == 1 and val is None
+    assert config.train.to_dict() == configs.default_train().to_dict()
+
+
+def test_given_class_names_decide_the_order(tmp_path):
+    annotations, images = _dataset(tmp_path)
+    given = _config(train_annotations=str(annotations), train_images=str(images), class_names=("cat", "dog"))
+    assert configs.load_datasets(given)[0].data.class_names == ("cat", "dog")
+
+
+def test_the_callers_config_is_left_alone(tmp_path):
+    annotations, images = _dataset(tmp_path)
+    given = _config(train_annotations=str(annotations), train_images=str(images))
+    before = given.to_dict()
+    configs.load_datasets(given)
+    assert given.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ({}, r"config.data.train_annotations is not set.*--config.data.train_annotations=data/annotations/train.json"),
+        ({"train_annotations": "no.json"}, "config.data.train_annotations: there is no annotation file .*no.json"),
+        ({"source": "shapes"}, "config.data.directory is not set"),
+        ({"source": "voc"}, "config.data.source is 'voc'"),
+        ({"train_anotations": "a.json"}, "config.data has no field train_anotations; it has cache, class_names"),
+    ],
+)
+def test_errors_name_the_field(data, message):
+    with pytest.raises(ValueError, match=message):
+        configs.load_datasets(_config(**data))
+
+
+def test_counts_are_at_least_one():
+    config = _config()
+    config.train = {"evaluate_every": 0}
+    with pytest.raises(ValueError, match="config.train.evaluate_every is 0; it must be at least 1"):
+        configs.complete(config)
+
+
+def test_images_folder_is_checked(tmp_path):
+    annotations, _ = _dataset(tmp_path)
+    with pytest.raises(ValueError, match="config.data.train_images: there is no folder"):
+        configs.load_datasets(_config(train_annotations=str(annotations), train_images=str(tmp_path / "none")))
+
+
+def test_json_round_trip_keeps_tuples():
+    config = configs.complete(_config(scale=(640, 512)))
+    again = configs.from_json(configs.to_json(config))
+    assert again.to_dict() == config.to_dict() and again.data.scale == (640, 512)
+    assert configs.differing_fields(config, again) == []
+
+
+def test_differing_fields():
+    one, other = configs.complete(_config(flip=0.5)), configs.complete(_config(flip=0.0))
+    other.train.log_every = 7
+    del other.model["num_classes"]
+    found = configs.differing_fields(one, other, ignored=("train.log_every",))
+    assert found == [("data.flip", 0.5, 0.0), ("model.num_classes", 80, None)]
+
+
+def test_run_directory_without_a_run(tmp_path):
+    with pytest.raises(ValueError, match="holds no run"):
+        load_run(tmp_path)
+
+
+def test_run_without_weights(tmp_path):
+    RunDirectory(tmp_path / "run").start(configs.complete(_config()))
+    with pytest.raises(ValueError, match="has no best.weights.h5 yet"):
+        load_run(tmp_path / "run")
+    with pytest.raises(ValueError, match="choose one of best, last"):
+        load_run(tmp_path / "run", "newest")
+
+
+def test_unknown_precision():
+    config = configs.complete(_config())
+    config.precision = "float16"
+    with pytest.raises(ValueError, match="config.precision is 'float16'"):
+        build_model(config)

@@ -1,0 +1,194 @@
+"""Whole small trainings: what they leave behind, and that a stopped one goes on as if it had not been."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gfl_tf.build import load_config
+from gfl_tf.training import fit
+from gfl_tf.training import run_dir as run_dirs
+from gfl_tf.training.checkpoint import Checkpoints
+from gfl_tf.training.report import StepReport
+from gfl_tf.training.run_dir import RunDirectory, load_run
+
+TOTAL_STEPS = 10  # 2 epochs of 18 images in batches of 4
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, shapes_directory):
+    """(run directory, outcome) of an uninterrupted training, with a moving average."""
+    config = _averaging_config(shapes_directory)
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    return run_dir, fit.train(config, run_dir)
+
+
+def _averaging_config(shapes_directory):
+    config = load_config(os.path.join(os.path.dirname(__file__), "tiny.py"))
+    config.data.directory = str(shapes_directory)
+    config.train.ema_momentum = 0.5
+    return config
+
+
+def _evaluations(run_dir):
+    return {file.name: json.loads(file.read_text()) for file in RunDirectory(run_dir).evaluation.glob("*.json")}
+
+
+def test_outcome(whole_run):
+    run_dir, outcome = whole_run
+    assert (outcome.step, outcome.total_steps, outcome.stopped_by) == (TOTAL_STEPS, TOTAL_STEPS, None)
+    evaluations = _evaluations(run_dir)
+    assert sorted(evaluations) == ["step-00000005.json", "step-00000010.json"]
+    assert outcome.best_ap == max(stored["metrics"]["AP"] for stored in evaluations.values())
+    assert len(list(RunDirectory(run_dir).checkpoints.glob("ckpt-*.index"))) == 2
+
+
+def test_metrics_are_finite_and_of_whole_batches(whole_run):
+    scalars = _scalars(whole_run[0])
+    assert all(np.all(np.isfinite(values)) for values in scalars.values())
+    assert min(scalars["train/num_positives"]) >= 1 and 0 < min(scalars["train/mean_iou"]) <= 1
+    parts = sum(np.array(scalars[f"train/{name}_loss"]) for name in ("quality", "box", "distribution"))
+    np.testing.assert_allclose(scalars["train/loss"], parts, rtol=1e-5)
+
+
+def test_config_is_resolved(whole_run):
+    run_dir, _ = whole_run
+    config = RunDirectory(run_dir).read_config()
+    assert config.data.class_names == ("ellipse", "rectangle", "triangle", "star", "cross", "ring")
+    assert config.model.num_classes == 6
+    assert os.path.isabs(config.data.train_images) and os.path.isfile(config.data.val_annotations)
+
+
+def test_scaled_learning_rate_is_told(whole_run):
+    run_dir, _ = whole_run
+    assert "learning rate 0.02 = 0.08 x 4 / 16" in RunDirectory(run_dir).log_file.read_text()
+    rates = _scalars(run_dir)["train/learning_rate"]
+    # Logged at steps 1, 2, 4, ...; warm-up over 3 steps, the milestone at step 5 (counted from 0).
+    np.testing.assert_allclose(rates, [2e-5, 0.02 * (0.001 + 0.999 / 3), 0.02, 0.002, 0.002, 0.002], rtol=1e-5)
+
+
+def test_tensorboard(whole_run):
+    run_dir, _ = whole_run
+    scalars = _scalars(run_dir)
+    expected = {"train/quality_loss", "train/box_loss", "train/distribution_loss", "train/mean_iou", "evaluation/AP"}
+    assert expected | {"time/step_ms", "time/data_wait_ms", "time/images_per_second"} <= set(scalars)
+    assert len(scalars["evaluation/AP50"]) == 2
+    pictures = _events(run_dir).Tensors("detections")
+    assert len(pictures) == 2 and len(pictures[0].tensor_proto.string_val) == 2 + 2  # size, then the pictures
+
+
+def test_weights_of_the_run(whole_run):
+    """best and last hold the moving average, of their own step; the model that comes back, the trained weights."""
+    run_dir, outcome = whole_run
+    last, config = load_run(run_dir, "last")
+    assert config.name == "tiny" and last.num_classes == 6
+    outcome_weights = outcome.model.get_weights()
+    assert not _equal(last.get_weights(), outcome_weights)
+    trainable = outcome.model.trainable_variables
+    outcome.model.optimizer.finalize_variable_values(trainable)
+    try:
+        assert _equal(last.get_weights(), outcome.model.get_weights())
+    finally:
+        outcome.model.set_weights(outcome_weights)
+    best, _ = load_run(run_dir, "best")
+    assert _equal(best.get_weights(), last.get_weights()) == (outcome.best_step == TOTAL_STEPS)
+
+
+def test_stopped_and_resumed_equals_uninterrupted(whole_run, tmp_path, shapes_directory, monkeypatch):
+    whole_dir, whole = whole_run
+    report = StepReport.step_done
+
+    def report_and_signal(self, step, *args):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return report(self, step, *args)
+
+    run_dir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(StepReport, "step_done", report_and_signal)
+        stopped = fit.train(_averaging_config(shapes_directory), run_dir)
+    assert (stopped.step, stopped.stopped_by) == (3, signal.SIGINT)
+    assert f"bin/train --run_dir={run_dir}" in RunDirectory(run_dir).log_file.read_text()
+
+    resumed = fit.train(None, run_dir)
+    assert (resumed.step, resumed.stopped_by, resumed.best_step) == (TOTAL_STEPS, None, whole.best_step)
+    assert "Going on from step 3" in RunDirectory(run_dir).log_file.read_text()
+    for one, other in zip(resumed.model.get_weights(), whole.model.get_weights()):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    for one, other in zip(resumed.model.optimizer.variables, whole.model.optimizer.variables):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-6)
+    # The mean over steps 3 and 4, of which one was made before the stop.
+    assert _scalar_at(run_dir, "train/loss", 4) == pytest.approx(_scalar_at(whole_dir, "train/loss", 4), rel=1e-5)
+    for name, stored in _evaluations(whole_dir).items():
+        assert _evaluations(run_dir)[name]["metrics"] == pytest.approx(stored["metrics"], abs=1e-6)
+
+
+def test_a_finished_run_stays_as_it_is(whole_run):
+    run_dir, outcome = whole_run
+    before = {file: file.read_bytes() for file in run_dir.rglob("*.weights.h5")}
+    again = fit.train(None, run_dir)
+    assert (again.step, again.stopped_by, again.best_ap) == (TOTAL_STEPS, None, outcome.best_ap)
+    assert {file: file.read_bytes() for file in run_dir.rglob("*.weights.h5")} == before
+
+
+def test_another_config_is_an_error(whole_run, shapes_directory):
+    run_dir, _ = whole_run
+    config = _averaging_config(shapes_directory)
+    config.train.learning_rate = 0.5
+    config.train.log_every = 1  # harmless
+    with pytest.raises(ValueError, match="config.train.learning_rate: 0.08 in the run, now 0.5") as error:
+        fit.train(config, run_dir)
+    assert "log_every" not in str(error.value)
+
+
+def test_backbone_weights_are_left_out_only_where_a_checkpoint_brings_them(whole_run, tmp_path, monkeypatch):
+    class Built(Exception):
+        pass
+
+    def build_model(config, load_backbone):
+        raise Built(load_backbone)
+
+    monkeypatch.setattr(run_dirs, "build_model", build_model)
+    run_dir, _ = whole_run
+    with pytest.raises(Built, match="False"):
+        fit.train(None, run_dir)
+    # Killed before its first checkpoint: it begins again, and may do so with another config.
+    config = RunDirectory(run_dir).read_config()
+    RunDirectory(tmp_path).start(config)
+    config.train.learning_rate = 0.5
+    with pytest.raises(Built, match="True"):
+        fit.train(config, tmp_path)
+
+
+def test_damaged_checkpoint_is_an_error(whole_run, tmp_path):
+    _, outcome = whole_run
+    checkpoints = tmp_path / "checkpoints"
+    Checkpoints(outcome.model, checkpoints, keep=1).save()
+    next(checkpoints.glob("*.data*")).write_bytes(b"")
+    with pytest.raises(ValueError, match="does not fit"):
+        Checkpoints(outcome.model, checkpoints, keep=1).restore_latest()
+
+
+def _equal(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other))
+
+
+def _events(run_dir):
+    events = EventAccumulator(str(RunDirectory(run_dir).logs), size_guidance={"tensors": 0})
+    events.Reload()
+    return events
+
+
+def _scalars(run_dir):
+    events = _events(run_dir)
+    tags = [tag for tag in events.Tags()["tensors"] if tag != "detections"]
+    return {tag: [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)] for tag in tags}
+
+
+def _scalar_at(run_dir, tag, step):
+    found = [event for event in _events(run_dir).Tensors(tag) if event.step == step]
+    return float(tf.make_ndarray(found[-1].tensor_proto))

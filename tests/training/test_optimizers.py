@@ -1,0 +1,128 @@
+"""SGD against PyTorch's update, computed by hand; weight decay and its exclusions; clipping; the moving average."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.training.checkpoint import averaged_weights
+from gfl_tf.training.config import default_train
+from gfl_tf.training.optimizers import SGD, build_optimizer
+
+
+def _train(**fields):
+    train = default_train()
+    train.update(fields)
+    return train
+
+
+def _model():
+    """Variables named kernel, bias, gamma and beta, all ones."""
+    model = keras.Sequential([keras.layers.Dense(1), keras.layers.LayerNormalization()])
+    model.build((None, 1))
+    for variable in model.trainable_variables:
+        variable.assign(tf.ones_like(variable))
+    return model
+
+
+def _by_name(model):
+    return {v.name.split("/")[-1].split(":")[0]: float(tf.squeeze(v)) for v in model.trainable_variables}
+
+
+def test_sgd_by_hand():
+    weight = tf.Variable([1.0, -2.0])
+    optimizer = SGD(0.1, momentum=0.5, l2=0.1)
+    optimizer.apply_gradients([(tf.constant([1.0, 0.0]), weight)])
+    # buffer = gradient + 0.1 * weight = [1.1, -0.2]
+    np.testing.assert_allclose(weight.numpy(), [0.89, -1.98], rtol=1e-6)
+    optimizer.apply_gradients([(tf.constant([0.0, 2.0]), weight)])
+    # buffer = 0.5 * [1.1, -0.2] + [0.089, 1.802] = [0.639, 1.702]
+    np.testing.assert_allclose(weight.numpy(), [0.8261, -2.1502], rtol=1e-6)
+
+
+def test_sgd_takes_a_new_learning_rate_at_once():
+    """PyTorch's buffer holds gradients, not steps: after a drop of the rate, past gradients too move by the new one."""
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [1.0, 0.1])
+    weight = tf.Variable(0.0)
+    optimizer = SGD(schedule, momentum=0.9)
+    for _ in range(3):
+        optimizer.apply_gradients([(tf.constant(1.0), weight)])
+    # buffers 1, 1.9, 2.71; steps 1 * 1, 0.1 * 1.9, 0.1 * 2.71
+    np.testing.assert_allclose(weight.numpy(), -1.461, rtol=1e-6)
+
+
+def test_sgd_clips_before_the_decay():
+    weight = tf.Variable([10.0, 10.0])
+    SGD(1.0, momentum=0.0, l2=0.1, global_clipnorm=1.0).apply_gradients([(tf.constant([3.0, 4.0]), weight)])
+    # Clipped to [0.6, 0.8], then + 1.
+    np.testing.assert_allclose(weight.numpy(), [8.4, 8.2], rtol=1e-6)
+
+
+def test_sgd_in_a_graph_equals_eager():
+    results = []
+    for wrap in (lambda function: function, tf.function):
+        weight, other = tf.Variable([1.0, 2.0]), tf.Variable(3.0)
+        optimizer = SGD(0.1, momentum=0.9, l2=0.01)
+        update = wrap(lambda: optimizer.apply_gradients([(2.0 * weight, weight), (-1.0 * other, other)]))
+        for _ in range(4):
+            update()
+        results.append([*weight.numpy(), other.numpy()])
+    np.testing.assert_allclose(*results, rtol=1e-6)
+
+
+def test_sgd_is_serializable():
+    optimizer = SGD(0.3, momentum=0.8, l2=0.02, global_clipnorm=5.0)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(again, SGD)
+    assert again.get_config() == optimizer.get_config()
+    assert (again.l2, again.momentum, again.global_clipnorm) == (0.02, 0.8, 5.0)
+
+
+def test_sgd_refuses_what_it_does_not_do():
+    with pytest.raises(ValueError, match="decoupled"):
+        SGD(0.1, weight_decay=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("decay_bias", [True, False])
+@pytest.mark.parametrize("decay_norm", [True, False])
+def test_exclusions(name, decay_bias, decay_norm):
+    train = _train(optimizer=name, momentum=0.0, weight_decay=0.1, decay_bias=decay_bias, decay_norm=decay_norm)
+    model = _model()
+    optimizer = build_optimizer(train, 1.0, model)
+    # No gradient: what moves is decay alone.
+    optimizer.apply_gradients([(tf.zeros_like(v), v) for v in model.trainable_variables])
+    decayed = {"kernel": True, "bias": decay_bias, "gamma": decay_norm, "beta": decay_norm}
+    assert _by_name(model) == pytest.approx({key: 0.9 if value else 1.0 for key, value in decayed.items()})
+
+
+def test_float16_skips_steps_that_overflow():
+    model = _model()
+    optimizer = build_optimizer(_train(), 1.0, model, precision="mixed_float16")
+    assert isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
+    scale = float(optimizer.loss_scale)
+    optimizer.apply_gradients([(np.inf * tf.ones_like(v), v) for v in model.trainable_variables])
+    assert set(_by_name(model).values()) == {1.0}
+    assert float(optimizer.loss_scale) < scale
+
+
+def test_unknown_optimizer():
+    with pytest.raises(ValueError, match="config.train.optimizer"):
+        build_optimizer(_train(optimizer="adam"), 0.1, _model())
+
+
+def test_moving_average_inside_its_context_alone():
+    model = _model()
+    train = _train(momentum=0.0, weight_decay=0.0, ema_momentum=0.75)
+    model.compile(optimizer=build_optimizer(train, 1.0, model))
+    model.optimizer.apply_gradients([(tf.ones_like(v), v) for v in model.trainable_variables])
+    with averaged_weights(model):
+        assert _by_name(model)["kernel"] == 0.75  # 0.75 * 1 + 0.25 * 0
+    assert _by_name(model)["kernel"] == 0.0
+
+
+def test_no_moving_average_by_default():
+    model = _model()
+    model.compile(optimizer=build_optimizer(_train(), 1.0, model))
+    with averaged_weights(model):
+        assert _by_name(model)["kernel"] == 1.0

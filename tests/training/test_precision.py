@@ -1,0 +1,39 @@
+"""The precisions of a run take finite steps, and leave Keras's own setting alone."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.training.config import complete
+from gfl_tf.training.optimizers import build_optimizer
+from gfl_tf.training.run_dir import build_model
+
+BATCH = (
+    tf.random.stateless_uniform((2, 64, 64, 3), seed=(1, 2), maxval=255.0),
+    {
+        "boxes": tf.constant([[[4.0, 4, 40, 50], [20, 30, 60, 60]], [[8, 8, 30, 30], [-1, -1, -1, -1]]]),
+        "classes": tf.constant([[1.0, 0], [2, -1]]),
+        "image_shape": tf.constant([[64, 64], [64, 48]]),
+    },
+)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_finite_steps(tiny_config, precision):
+    config = complete(tiny_config)
+    config.precision = precision
+    before = keras.mixed_precision.global_policy().name
+    model = build_model(config)
+    assert keras.mixed_precision.global_policy().name == before
+    assert model.neck.compute_dtype == precision.removeprefix("mixed_")
+    model.compile(optimizer=build_optimizer(config.train, 0.01, model, precision))
+    start = model.get_weights()
+    step = tf.function(model.train_step, autograph=False)
+    losses = [float(step(BATCH)["loss"]) for _ in range(5)]  # float16: the first ones may only find the loss scale
+    assert np.all(np.isfinite(losses))
+    weights = model.get_weights()
+    assert all(np.all(np.isfinite(weight)) for weight in weights)
+    assert {weight.dtype for weight in weights} == {np.dtype("float32")}
+    moved = [not np.array_equal(one, other) for one, other in zip(start, weights)]
+    assert np.mean(moved) > 0.5

@@ -1,0 +1,70 @@
+"""The bar, the lines, and the check of the loss."""
+
+import io
+
+import pytest
+import tensorflow as tf
+
+from gfl_tf.training import progress as progress_module
+from gfl_tf.training.progress import Progress, duration
+from gfl_tf.training.report import DivergedError, StepReport
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def _report(progress, total_steps=6, log_every=2):
+    return StepReport(progress, total_steps, 3, batch_size=4, log_every=log_every, schedule=lambda step: 0.1 * step)
+
+
+def _metrics(loss):
+    return {"loss": tf.constant(loss), "box_loss": tf.constant(0.5), "mean_iou": tf.constant(0.25)}
+
+
+def test_lines_without_a_terminal(tmp_path):
+    stream = io.StringIO()
+    report = _report(Progress(tmp_path / "log", stream))
+    ends = [report.step_done(step, _metrics(1.5), 0.0) for step in range(1, 7)]
+    assert ends == [False, True, False, True, False, True]
+    lines = stream.getvalue().splitlines()
+    # The first step, too: it shows that all is well.
+    assert [line.split("  ")[0] for line in lines] == ["step 1/6", "step 2/6", "step 4/6", "step 6/6"]
+    assert "epoch 0.67  loss 1.5 (box 0.5)  lr 0.1  mean_iou 0.25" in lines[1]
+    assert lines[0].endswith("not known yet") and lines[-1].endswith("0:00:00 left")
+    logged = (tmp_path / "log").read_text().splitlines()
+    assert [line.split(" ", 2)[2] for line in logged] == lines
+
+
+def test_bar_on_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress_module, "REDRAW_SECONDS", 0.0)
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = _Terminal()
+    progress = Progress(tmp_path / "log", stream)
+    progress.draw(3, 6, "x" * 100)
+    bar = stream.getvalue()
+    assert bar.startswith("[############............] 3/6  xxx") and len(bar) == 59
+    progress.say("a line")
+    assert stream.getvalue() == bar + "\r" + " " * 59 + "\ra line\n"
+    assert "#" not in (tmp_path / "log").read_text()
+
+
+def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
+    report = _report(Progress(tmp_path / "log", io.StringIO()), total_steps=20, log_every=10)
+    for step in range(1, 10):
+        report.step_done(step, _metrics(1.0 if step < 7 else float("nan")), 0.0)
+    with pytest.raises(DivergedError, match="not finite at step 7"):
+        report.step_done(10, _metrics(1.0), 0.0)
+
+
+def test_a_loss_that_is_not_finite_is_found_before_a_checkpoint(tmp_path):
+    report = _report(Progress(tmp_path / "log", io.StringIO()), total_steps=20, log_every=10)
+    report.step_done(1, _metrics(1.0), 0.0)
+    report.step_done(2, _metrics(float("inf")), 0.0)
+    with pytest.raises(DivergedError, match="not finite at step 2"):
+        report.check_finite()
+
+
+def test_duration():
+    assert [duration(seconds) for seconds in (0.4, 59.6, 3723)] == ["0:00:00", "0:01:00", "1:02:03"]

@@ -1,0 +1,64 @@
+"""Learning rates against values computed by hand."""
+
+import ml_collections
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.training import schedule as schedules
+from gfl_tf.training.config import default_train
+
+
+def _train(**fields):
+    train = default_train()
+    train.update(ml_collections.ConfigDict(fields))
+    return train
+
+
+def _rates(schedule, steps):
+    return [float(schedule(tf.constant(step, tf.int64))) for step in steps]
+
+
+def test_warmup_and_steps():
+    train = _train(learning_rate=0.02, batch_size=8, warmup_steps=4, warmup_factor=0.1, milestones=(2, 3))
+    schedule = schedules.build_schedule(train, steps_per_epoch=5)
+    # Batch 8 of 16: half of 0.02. Milestones at the first steps of epochs 2 and 3, that is steps 10 and 15.
+    table = {0: 0.001, 1: 0.00325, 2: 0.0055, 3: 0.00775, 4: 0.01, 9: 0.01, 10: 0.001, 14: 0.001, 15: 1e-4, 99: 1e-4}
+    np.testing.assert_allclose(_rates(schedule, table), list(table.values()), rtol=1e-6)
+
+
+def test_cosine():
+    train = _train(learning_rate=0.5, base_batch_size=16, schedule="cosine", epochs=4, warmup_steps=0)
+    schedule = schedules.build_schedule(train, steps_per_epoch=2)
+    expected = [0.5, 0.5 * (1 + np.cos(np.pi / 4)) / 2, 0.25, 0.0]
+    np.testing.assert_allclose(_rates(schedule, [0, 2, 4, 8]), expected, atol=1e-7)
+
+
+def test_cosine_falls_during_the_warmup():
+    train = _train(learning_rate=1.0, schedule="cosine", epochs=1, warmup_steps=4, warmup_factor=0.0)
+    schedule = schedules.build_schedule(train, steps_per_epoch=4)
+    np.testing.assert_allclose(_rates(schedule, [0, 2]), [0.0, 0.25], atol=1e-7)
+
+
+def test_is_float32_and_serializable():
+    train = _train(warmup_steps=10)
+    schedule = schedules.build_schedule(train, steps_per_epoch=7)
+    assert schedule(3).dtype == tf.float32
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
+    steps = [0, 5, 10, 55, 56, 80]
+    assert _rates(again, steps) == _rates(schedule, steps)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"schedule": "linear"}, "config.train.schedule"),
+        ({"milestones": (8, 3)}, "config.train.milestones"),
+        ({"milestones": (0, 3)}, "config.train.milestones"),
+        ({"warmup_factor": 2.0}, "warm-up"),
+    ],
+)
+def test_errors(fields, message):
+    with pytest.raises(ValueError, match=message):
+        schedules.build_schedule(_train(**fields), steps_per_epoch=5)

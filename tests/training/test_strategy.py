@@ -1,0 +1,55 @@
+"""Replicas: N of them with b images each make the update of one with N * b."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gfl_tf.training.strategy import build_strategy, check_batch_size
+
+HERE = Path(__file__).parent
+
+
+def test_mirrored_equals_one_device(tmp_path):
+    script = [sys.executable, HERE / "mirrored_script.py", HERE / "tiny.py", tmp_path / "shapes", tmp_path]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(script, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "on 1 device," in done.stdout and "on 2 devices," in done.stdout
+
+    arrays = np.load(tmp_path / "weights.npz")
+    one = [arrays[name] for name in arrays.files if name.startswith("one_device")]
+    mirrored = [arrays[name] for name in arrays.files if name.startswith("mirrored")]
+    assert len(one) == len(mirrored) > 0
+    for expected, found in zip(one, mirrored):
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-6)
+    # What is reported is of the whole batch too.
+    for tag in ("train/loss", "train/quality_loss", "train/box_loss", "train/num_positives", "train/mean_iou"):
+        np.testing.assert_allclose(_last(tmp_path / "mirrored", tag), _last(tmp_path / "one_device", tag), rtol=1e-4)
+
+
+def _last(run_dir, tag):
+    events = EventAccumulator(str(run_dir / "logs"))
+    events.Reload()
+    return float(tf.make_ndarray(events.Tensors(tag)[-1].tensor_proto))
+
+
+def test_names():
+    assert build_strategy("one_device") is tf.distribute.get_strategy()
+    assert isinstance(build_strategy("mirrored"), tf.distribute.MirroredStrategy)
+    with pytest.raises(ValueError, match="choose one of auto, one_device, mirrored"):
+        build_strategy("tpu")
+
+
+def test_batch_is_shared_evenly():
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+    check_batch_size(4, TwoReplicas)
+    with pytest.raises(ValueError, match="config.train.batch_size is 3"):
+        check_batch_size(3, TwoReplicas)
