@@ -53,7 +53,7 @@ def default_model():
     model.neck = dict(name="fpn", channels=256)
     model.head = dict(num_bins=16, channels=256, num_convs=4, groups=32, prior=0.01)
     # composed_channels: 0 for the decomposed score J = C x I, otherwise d of the composed form. GFLv2 only.
-    model.dgqp = dict(k=4, hidden=64, statistics=("topk", "mean"), composed_channels=0)
+    model.dgqp = dict(k=4, hidden=64, statistics=("topk", "mean"), prior=0.5, composed_channels=0)
     model.bin_width = 1.0
     model.classification_loss = "quality_focal"  # or "focal", "varifocal"
     model.quality_targets = True  # False: the class target of a positive is 1, not its IoU
@@ -85,15 +85,15 @@ def build_detector(config):
         config = load_config(config)
     model = config.model.to_dict()
     detector = _choose(DETECTORS, model.pop("detector"), "config.model.detector")
-    common = {
-        "backbone": _backbone(model.pop("backbone")),
-        "neck": _neck(model.pop("neck")),
-        "prediction_decoder": PredictionDecoder(**model.pop("decoder")),
-        "name": config.name,
-    }
     try:
+        common = {
+            "backbone": _backbone(model.pop("backbone")),
+            "neck": _neck(model.pop("neck")),
+            "prediction_decoder": PredictionDecoder(**model.pop("decoder")),
+            "name": config.name,
+        }
         return detector(model, common)
-    except TypeError as error:
+    except TypeError as error:  # an argument that the class does not have
         raise ValueError(f"config.model of {config.name}: {error}") from error
 
 

@@ -23,7 +23,8 @@ ROWS = [
     {"build"},
     {"data"},
     {"evaluation"},
-    {"training", "serving", "checkpoints", "visualization"},
+    {"visualization"},  # below training, which shows drawn detections in TensorBoard
+    {"training", "serving", "checkpoints"},
     {"__init__"},
 ]
 RANK = {folder: rank for rank, row in enumerate(ROWS) for folder in row}

@@ -24,11 +24,20 @@ class DenseDetector(keras.Model):
         bounding_box_format: KerasCV's name for the format of labels and predictions.
         prediction_decoder: default `PredictionDecoder()`.
         mean, std: 3 values each, RGB, for images in 0..255; None where the backbone rescales its input itself.
+
+    Raises:
+        ValueError: an unknown `bounding_box_format`, or one of `mean` and `std` without the other.
     """
 
     def __init__(
         self, backbone, head, bounding_box_format, neck=None, prediction_decoder=None, mean=None, std=None, **kwargs
     ):
+        if (mean is None) != (std is None):
+            raise ValueError("mean and std belong together: give both, or neither")
+        # KerasCV knows the names, and says so.
+        bounding_box.convert_format(
+            tf.zeros([1, 4]), source="xyxy", target=bounding_box_format, image_shape=(1, 1, 3)
+        )
         neck = neck or FPN(name="neck")
         images = keras.layers.Input((None, None, 3), name="images")
         pixels = Preprocess(mean, std, name="preprocess")(images)

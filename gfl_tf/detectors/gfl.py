@@ -59,6 +59,8 @@ class GFL(DenseDetector):
         **kwargs,
     ):
         super().__init__(backbone, head or self.default_head(num_classes), bounding_box_format, **kwargs)
+        if self.output["classification"].shape[-1] != num_classes:
+            raise ValueError(f"num_classes is {num_classes}, the head's is {self.output['classification'].shape[-1]}")
         self.num_classes = num_classes
         self.bin_width = bin_width
         self.classification_loss = classification_loss

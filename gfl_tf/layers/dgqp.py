@@ -1,5 +1,7 @@
 """The Distribution-Guided Quality Predictor of GFLv2."""
 
+import math
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -20,9 +22,11 @@ class DGQP(keras.layers.Layer):
         hidden: p, the width of the hidden layer.
         statistics: any of "topk" (the k values themselves), "mean" and "variance" of these k values (table 1).
         outputs: width of the last layer; more than one for the composed form (figure 5, right).
+        prior: I at the start of training; 0.5 in the reference. In schedules of a thousand steps I hardly moves, and
+            a higher start lets the class scores learn against a full-sized J.
     """
 
-    def __init__(self, k=4, hidden=64, statistics=("topk", "mean"), outputs=1, **kwargs):
+    def __init__(self, k=4, hidden=64, statistics=("topk", "mean"), outputs=1, prior=0.5, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         unknown = set(statistics) - set(STATISTICS)
@@ -32,8 +36,10 @@ class DGQP(keras.layers.Layer):
         self.hidden = hidden
         self.statistics = tuple(statistics)
         self.outputs = outputs
+        self.prior = prior
         self.hidden_layer = _dense(hidden, activation="relu", name="hidden")
-        self.output_layer = _dense(outputs, name="output")
+        bias = keras.initializers.Constant(math.log(prior / (1 - prior)))
+        self.output_layer = _dense(outputs, bias_initializer=bias, name="output")
 
     def build(self, input_shape):
         if self.k > input_shape[-1] // 4:
@@ -60,7 +66,7 @@ class DGQP(keras.layers.Layer):
 
     def get_config(self):
         config = {"k": self.k, "hidden": self.hidden, "statistics": self.statistics, "outputs": self.outputs}
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **config, "prior": self.prior}
 
 
 def _dense(units, **kwargs):

@@ -11,7 +11,7 @@ def _to_float32(*tensors):
 
 
 def _modulating_factor(y_true, probability, beta):
-    """|y - sigma|^beta, with a finite gradient where the distance is 0 in the cases beta = 0 and 2."""
+    """|y - sigma|^beta. Its gradient is finite where the distance is 0 for beta = 0 and beta >= 1."""
     distance = y_true - probability
     if beta == 0.0:
         return tf.ones_like(distance)
@@ -63,9 +63,9 @@ def log_joint_score(class_logits, quality_logits):
     # 1 - J = (e^-c + e^-q + e^-(c+q)) / ((1 + e^-c)(1 + e^-q)). The logarithm of this form is exact where J > 1/2;
     # where J is small it is a difference of large numbers, and log1p(-J) is the exact one.
     is_large = log_score > -0.6931472
-    sum_logits = class_logits + quality_logits
+    logits = (class_logits, quality_logits, class_logits + quality_logits)
     # Small J leaves this form's inputs at 0, so that the branch not taken has a harmless gradient.
-    terms = [tf.where(is_large, -t + tf.zeros_like(sum_logits), 0.0) for t in (class_logits, quality_logits, sum_logits)]
+    terms = [tf.where(is_large, -logit, 0.0) for logit in logits]  # all of the broadcast shape, as is_large
     log_complement_large = tf.reduce_logsumexp(tf.stack(terms, axis=0), axis=0) + log_score
     log_complement_small = tf.math.log1p(-tf.exp(tf.where(is_large, -1.0, log_score)))
     return log_score, tf.where(is_large, log_complement_large, log_complement_small)

@@ -1,5 +1,6 @@
 """Feature Pyramid Network (Lin et al., CVPR 2017) with P6 and P7 computed from P5's output."""
 
+import tensorflow as tf
 from tensorflow import keras
 
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
@@ -21,7 +22,6 @@ class FPN(keras.layers.Layer):
             f"P{i}": keras.layers.Conv2D(channels, 3, padding="same", name=f"output_p{i}") for i in (3, 4, 5)
         }
         self.extra = {f"P{i}": keras.layers.Conv2D(channels, 3, strides=2, name=f"output_p{i}") for i in (6, 7)}
-        self.upsample = keras.layers.UpSampling2D(2, interpolation="nearest")
         self.pad = keras.layers.ZeroPadding2D(1)
 
     def build(self, input_shape):
@@ -34,8 +34,8 @@ class FPN(keras.layers.Layer):
 
     def call(self, features):
         p5 = self.laterals["P5"](features["P5"])
-        p4 = self.laterals["P4"](features["P4"]) + self.upsample(p5)
-        p3 = self.laterals["P3"](features["P3"]) + self.upsample(p4)
+        p4 = self.laterals["P4"](features["P4"]) + _upsample(p5)
+        p3 = self.laterals["P3"](features["P3"]) + _upsample(p4)
         p3, p4, p5 = (self.outputs[level](x) for level, x in (("P3", p3), ("P4", p4), ("P5", p5)))
         p6 = self.extra["P6"](self.pad(p5))
         p7 = self.extra["P7"](self.pad(p6))
@@ -43,3 +43,8 @@ class FPN(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels}
+
+
+def _upsample(x):
+    """Twice the height and width, nearest neighbour; XLA has no gradient of Keras's `UpSampling2D`."""
+    return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)

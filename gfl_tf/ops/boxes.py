@@ -33,7 +33,7 @@ def iou(boxes1, boxes2):
 
 
 def giou(boxes1, boxes2):
-    """Generalized IoU [...] in (-1, 1] of broadcastable boxes [..., 4], box by box.
+    """Generalized IoU [...] of broadcastable boxes [..., 4], box by box; in (-1, 1] for boxes with x1 <= x2, y1 <= y2.
 
     Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019, algorithm 1.
     """

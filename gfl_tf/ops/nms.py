@@ -29,7 +29,7 @@ def suppress(boxes, scores, score_threshold, iou_threshold, max_detections, soft
     Args:
         boxes: float32 [K, 4], xyxy.
         scores: float32 [K, C].
-        iou_threshold: overlap above which the weaker box is dropped.
+        iou_threshold: overlap above which the weaker box is dropped; without effect in soft NMS.
         soft_sigma: 0 for hard NMS; otherwise the sigma of gaussian Soft-NMS (Bodla et al., ICCV 2017, eq. 2 with
             exp(-iou^2 / (2 sigma))), which lowers scores instead of dropping boxes.
         class_wise: boxes of different classes do not suppress each other.
@@ -51,8 +51,7 @@ def suppress(boxes, scores, score_threshold, iou_threshold, max_detections, soft
         pair_boxes,
         pair_scores,
         max_detections,
-        # The kernel drops hard at this threshold; soft suppression is to decay only.
-        iou_threshold=1.0 if soft_sigma else iou_threshold,
+        iou_threshold=iou_threshold,
         score_threshold=score_threshold,
         soft_nms_sigma=soft_sigma,
     )

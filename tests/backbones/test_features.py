@@ -1,0 +1,98 @@
+"""Every KerasCV backbone of the config table, in a tiny form, under a detector."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+import gfl_tf
+from gfl_tf.backbones.features import freeze_batch_norm, pyramid_features
+from gfl_tf.build import BACKBONES
+from gfl_tf.heads.gfl import GFLHead
+from gfl_tf.necks.fpn import FPN
+
+# TensorFlow 2.15's oneDNN build corrupts memory in the weight gradient of a 1x1 convolution of stride 2 from 8
+# channels (tf.nn.conv2d alone does), so the ResNets are 16 channels wide.
+TINY = {
+    "csp_darknet": dict(stackwise_channels=[8, 8, 16, 16], stackwise_depth=[1, 1, 1, 1]),
+    "densenet": dict(stackwise_num_repeats=[1, 1, 1, 1], growth_rate=8),
+    "efficientnet_v2": dict(
+        width_coefficient=0.25,
+        depth_coefficient=0.2,
+        stackwise_kernel_sizes=[3] * 6,
+        stackwise_num_repeats=[1] * 6,
+        stackwise_input_filters=[32, 16, 32, 48, 96, 112],
+        stackwise_output_filters=[16, 32, 48, 96, 112, 192],
+        stackwise_expansion_ratios=[1, 2, 2, 2, 2, 2],
+        stackwise_squeeze_and_excite_ratios=[0, 0, 0, 0.25, 0.25, 0.25],
+        stackwise_strides=[1, 2, 2, 2, 1, 2],
+        stackwise_conv_types=["fused", "fused", "fused", "unfused", "unfused", "unfused"],
+    ),
+    "mobilenet_v3": dict(
+        stackwise_expansion=[1, 4, 4, 4, 4],
+        stackwise_filters=[8, 8, 16, 16, 16],
+        stackwise_kernel_size=[3] * 5,
+        stackwise_stride=[2, 2, 2, 1, 2],
+        stackwise_se_ratio=[0.25, None, None, 0.25, 0.25],
+        stackwise_activation=["relu", "relu", "hard_swish", "hard_swish", "hard_swish"],
+    ),
+    "resnet": dict(
+        stackwise_filters=[64, 16, 16, 16],
+        stackwise_blocks=[1, 1, 1, 1],
+        stackwise_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+    ),
+    "resnet_v2": dict(
+        stackwise_filters=[16, 16, 16, 16], stackwise_blocks=[2, 2, 2, 2], stackwise_strides=[1, 2, 2, 2]
+    ),
+    "yolo_v8": dict(stackwise_channels=[8, 8, 16, 16], stackwise_depth=[1, 1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_under_a_detector(name):
+    """333 x 517 is padded to 352 x 544 = 11 x 17 cells of P5: 2992 + 748 + 187 + 54 + 15 points."""
+    backbone = BACKBONES[name](include_rescaling=True, **TINY[name])
+    head = GFLHead(2, num_bins=8, channels=8, num_convs=1, groups=2)
+    model = gfl_tf.GFL(backbone, num_classes=2, bounding_box_format="xyxy", head=head, neck=FPN(8))
+    images = tf.random.stateless_uniform((1, 333, 517, 3), seed=(1, 2), maxval=255.0)
+    outputs = model(images)
+    assert outputs["classification"].shape == (1, 3996, 2)
+    assert outputs["box"].shape == (1, 3996, 36)
+
+    labels = {"boxes": tf.constant([[[4.0, 6, 50, 60]]]), "classes": tf.constant([[1.0]])}
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(images[:, :64, :96], labels, model(images[:, :64, :96], training=True))
+    assert np.isfinite(loss)
+    # Every trainable weight takes part: layers past P5, as DenseNet and MobileNetV3 have them, are not trainable.
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert [v.name for v, g in zip(model.trainable_variables, gradients) if g is None] == []
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+def test_strides():
+    features = pyramid_features(BACKBONES["yolo_v8"](include_rescaling=True, **TINY["yolo_v8"]))
+    shapes = {level: value.shape for level, value in features(tf.zeros((1, 64, 128, 3))).items()}
+    assert shapes == {"P3": (1, 8, 16, 8), "P4": (1, 4, 8, 16), "P5": (1, 2, 4, 16)}
+
+
+def test_missing_level_is_named():
+    inputs = keras.Input((None, None, 3))
+    backbone = keras.Model(inputs, keras.layers.Conv2D(1, 1, strides=8, name="eighth")(inputs), name="short")
+    backbone.pyramid_level_inputs = {"P3": "eighth"}
+    with pytest.raises(ValueError, match="short has no P4, P5"):
+        pyramid_features(backbone)
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    backbone = BACKBONES["yolo_v8"](include_rescaling=True, **TINY["yolo_v8"])
+    norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert norms
+    images = tf.random.stateless_uniform((2, 64, 64, 3), seed=(1, 2), maxval=255.0)
+    freeze_batch_norm(backbone)
+    before = [norm.get_weights() for norm in norms]
+    trained, tested = backbone(images, training=True), backbone(images, training=False)
+    tf.nest.map_structure(np.testing.assert_array_equal, trained, tested)
+    tf.nest.map_structure(np.testing.assert_array_equal, before, [norm.get_weights() for norm in norms])
+    trainable = {id(variable) for variable in backbone.trainable_variables}
+    assert trainable and not any(id(norm.gamma) in trainable for norm in norms)

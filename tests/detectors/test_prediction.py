@@ -1,0 +1,206 @@
+"""Decoding, the replaceable decoder, edge uncertainty, and saving."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+import gfl_tf
+from gfl_tf import losses
+from gfl_tf.layers.dgqp import DGQP
+
+IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 64, 96, 3)).astype(np.float32)
+
+
+def make_confident(model):
+    """Random weights large enough for scores on both sides of the threshold, and boxes of many small shapes."""
+    keras.utils.set_random_seed(1)
+    head = getattr(model.head, "base", model.head)
+    for layer, deviation in ((head.classification, 0.6), (head.box, 0.6)):
+        layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=deviation))
+    head.classification.bias.assign(tf.fill(head.classification.bias.shape, -2.0))
+    bins = tf.range(head.num_bins + 1, dtype=tf.float32)
+    head.box.bias.assign(tf.tile(-0.5 * bins, [4]))
+    return model
+
+
+@pytest.fixture(scope="module")
+def model(build):
+    return make_confident(build(gfl_tf.GFLV2, bounding_box_format="xywh", mean=(120.0, 110, 100), std=(60.0, 58, 57)))
+
+
+def assert_same_detections(actual, expected):
+    assert np.all(expected["num_detections"] > 5)
+    for name, value in expected.items():
+        np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+def test_detections_are_consistent(model):
+    """Sorted scores above the threshold, valid boxes inside the canvas, -1 after the last."""
+    detections = model.predict(IMAGES, verbose=0)
+    for image in range(2):
+        count = detections["num_detections"][image]
+        assert 3 < count <= 100
+        confidence = detections["confidence"][image]
+        assert (np.diff(confidence[:count]) <= 0).all() and confidence[count - 1] > 0.05
+        x, y, width, height = detections["boxes"][image, :count].T
+        assert min(x.min(), y.min(), width.min(), height.min()) >= 0
+        assert (x + width).max() <= 96.001 and (y + height).max() <= 64.001
+        assert set(detections["classes"][image, :count]) <= {0, 1, 2}
+        assert (detections["edge_stddev"][image, :count] > 0).all()
+        for name in ("boxes", "classes", "confidence", "edge_stddev"):
+            assert (detections[name][image, count:] == -1).all(), name
+
+
+def test_detect_is_predict_in_xyxy(model):
+    """`detect` inside a `tf.function`; its boxes are clipped to each image's own shape when that is given."""
+    detections = {name: value.numpy() for name, value in tf.function(model.detect)(tf.constant(IMAGES)).items()}
+    expected = model.predict(IMAGES, verbose=0)
+    boxes = expected.pop("boxes")
+    xyxy = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
+    is_detection = expected["classes"][..., np.newaxis] >= 0
+    np.testing.assert_allclose(detections.pop("boxes"), np.where(is_detection, xyxy, -1), rtol=1e-5, atol=1e-4)
+    assert_same_detections(detections, expected)
+    small = model.detect(tf.constant(IMAGES), tf.constant([[64, 96], [40, 50]]))
+    assert (small["boxes"][1] <= [50, 40, 50, 40]).numpy().all() and (small["boxes"][0] > 50).numpy().any()
+
+
+def test_images_of_any_size_and_type(model):
+    """333 x 517 pixels of uint8: boxes stay inside the image, not inside its padding to 352 x 544."""
+    images = np.random.default_rng(0).integers(0, 256, (1, 333, 517, 3)).astype(np.uint8)
+    detections = model.detect(images)
+    boxes = detections["boxes"][0, : detections["num_detections"][0]].numpy()
+    assert len(boxes) > 3
+    assert boxes.min() >= 0 and boxes[:, 2].max() <= 517 and boxes[:, 3].max() <= 333
+    as_float = model.detect(images.astype(np.float32))
+    np.testing.assert_allclose(detections["boxes"], as_float["boxes"], atol=1e-3)
+
+
+def test_decoder_can_be_replaced_after_predict(build):
+    model = make_confident(build(gfl_tf.GFL))
+    before = model.predict(IMAGES, verbose=0)
+    assert (before["num_detections"] > 5).all()
+    threshold = float(np.median(before["confidence"][before["classes"] >= 0]))
+    model.prediction_decoder = gfl_tf.PredictionDecoder(score_threshold=threshold, max_detections=7)
+    after = model.predict(IMAGES, verbose=0)
+    assert after["boxes"].shape == (2, 7, 4)
+    for image in range(2):
+        count = min(7, (before["confidence"][image] > threshold).sum())
+        assert after["num_detections"][image] == count
+        np.testing.assert_allclose(after["boxes"][image, :count], before["boxes"][image, :count], rtol=1e-5)
+    model.prediction_decoder = gfl_tf.PredictionDecoder(score_threshold=0.999999)
+    assert not model.predict(IMAGES, verbose=0)["num_detections"].any()
+
+
+def one_point_logits(per_side):
+    """Box logits [1, 1, 4 * 17] of one point from {bin: probability} of left, top, right, bottom."""
+    probabilities = np.full((4, 17), 1e-30, np.float32)
+    for side, bins in enumerate(per_side):
+        for index, probability in bins.items():
+            probabilities[side, index] = probability
+    return {"box": np.log(probabilities).reshape(1, 1, 68), "classification": np.zeros((1, 1, 3), np.float32)}
+
+
+@pytest.mark.parametrize("bin_width", [1.0, 0.5])
+def test_edge_standard_deviation_by_hand(model, build, bin_width):
+    """A point at (64, 48) of stride 16.
+
+    Left: half bin 2, half bin 4: mean 3, deviation 1. Top: certain, bin 1. Right: 3/4 at 0, 1/4 at 4: mean 1,
+    variance 3/4 * 1 + 1/4 * 9 = 3. Bottom: bins 1 and 5, half each: mean 3, deviation 2. All times 16 x the bin width.
+    """
+    model = build(gfl_tf.GFL, bin_width=bin_width)
+    outputs = one_point_logits([{2: 0.5, 4: 0.5}, {1: 1.0}, {0: 0.75, 4: 0.25}, {1: 0.5, 5: 0.5}])
+    boxes, scores, stddev = model.decode_candidates(outputs, tf.constant([[[64.0, 48]]]), tf.constant([[16.0]]))
+    unit = 16 * bin_width
+    expected_box = [64 - 3 * unit, 48 - 1 * unit, 64 + 1 * unit, 48 + 3 * unit]
+    np.testing.assert_allclose(boxes[0, 0], expected_box, rtol=1e-5)
+    np.testing.assert_allclose(stddev[0, 0], [1 * unit, 0, 3**0.5 * unit, 2 * unit], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(scores[0, 0], [0.5] * 3)
+
+
+def test_scores_are_the_product(model):
+    """GFLv2: 1 / (1 + e^-1) x 1 / (1 + e^-2)."""
+    outputs = {**one_point_logits([{1: 1.0}] * 4), "quality": np.full((1, 1, 1), 2.0, np.float32)}
+    outputs["classification"] += 1.0
+    _, scores, _ = model.decode_candidates(outputs, tf.constant([[[64.0, 48]]]), tf.constant([[16.0]]))
+    np.testing.assert_allclose(scores[0, 0], [1 / (1 + np.exp(-1)) / (1 + np.exp(-2))] * 3, rtol=1e-6)
+
+
+def test_save_and_load(build, tmp_path):
+    """The whole model in a .keras file: box format, pixel statistics, decoder and detections come back."""
+    decoder = gfl_tf.PredictionDecoder(iou_threshold=0.45, max_detections=60)
+    model = make_confident(
+        build(
+            gfl_tf.GFLV2,
+            bounding_box_format="xywh",
+            mean=(120.0, 110, 100),
+            std=(60.0, 58, 57),
+            prediction_decoder=decoder,
+        )
+    )
+    expected = model.predict(IMAGES, verbose=0)
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    assert type(restored) is gfl_tf.GFLV2
+    assert restored.bounding_box_format == "xywh"
+    assert restored.pad_value == (120, 110, 100)
+    assert restored.prediction_decoder.get_config() == decoder.get_config()
+    assert_same_detections(restored.predict(IMAGES, verbose=0), expected)
+    restored.compile(optimizer="sgd", run_eagerly=True)
+    labels = {"boxes": np.float32([[[5, 5, 40, 30]]] * 2), "classes": np.float32([[1]] * 2)}
+    assert np.isfinite(restored.fit(tf.data.Dataset.from_tensors((IMAGES, labels)), verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_weights_round_trip(build, tmp_path, composed):
+    """Into a second model of the same form, built apart from the first and with other weights."""
+
+    def options():
+        return dict(head_options=dict(composed=DGQP(hidden=8, outputs=8))) if composed else {}
+
+    first, second = (build(gfl_tf.GFLV2, **options()) for _ in range(2))
+    expected = make_confident(first).detect(IMAGES)
+    first.save_weights(tmp_path / "model.weights.h5")
+    second.load_weights(tmp_path / "model.weights.h5")
+    assert_same_detections(second.detect(IMAGES), expected)
+
+
+def test_save_and_load_with_options(build, tmp_path):
+    """What the constructors were given comes back."""
+    options = dict(bin_width=0.5, quality_targets=False, distribution_weight=0.5, quality_weight=2.0, box_weight=3.0)
+    loss = losses.VarifocalLoss(alpha=0.5)
+    model = build(gfl_tf.GFL, head_options=dict(num_bins=8, prior=0.1), classification_loss=loss, **options)
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    assert {name: getattr(restored, name) for name in options} == options
+    assert restored.classification_loss.get_config() == loss.get_config()
+    assert restored.head.get_config() == model.head.get_config()
+    for before, after in zip(model.get_weights(), restored.get_weights()):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_unknown_nms_is_named():
+    with pytest.raises(ValueError, match="soft_gaussian.*'linear'"):
+        gfl_tf.PredictionDecoder(nms="linear")
+
+
+@pytest.mark.parametrize("options", [dict(nms="soft_gaussian"), dict(class_wise=False), dict(iou_threshold=0.1)])
+def test_decoder_options_reach_the_suppression(options):
+    """Two classes of one box, and a second box of IoU 0.5 with the first.
+
+    Hard at 0.6: all four pairs stay. Soft: all stay, lowered. Class-agnostic: one pair per box. At 0.1: one per class.
+    """
+    boxes = tf.constant([[[0.0, 0, 10, 10], [0, 0, 10, 5]]])
+    scores = tf.constant([[[0.9, 0.8], [0.7, 0.6]]])
+    decay = np.exp(-(0.5**2) / (2 * 0.5))
+    expected = {
+        "nms": [0.9, 0.8, 0.7 * decay, 0.6 * decay],
+        "class_wise": [0.9, 0.7],
+        "iou_threshold": [0.9, 0.8],
+    }[next(iter(options))]
+    detections = gfl_tf.PredictionDecoder(max_detections=5, **options).suppress(boxes, scores)
+    count = len(expected)
+    assert detections["num_detections"] == [count]
+    np.testing.assert_allclose(detections["confidence"][0, :count], expected, rtol=1e-5)
+    default = gfl_tf.PredictionDecoder(max_detections=5).suppress(boxes, scores)
+    np.testing.assert_allclose(default["confidence"][0], [0.9, 0.8, 0.7, 0.6, -1], rtol=1e-5)

@@ -1,0 +1,123 @@
+"""Losses, their gradients and detections from the reference models' own raw outputs, against the reference's values."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import gfl_tf
+
+LEVELS = ("P3", "P4", "P5", "P6", "P7")
+CANVAS = (256, 320)
+# GFLv2's reference stores the joint score J alone. A quality logit of 40 makes the quality exactly 1 in float32, so
+# that the class logit is J's.
+QUALITY_LOGIT = 40.0
+MODELS = {"gfl_r50_fpn": gfl_tf.GFL, "gfocal_r50_fpn": gfl_tf.GFLV2}
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def case(request, shared, build):
+    """(detector, reference values, input values, raw outputs as the detector has them)."""
+    reference = dict(np.load(shared / "reference" / f"{request.param}.npz"))
+    inputs = dict(np.load(shared / "reference" / "inputs.npz"))
+    scores = np.concatenate([reference[f"out/cls/{level}"] for level in LEVELS], axis=1).astype(np.float64)
+    outputs = {"box": np.concatenate([reference[f"out/reg/{level}"] for level in LEVELS], axis=1)}
+    if MODELS[request.param] is gfl_tf.GFL:
+        outputs["classification"] = scores
+    else:
+        outputs["classification"] = np.log(scores) - np.log1p(-scores)
+        outputs["quality"] = np.full((*scores.shape[:2], 1), QUALITY_LOGIT)
+    outputs = {name: tf.constant(value, tf.float32) for name, value in outputs.items()}
+    return build(MODELS[request.param], num_classes=80), reference, inputs, outputs
+
+
+def padded_labels(inputs, name):
+    """Boxes [2, 6, 4] and classes [2, 6], padded with -1, of the reference's cases."""
+    boxes, classes = np.full((2, 6, 4), -1, np.float32), np.full((2, 6), -1, np.int32)
+    images = {"main": (0, 1), "empty1": (0,), "allempty": ()}[name]
+    for image in images:
+        gt, labels = inputs[f"gt{image}"], inputs[f"labels{image}"]
+        boxes[image, : len(gt)], classes[image, : len(gt)] = gt, labels
+    return tf.constant(boxes), tf.constant(classes)
+
+
+def losses_of(model, inputs, outputs, name):
+    boxes, classes = padded_labels(inputs, name)
+    image_shape = tf.constant(inputs["img_shapes"], tf.int32)
+    return model.detection_losses(outputs, boxes, classes, image_shape, tf.constant(CANVAS))
+
+
+@pytest.mark.parametrize("name", ["main", "empty1", "allempty"])
+def test_losses(case, name):
+    model, reference, inputs, outputs = case
+    losses = losses_of(model, inputs, outputs, name)
+    for ours, theirs in (("quality_loss", "loss_cls"), ("box_loss", "loss_bbox"), ("distribution_loss", "loss_dfl")):
+        expected = reference[f"loss/{name}/{theirs}"].sum()
+        np.testing.assert_allclose(losses[ours], expected, rtol=2e-6, atol=1e-7, err_msg=ours)
+    np.testing.assert_allclose(losses["loss"], reference[f"loss/{name}/total"], rtol=2e-6)
+    # The reference counts an image without positives as one.
+    empty_images = {"main": 0, "empty1": 1, "allempty": 2}[name]
+    assert losses["num_positives"] + empty_images == reference[f"loss/{name}/reduce_mean_args"][0]
+
+
+def test_gradients_of_raw_outputs(case):
+    model, reference, inputs, outputs = case
+    leaves = {"classification": outputs["classification"], "box": outputs["box"]}
+    with tf.GradientTape() as tape:
+        tape.watch(leaves)
+        total = losses_of(model, inputs, {**outputs, **leaves}, "main")["loss"]
+    gradients = {name: gradient.numpy() for name, gradient in tape.gradient(total, leaves).items()}
+    if isinstance(model, gfl_tf.GFLV2):  # the reference's leaf is J: dJ / d logit = J (1 - J)
+        scores = tf.sigmoid(tf.cast(outputs["classification"], tf.float64)).numpy()
+        gradients["classification"] = gradients["classification"] / (scores * (1 - scores))
+    first = 0
+    for level, (height, width) in zip(LEVELS, reference["out_hw"]):
+        size = height * width
+        step = 7 if size > 100 else 1
+        for ours, theirs in (("classification", "cls"), ("box", "reg")):
+            actual = gradients[ours][:, first : first + size]
+            expected = reference[f"out_grad/{theirs}/{level}"]
+            # Small gradients are differences of larger terms: relative to the level's largest.
+            atol = 1e-6 * np.abs(expected).max() + 1e-12
+            np.testing.assert_allclose(actual[:, ::step], expected, rtol=2e-5, atol=atol, err_msg=f"{theirs} {level}")
+            abs_sum = reference[f"out_grad_stats/{theirs}/{level}"][2]
+            np.testing.assert_allclose(np.abs(actual).sum(dtype=np.float64), abs_sum, rtol=1e-4, atol=1e-9)
+        first += size
+
+
+SETTINGS = {
+    "det": dict(candidates_per_level=1000, iou_threshold=0.6, max_detections=100),
+    "det_stress": dict(candidates_per_level=100, iou_threshold=0.3, max_detections=300),
+}
+
+
+@pytest.mark.parametrize("settings", list(SETTINGS))
+def test_detections(case, settings):
+    model, reference, inputs, outputs = case
+    model.prediction_decoder = gfl_tf.PredictionDecoder(score_threshold=0.05, **SETTINGS[settings])
+    images = tf.zeros((2, *CANVAS, 3))
+    detections = model._decode(outputs, images, tf.constant(inputs["img_shapes"], tf.int32))
+    for image in range(2):
+        expected = {key: reference[f"{settings}/v2x/img{image}/{key}"] for key in ("bboxes", "scores", "labels")}
+        count = int(detections["num_detections"][image])
+        assert count == len(expected["scores"])
+        boxes, scores, classes = (detections[key][image, :count].numpy() for key in ("boxes", "confidence", "classes"))
+        unmatched = unmatched_detections(boxes, scores, classes, expected)
+        assert len(unmatched) == 0, f"image {image}: {unmatched}"
+
+
+def unmatched_detections(boxes, scores, classes, expected):
+    """Indices of the expected detections for which there is no own one: one to one, in any order."""
+    free = np.ones(len(scores), bool)
+    unmatched = []
+    for index in range(len(expected["scores"])):
+        is_match = (
+            free
+            & (classes == expected["labels"][index])
+            & (np.abs(boxes - expected["bboxes"][index]).max(axis=-1) < 0.05)
+            & (np.abs(scores - expected["scores"][index]) < 1e-4)
+        )
+        if is_match.any():
+            free[np.argmax(is_match)] = False
+        else:
+            unmatched.append(index)
+    return unmatched

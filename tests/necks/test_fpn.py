@@ -1,0 +1,70 @@
+"""FPN against its definition in plain numpy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.necks.fpn import FPN
+
+
+def conv_by_loop(x, kernel, bias, stride=1):
+    """[H, W, C] with kernel [k, k, C, F]: symmetric padding of (k - 1) / 2, as PyTorch has it."""
+    k = kernel.shape[0]
+    x = np.pad(x, [(k // 2, k // 2)] * 2 + [(0, 0)])
+    height, width = ((side - k) // stride + 1 for side in x.shape[:2])
+    windows = [
+        [x[stride * i : stride * i + k, stride * j : stride * j + k] for j in range(width)] for i in range(height)
+    ]
+    return np.einsum("hwijc,ijcf->hwf", np.float64(windows), kernel) + bias
+
+
+@pytest.fixture(scope="module")
+def neck_and_features():
+    keras.utils.set_random_seed(0)
+    neck = FPN(channels=4)
+    sizes = {"P3": (12, 20, 2), "P4": (6, 10, 3), "P5": (3, 5, 5)}  # 96 x 160 pixels
+    features = {level: tf.random.normal((2, *size)) for level, size in sizes.items()}
+    neck(features)
+    for weight in neck.weights:
+        weight.assign(tf.random.normal(weight.shape))  # biases too
+    return neck, features
+
+
+def test_is_what_the_definition_says(neck_and_features):
+    neck, features = neck_and_features
+
+    def conv(x, layer, stride=1):
+        return conv_by_loop(x, layer.kernel.numpy(), layer.bias.numpy(), stride)
+
+    for image in range(2):
+        p3, p4, p5 = (conv(features[f"P{i}"][image].numpy(), neck.laterals[f"P{i}"]) for i in (3, 4, 5))
+        p4 = p4 + p5.repeat(2, axis=0).repeat(2, axis=1)  # nearest neighbour
+        p3 = p3 + p4.repeat(2, axis=0).repeat(2, axis=1)
+        expected = [conv(p, neck.outputs[f"P{i}"]) for i, p in ((3, p3), (4, p4), (5, p5))]
+        expected.append(conv(expected[-1], neck.extra["P6"], stride=2))  # from P5's output, no ReLU between
+        expected.append(conv(expected[-1], neck.extra["P7"], stride=2))
+        for actual, wanted in zip(neck(features), expected):
+            np.testing.assert_allclose(actual[image], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_odd_sizes_round_up(neck_and_features):
+    neck, _ = neck_and_features
+    features = {"P3": tf.zeros((1, 44, 68, 2)), "P4": tf.zeros((1, 22, 34, 3)), "P5": tf.zeros((1, 11, 17, 5))}
+    sizes = [tuple(level.shape[1:3]) for level in neck(features)]
+    assert sizes == [(44, 68), (22, 34), (11, 17), (6, 9), (3, 5)]
+
+
+@pytest.mark.parametrize("size", ["7x9", "6x8"])
+def test_strided_convolution_is_the_reference_one(shared, size):
+    """The neck's own P6 convolution with the reference's weights, at an odd and an even size."""
+    reference = np.load(shared / "reference" / "ops.npz")
+    height, width = (int(side) for side in size.split("x"))
+    x = reference["resample/x"].transpose(0, 2, 3, 1)[:, :height, :width]
+    kernel = reference["resample/conv_w"].transpose(2, 3, 1, 0)  # [3, 3, 3 in, 4 out]
+    neck = FPN(channels=4)
+    conv = neck.extra["P6"]
+    conv.build((None, None, None, 3))
+    conv.set_weights([kernel, np.zeros(4)])
+    expected = reference[f"resample/conv3_s2_p1_{size}"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(conv(neck.pad(x)), expected, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,25 @@
+"""Grid points and the distance codec against the reference."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gfl_tf.ops import distances, points
+
+
+@pytest.mark.parametrize("height, width", [(256, 320), (640, 640), (1088, 1088)])
+def test_points_and_anchors(shared, height, width):
+    """Both stand at the cell's corner: the reference's anchors have side 8 x stride around our points."""
+    reference = np.load(shared / "reference" / "atss.npz")
+    expected = np.concatenate([reference[f"anchors/{height}x{width}/P{i}"] for i in range(3, 8)])
+    points_px, point_strides = (t.numpy() for t in points.grid_points(tf.constant([height, width])))
+    half = 4 * point_strides[:, np.newaxis]
+    np.testing.assert_array_equal(np.concatenate([points_px - half, points_px + half], axis=1), expected)
+
+
+def test_distance_codec(shared):
+    reference = np.load(shared / "reference" / "losses.npz")
+    encoded = distances.boxes_to_distances(reference["bbox2distance/points"], reference["bbox2distance/boxes"])
+    np.testing.assert_allclose(encoded, reference["bbox2distance/out_nomax"], rtol=1e-5, atol=1e-5)
+    decoded = distances.distances_to_boxes(reference["distance2bbox/points"], reference["distance2bbox/dist"])
+    np.testing.assert_allclose(decoded, reference["distance2bbox/out"], rtol=1e-5, atol=1e-5)
