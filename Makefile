@@ -4,9 +4,6 @@ BARE := .venv-bare
 PYTHON ?= $(shell for p in python3.11 python3.10 python3.9; do $$p -c '' 2>/dev/null && echo $$p && break; done || echo python3)
 PYTEST := GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(VENV)/bin/python -m pytest
 
-# Errors of the TensorFlow runtime stay, its start-up notes go.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
-
 .PHONY: help train test test-slow lint clean
 
 help:  ## list the targets (the default)

@@ -1,5 +1,12 @@
 """Dense detectors of Generalized Focal Loss, GFLv2 and VarifocalNet for TensorFlow and Keras."""
 
+import os
+
+# TensorFlow 2.15 starts with three "errors" about CUDA plugins and a page of notes, all harmless. What really goes
+# wrong comes as an exception. Who wants them sets the variable.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# ruff: noqa: E402  (the imports come after that setting)
 from gfl_tf.build import build_detector
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.gfl import GFL, GFLV2

@@ -205,12 +205,13 @@ class _Training:
 
     def _introduce(self, step):
         train, replicas = self._config.train, self._strategy.num_replicas_in_sync
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         classes = self._config.data.class_names
         listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         self._progress.say(
             f"{self._config.name}: {len(self._train_data.images)} training images, {len(classes)} classes ({listed})\n"
             f"{self._total_steps} steps: {train.epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
-            f"on {replicas} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
+            f"on {replicas} {kind} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
             f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
             f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of {train.warmup_steps} steps\n"
             + (f"Going on from step {step}." if step else "The first step of each image size takes long: it compiles.")
