@@ -24,18 +24,20 @@ def get_config():
     )
     model.neck.channels = 64
     model.head.update(channels=64, num_convs=2, groups=16)
+    model.dgqp.prior = 0.9  # a short schedule: see DGQP
 
     config.data = data = default_data()
     data.source = "shapes"
     data.directory = "data/shapes"
-    data.shapes.num_train = 1500
-    data.scale = (256, 192)
+    data.shapes.update(num_train=2000, image_size=(128, 160))
+    data.scale = (160, 128)
+    data.vertical_flip = 0.5
     data.cache = True
 
     config.train = train = default_train()
     train.batch_size = 8
     train.base_batch_size = 8
-    train.epochs = 8
+    train.epochs = 12
     train.optimizer = "adamw"
     train.learning_rate = 2e-3
     train.weight_decay = 0.05
@@ -44,5 +46,5 @@ def get_config():
     train.clip_norm = 10.0
     train.warmup_steps = 100
     train.schedule = "cosine"
-    train.evaluate_every = 8
+    train.evaluate_every = 12
     return config

@@ -20,9 +20,9 @@ CATEGORY_IDS = tuple(CATEGORIES)
 
 EMPTY_SHARE = 0.1  # of the pictures hold no object
 MAX_OBJECTS = 8
-MIN_SIDE_PX = 18.0  # the longer side of an unrotated shape is log-uniform from this ...
+MIN_SIDE_PX = 20.0  # the longer side of an unrotated shape is log-uniform from this ...
 MAX_SIDE_SHARE = 0.65  # ... to this share of the picture's shorter side
-MIN_VISIBLE_SHARE = 0.35  # of a shape's area; a shape that would hide more of another is not placed
+MIN_VISIBLE_SHARE = 0.5  # of a shape's area; a shape that would hide more of another is not placed
 MIN_BOX_SIDE_PX = 6
 OVERLAP_SHARE = 0.3  # of the shapes are placed onto an earlier one
 _SUPERSAMPLING = 4

@@ -58,7 +58,9 @@ def default_train():
     train.schedule = "step"  # or "cosine"
     train.milestones = (8, 11)  # epochs at which "step" multiplies the learning rate by gamma
     train.gamma = 0.1
-    train.ema_momentum = 0.0  # of a moving average of the weights, which is then evaluated and kept; 0: off
+    # Of a moving average of the weights, which is then evaluated and kept; 0: off. The average starts from the random
+    # weights: it needs many times 1 / (1 - momentum) steps.
+    train.ema_momentum = 0.0
     train.evaluate_every = 1  # epochs
     train.evaluation_batch_size = 8
     train.checkpoint_every = 1  # epochs
