@@ -10,7 +10,7 @@ from gfl_tf.data import pipeline
 from gfl_tf.evaluation import coco
 from gfl_tf.training import run_dir
 from gfl_tf.training.checkpoint import averaged_weights
-from gfl_tf.visualization.detections import draw_detections
+from gfl_tf.visualization.detections import draw_detections, legible
 
 # Less sure detections are not drawn.
 SAMPLE_SCORE = 0.3
@@ -102,5 +102,5 @@ class Validation:
             sure = found["confidence"] >= SAMPLE_SCORE
             boxes, classes, scores = (found[name][sure] for name in ("boxes", "classes", "confidence"))
             names, stddev = self._config.data.class_names, found["edge_stddev"][sure]
-            pictures.append(draw_detections(image, boxes, classes, scores, names, stddev))
+            pictures.append(draw_detections(image, boxes, classes, scores, names, stddev, enlarge=legible(image)))
         tf.summary.image("detections", tf.stack(pictures), step=step, max_outputs=count)

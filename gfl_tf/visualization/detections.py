@@ -6,6 +6,7 @@ import functools
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+LEGIBLE_PX = 640  # the longer side of a picture on which labels hide little
 _BAND_OPACITY = 0.38
 _LABEL_PADDING = 2
 
@@ -116,6 +117,11 @@ def font(size):
 def line_width(size):
     """Thickness in pixels of a box in a picture of (width, height)."""
     return max(1, round(min(size) / 220))
+
+
+def legible(image):
+    """The whole factor that brings a small picture's longer side to about `LEGIBLE_PX`; 1 for a larger one."""
+    return max(1, round(LEGIBLE_PX / max(image.shape[:2])))
 
 
 def enlarge_image(image, factor):

@@ -22,7 +22,8 @@ JSON_FILE = "predictions.json"
 def predict(model, paths, output, scale, class_names, max_distributions=0):
     """Writes into the folder `output`, for images NAME.*:
 
-        NAME.jpg                  the picture with its boxes, names, scores and the uncertainty of each edge
+        NAME.jpg                  the picture with its boxes, names, scores and the uncertainty of each edge; a small
+                                  one enlarged
         NAME_distributions.png    if asked for and anything was found: its best detections, each with its four
                                   distributions
         predictions.json          {"images": [...], "skipped": [...]}, see below
@@ -134,7 +135,8 @@ def detect_function(model, scale, with_distributions):
 def _draw(image, result, class_names, path):
     classes = result["classes"].astype(int)
     picture = drawing.draw_detections(
-        image, result["boxes"], classes, result["confidence"], class_names, result["edge_stddev"]
+        image, result["boxes"], classes, result["confidence"], class_names, result["edge_stddev"],
+        enlarge=drawing.legible(image),
     )
     Image.fromarray(picture).save(path, quality=95)
 
