@@ -39,7 +39,7 @@ def get_config():
     config.train = train = default_train()
     train.batch_size = 8
     train.base_batch_size = 8
-    train.epochs = 12
+    train.epochs = 10
     train.optimizer = "adamw"
     train.learning_rate = 2e-3
     train.weight_decay = 0.05
@@ -48,5 +48,5 @@ def get_config():
     train.clip_norm = 10.0
     train.warmup_steps = 100
     train.schedule = "cosine"
-    train.evaluate_every = 12
+    train.evaluate_every = 10
     return config
