@@ -17,7 +17,7 @@ INSTALL_REQUIRES = [
     "pycocotools>=2.0.7",
     "absl-py>=1.4",
     "ml_collections>=0.1.1",
-    "Pillow>=9.0",
+    "Pillow>=10.1",  # the first whose built-in font has sizes
     # Needed by keras-cv through tensorflow-datasets; 1.17 imports a protobuf newer than TensorFlow 2.15 allows.
     "tensorflow-metadata>=1.15,<1.17",
     # TensorBoard 2.15 imports pkg_resources, which setuptools 82 no longer has and 80.9 warns about.

@@ -1,4 +1,4 @@
-"""Dense detectors of Generalized Focal Loss, GFLv2 and VarifocalNet for TensorFlow and Keras."""
+"""Dense detectors of Generalized Focal Loss and GFLv2 for TensorFlow and Keras."""
 
 import os
 

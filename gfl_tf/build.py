@@ -60,15 +60,7 @@ def default_model():
     model.quality_weight = 1.0
     model.box_weight = 2.0
     model.distribution_weight = 0.25
-    model.decoder = dict(
-        score_threshold=0.05,
-        candidates_per_level=1000,
-        nms="hard",  # or "soft_gaussian"
-        iou_threshold=0.6,
-        soft_sigma=0.5,
-        class_wise=True,
-        max_detections=100,
-    )
+    model.decoder = PredictionDecoder().get_config()
     return model
 
 

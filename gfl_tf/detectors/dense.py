@@ -200,11 +200,11 @@ class DenseDetector(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
-        for name in ("backbone", "neck", "head", "prediction_decoder", "classification_loss"):
-            if name in config:
-                config[name] = keras.saving.deserialize_keras_object(config[name])
-        return cls(**config)
+        def revive(value):
+            is_object = isinstance(value, dict) and "class_name" in value
+            return keras.saving.deserialize_keras_object(value) if is_object else value
+
+        return cls(**{name: revive(value) for name, value in config.items()})
 
 
 def unpack(data):
