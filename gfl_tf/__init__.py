@@ -1,4 +1,4 @@
-"""Dense detectors of Generalized Focal Loss and GFLv2 for TensorFlow and Keras."""
+"""Dense detectors of Generalized Focal Loss and GFLv2, and their baseline ATSS, for TensorFlow and Keras."""
 
 import os
 
@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # ruff: noqa: E402  (the imports come after that setting)
 from gfl_tf.build import build_detector
+from gfl_tf.detectors.atss import ATSS
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.gfl import GFL, GFLV2
 

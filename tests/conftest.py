@@ -66,3 +66,26 @@ def tiny_run(tmp_path_factory):
     run.save_weights(model, "best")
     run.save_weights(model, "last")
     return run.path
+
+
+@pytest.fixture(scope="session")
+def tiny_atss():
+    """A tiny ATSS with random weights, of the newer candidate rule: a detector without box distributions."""
+    import keras_cv
+    import tensorflow as tf
+
+    import gfl_tf
+    from gfl_tf.heads.atss import ATSSHead
+    from gfl_tf.necks.fpn import FPN
+
+    tf.keras.utils.set_random_seed(1)
+    return gfl_tf.ATSS(
+        keras_cv.models.YOLOV8Backbone(
+            stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True
+        ),
+        num_classes=3,
+        bounding_box_format="xyxy",
+        head=ATSSHead(3, channels=16, num_convs=1, groups=4, prior=0.5),
+        neck=FPN(channels=16),
+        prediction_decoder=gfl_tf.PredictionDecoder(candidates="pairs", max_detections=20),
+    )

@@ -12,7 +12,7 @@ from gfl_tf.ops import points as point_ops
 #   is_positive: bool [B, N]. A point is positive at most once; entries that are not positive are to be masked.
 Assignment = collections.namedtuple("Assignment", ["point", "box", "is_positive"])
 
-ANCHOR_SCALE = 8.0  # an anchor's side in strides; anchors serve the IoU threshold alone
+ANCHOR_SCALE = 8.0  # an anchor's side in strides
 MIN_INSIDE_PX = 0.01  # how far inside its box a positive point must lie
 
 
@@ -35,8 +35,7 @@ def assign(boxes, is_box, image_shape, canvas_shape, strides=point_ops.STRIDES, 
     num_boxes = tf.shape(boxes)[1]
     points_px, point_strides = point_ops.grid_points(canvas_shape, strides)
     xy = tf.gather(points_px, candidates.point)  # [B, M, L * k, 2]
-    half = tf.gather(point_strides, candidates.point)[..., tf.newaxis] * ANCHOR_SCALE / 2
-    anchors = tf.concat([xy - half, xy + half], axis=-1)
+    anchors = anchor_boxes(xy, tf.gather(point_strides, candidates.point))
     ious = box_ops.iou(anchors, boxes[:, :, tf.newaxis])  # [B, M, L * k]
     threshold = _adaptive_threshold(ious, candidates.is_valid)
     box = boxes[:, :, tf.newaxis]
@@ -48,6 +47,15 @@ def assign(boxes, is_box, image_shape, canvas_shape, strides=point_ops.STRIDES, 
     )
     is_positive = _resolve_conflicts(point, box_index, is_positive, ious, tf.shape(points_px)[0])
     return Assignment(point, box_index, is_positive)
+
+
+def anchor_boxes(points_px, point_strides):
+    """The square anchors [..., 4], xyxy in pixels, around points [..., 2] of strides [...]: one a point.
+
+    GFL uses them for the IoU threshold alone, ATSS itself also predicts its boxes from them.
+    """
+    half = point_strides[..., tf.newaxis] * ANCHOR_SCALE / 2
+    return tf.concat([points_px - half, points_px + half], axis=-1)
 
 
 _Candidates = collections.namedtuple("_Candidates", ["point", "is_valid"])  # each [B, M, L * k]

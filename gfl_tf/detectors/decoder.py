@@ -1,4 +1,4 @@
-"""The prediction decoder: from scores of all points to the final detections."""
+"""The prediction decoder: which points and classes are candidates, and which of these are the final detections."""
 
 import tensorflow as tf
 from tensorflow import keras
@@ -6,6 +6,7 @@ from tensorflow import keras
 from gfl_tf.ops import nms
 
 NMS_KINDS = ("hard", "soft_gaussian")
+CANDIDATE_RULES = ("points", "pairs")
 PADDING = -1
 
 
@@ -16,8 +17,11 @@ class PredictionDecoder:
     The defaults are the papers' test settings.
 
     Args:
-        score_threshold: scores at or below it are dropped.
-        candidates_per_level: the best points of each level go on, ranked by their best class score.
+        score_threshold: class scores at or below it are dropped; soft NMS also drops what it lowers to it.
+        candidates: what a level's candidates are. "points": the best points, ranked by their best class score, each
+            with all its classes above the threshold; the papers' rule, and mmdetection's up to 2.x. "pairs": the best
+            pairs of point and class, and no boxes without area; mmdetection's rule from 3.0 on.
+        candidates_per_level: how many of them go on.
         nms: "hard" or "soft_gaussian".
         iou_threshold: of hard NMS.
         soft_sigma: of soft gaussian NMS.
@@ -28,6 +32,7 @@ class PredictionDecoder:
     def __init__(
         self,
         score_threshold=0.05,
+        candidates="points",
         candidates_per_level=1000,
         nms="hard",
         iou_threshold=0.6,
@@ -37,7 +42,10 @@ class PredictionDecoder:
     ):
         if nms not in NMS_KINDS:
             raise ValueError(f"nms is one of {NMS_KINDS}, not {nms!r}")
+        if candidates not in CANDIDATE_RULES:
+            raise ValueError(f"candidates is one of {CANDIDATE_RULES}, not {candidates!r}")
         self.score_threshold = score_threshold
+        self.candidates = candidates
         self.candidates_per_level = candidates_per_level
         self.nms = nms
         self.iou_threshold = iou_threshold
@@ -45,26 +53,46 @@ class PredictionDecoder:
         self.class_wise = class_wise
         self.max_detections = max_detections
 
-    def select(self, point_scores, level_sizes):
-        """Candidates' point index int32 [B, K] from [B, P] scores; `level_sizes`: int32 [L] points per level."""
+    def select_points(self, point_scores, level_sizes):
+        """Index int32 [B, K] of the points to decode, from [B, P] scores; `level_sizes`: int32 [L] points per level.
+
+        These serve both rules: a point of one of the k best pairs is one of the k best points.
+        """
         return nms.top_points(point_scores, level_sizes, self.candidates_per_level)
 
-    def suppress(self, boxes, scores):
-        """Final detections of candidates `boxes` [B, K, 4] with `scores` [B, K, C].
+    def select_pairs(self, boxes, scores, level_sizes):
+        """bool [B, K, C]: which classes of the selected points take part in the suppression.
 
-        Returns a dict: "boxes" float32 [B, D, 4], "classes" and "confidence" float32 [B, D] and "candidate" int32
-        [B, D], the index into the K candidates (see `at_candidates`), all padded with -1; "num_detections" int32 [B].
-        Best first.
+        Args:
+            boxes: [B, K, 4], clipped to the image.
+            scores: [B, K, C], of the classes.
+            level_sizes: as for `select_points`.
         """
+        is_chosen = scores > self.score_threshold
+        if self.candidates == "pairs":
+            k = self.candidates_per_level
+            is_chosen &= nms.top_pairs(scores, tf.minimum(level_sizes, k), k)
+            is_chosen &= tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1, keepdims=True)
+        return is_chosen
+
+    def suppress(self, candidates):
+        """Final detections of a dict of candidates, see `DenseDetector.candidates`.
+
+        Returns a dict: "boxes" float32 [B, D, 4], "classes" and "confidence" float32 [B, D] and what else the
+        candidates have, [B, D, ...], all padded with -1; "num_detections" int32 [B]. Best first.
+        """
+        candidates = dict(candidates)
+        scores = candidates.pop("scores")
+        is_soft = self.nms == "soft_gaussian"
 
         def one_image(image):
             candidate, classes, confidence = nms.suppress(
                 image["boxes"],
                 image["scores"],
-                self.score_threshold,
+                self.score_threshold if is_soft else 0.0,
                 self.iou_threshold,
                 self.max_detections,
-                soft_sigma=self.soft_sigma if self.nms == "soft_gaussian" else 0.0,
+                soft_sigma=self.soft_sigma if is_soft else 0.0,
                 class_wise=self.class_wise,
             )
             return {
@@ -81,8 +109,10 @@ class PredictionDecoder:
             "confidence": tf.TensorSpec([d], tf.float32),
             "num_detections": tf.TensorSpec([], tf.int32),
         }
-        kept = tf.map_fn(one_image, {"boxes": boxes, "scores": scores}, fn_output_signature=signature)
-        return {**kept, "boxes": at_candidates(boxes, kept["candidate"])}
+        images = {"boxes": candidates["boxes"], "scores": scores}
+        detections = tf.map_fn(one_image, images, fn_output_signature=signature)
+        index = detections.pop("candidate")
+        return {**detections, **tf.nest.map_structure(lambda value: _at_candidates(value, index), candidates)}
 
     def _pad(self, values):
         padded = tf.pad(values, [[0, self.max_detections - tf.size(values)]], constant_values=PADDING)
@@ -95,6 +125,7 @@ class PredictionDecoder:
     def get_config(self):
         return {
             "score_threshold": self.score_threshold,
+            "candidates": self.candidates,
             "candidates_per_level": self.candidates_per_level,
             "nms": self.nms,
             "iou_threshold": self.iou_threshold,
@@ -108,7 +139,7 @@ class PredictionDecoder:
         return cls(**config)
 
 
-def at_candidates(values, candidate):
+def _at_candidates(values, candidate):
     """`values` [B, K, ...] of each detection's candidate, [B, D, ...]; -1 where `candidate` [B, D] is -1."""
     gathered = tf.gather(values, tf.maximum(candidate, 0), batch_dims=1)
     is_detection = tf.reshape(candidate >= 0, tf.concat([tf.shape(candidate), [1] * (values.shape.rank - 2)], axis=0))

@@ -5,7 +5,7 @@ from keras_cv import bounding_box
 from tensorflow import keras
 
 from gfl_tf.backbones.features import pyramid_features
-from gfl_tf.detectors.decoder import PredictionDecoder, at_candidates
+from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.necks.fpn import FPN
 from gfl_tf.ops import points as point_ops
@@ -68,16 +68,20 @@ class DenseDetector(keras.Model):
         raise NotImplementedError
 
     def point_scores(self, outputs):
-        """[B, P]: orders the points by their best class score."""
+        """[B, P]: orders the points for the choice of candidates, by their best class score."""
         raise NotImplementedError
 
     def decode_candidates(self, outputs, points_px, point_strides):
-        """Boxes [B, K, 4], scores [B, K, C] and edge standard deviations [B, K, 4] (pixels) of chosen points.
+        """What chosen points predict.
 
         Args:
             outputs: raw outputs at the K candidates.
             points_px: [B, K, 2].
             point_strides: [B, K].
+
+        Returns a dict: "boxes" [B, K, 4] in pixels, "scores" [B, K, C] of the classes; where a detector has them,
+        "score_factors" [B, K, 1], by which scores above the threshold are multiplied. All else, [B, K, ...], is handed
+        on to the detections.
         """
         raise NotImplementedError
 
@@ -130,7 +134,7 @@ class DenseDetector(keras.Model):
 
     def decode_predictions(self, predictions, images):
         """Raw outputs to detections in `bounding_box_format`; see `detect` for the keys."""
-        detections = self._decode(predictions, images)
+        detections = self.prediction_decoder.suppress(self.candidates(predictions, tf.shape(images)[1:3]))
         boxes = bounding_box.convert_format(
             detections["boxes"], source="xyxy", target=self.bounding_box_format, images=images, dtype=tf.float32
         )
@@ -146,31 +150,45 @@ class DenseDetector(keras.Model):
             with_outputs: adds what each detection was decoded from: "points_px" [B, D, 2], "point_strides" [B, D] and
                 "outputs", the dict of raw outputs at these points, each [B, D, ...].
 
-        Returns a dict: "boxes" float32 [B, D, 4]; "classes" and "confidence" float32 [B, D]; "edge_stddev" float32
-        [B, D, 4], standard deviation of left, top, right and bottom side in pixels; all padded with -1;
-        "num_detections" int32 [B]. Best first.
+        Returns a dict: "boxes" float32 [B, D, 4]; "classes" and "confidence" float32 [B, D]; of detectors with box
+        distributions "edge_stddev" float32 [B, D, 4], standard deviation of left, top, right and bottom side in
+        pixels; all padded with -1; "num_detections" int32 [B]. Best first.
         """
-        return self._decode(self(images, training=False), images, image_shape, with_outputs)
+        outputs = self(images, training=False)
+        candidates = self.candidates(outputs, tf.shape(images)[1:3], image_shape, with_outputs)
+        return self.prediction_decoder.suppress(candidates)
 
-    def _decode(self, outputs, images, image_shape=None, with_outputs=False):
-        canvas_shape = tf.shape(images)[1:3]
+    def candidates(self, outputs, canvas_shape, image_shape=None, with_outputs=False):
+        """What goes into the suppression: decoded boxes with their scores.
+
+        Candidates of several views of an image may be put together, along axis 1, before one suppression.
+
+        Args:
+            outputs: raw outputs.
+            canvas_shape: int32 [2], height and width of the images.
+            image_shape, with_outputs: see `detect`.
+
+        Returns a dict for `PredictionDecoder.suppress`: "boxes" float32 [B, K, 4], xyxy pixels of the images, clipped
+        to them; "scores" float32 [B, K, C], 0 for each class that a box does not stand for; and what `detect` returns
+        besides, [B, K, ...] here.
+        """
         decoder = self.prediction_decoder
         points_px, point_strides = point_ops.grid_points(canvas_shape)
         points_per_level = tf.reduce_prod(point_ops.level_sizes(canvas_shape), axis=-1)
-        index = decoder.select(self.point_scores(outputs), points_per_level)
-        candidates = {name: tf.gather(value, index, batch_dims=1) for name, value in outputs.items()}
+        index = decoder.select_points(self.point_scores(outputs), points_per_level)
+        outputs = {name: tf.gather(value, index, batch_dims=1) for name, value in outputs.items()}
         points_px, point_strides = tf.gather(points_px, index), tf.gather(point_strides, index)
-        boxes, scores, edge_stddev = self.decode_candidates(candidates, points_px, point_strides)
+        candidates = self.decode_candidates(outputs, points_px, point_strides)
+
         own_shape = canvas_shape[tf.newaxis] if image_shape is None else image_shape
         limit = tf.cast(tf.tile(tf.reverse(own_shape, [1]), [1, 2]), tf.float32)[:, tf.newaxis]  # [B or 1, 1, 4]
-        boxes = tf.clip_by_value(boxes, 0.0, limit)
-        detections = decoder.suppress(boxes, scores)
-        of_candidates = {"edge_stddev": edge_stddev}
+        candidates["boxes"] = tf.clip_by_value(candidates["boxes"], 0.0, limit)
+        is_chosen = decoder.select_pairs(candidates["boxes"], candidates["scores"], points_per_level)
+        scores = candidates["scores"] * candidates.pop("score_factors", 1.0)
+        candidates["scores"] = tf.where(is_chosen, scores, 0.0)
         if with_outputs:
-            of_candidates.update(points_px=points_px, point_strides=point_strides, outputs=candidates)
-        candidate = detections.pop("candidate")
-        detections.update(tf.nest.map_structure(lambda value: at_candidates(value, candidate), of_candidates))
-        return detections
+            candidates.update(points_px=points_px, point_strides=point_strides, outputs=outputs)
+        return candidates
 
     def _dense_labels(self, images, labels):
         """Public labels to boxes [B, M, 4] (xyxy pixels), classes [B, M] (int32) and own image shapes [B, 2]."""
@@ -213,11 +231,3 @@ def unpack(data):
         return data["images"], data["bounding_boxes"]
     images, labels = data[:2]
     return images, labels
-
-
-def sum_over_replicas(value):
-    """Sum of a scalar over the replicas of the current strategy."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

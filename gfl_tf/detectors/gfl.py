@@ -5,7 +5,8 @@ from tensorflow import keras
 
 from gfl_tf import losses
 from gfl_tf.assigners import atss
-from gfl_tf.detectors.dense import DenseDetector, sum_over_replicas
+from gfl_tf.detectors import targets
+from gfl_tf.detectors.dense import DenseDetector
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
 from gfl_tf.ops import boxes as box_ops
 from gfl_tf.ops import distances as distance_ops
@@ -79,24 +80,22 @@ class GFL(DenseDetector):
         iou, box_loss, distribution_loss = self._positive_losses(outputs, boxes, assignment, canvas_shape)
         box_weights = self._box_weights(outputs, assignment) * positive
 
-        targets = tf.where(assignment.is_positive, iou if self.quality_targets else 1.0, 0.0)
-        targets = _scatter_targets(targets, assignment, classes, tf.shape(outputs["classification"]))
-        quality_loss = self._quality_loss(targets, outputs)  # [B, P]
-        quality_loss *= tf.cast(_points_inside(image_shape, canvas_shape), tf.float32)
+        quality = tf.where(assignment.is_positive, iou if self.quality_targets else 1.0, 0.0)
+        quality = targets.at_points(quality, assignment, classes, tf.shape(outputs["classification"]))
+        quality_loss = self._quality_loss(quality, outputs)  # [B, P]
+        quality_loss *= targets.is_inside(image_shape, canvas_shape)
 
-        # An image without positives counts as one, as in the reference.
-        positives_per_image = tf.reduce_sum(positive, axis=1)
-        quality_norm = sum_over_replicas(tf.reduce_sum(tf.maximum(positives_per_image, 1.0)))
+        quality_norm = targets.positives_norm(assignment)
         # At least 1 over the global batch (the reference: on each replica), so that N replicas of b images make the
         # same update as one of N * b.
-        box_norm = tf.maximum(sum_over_replicas(tf.reduce_sum(box_weights)), 1.0)
+        box_norm = tf.maximum(targets.sum_over_replicas(tf.reduce_sum(box_weights)), 1.0)
         num_positives = tf.reduce_sum(positive)
         parts = {
             "quality_loss": self.quality_weight * tf.reduce_sum(quality_loss) / quality_norm,
             "box_loss": self.box_weight * tf.reduce_sum(box_loss * box_weights) / box_norm,
             "distribution_loss": self.distribution_weight * tf.reduce_sum(distribution_loss * box_weights) / box_norm,
         }
-        all_positives = tf.maximum(sum_over_replicas(num_positives), 1.0)
+        all_positives = tf.maximum(targets.sum_over_replicas(num_positives), 1.0)
         return {
             "loss": tf.add_n(list(parts.values())),
             **parts,
@@ -149,7 +148,11 @@ class GFL(DenseDetector):
         probabilities = distributions.side_probabilities(outputs["box"])
         distances_px = distributions.integral(probabilities, self.bin_width) * stride
         stddev_px = distributions.standard_deviation(probabilities, self.bin_width) * stride
-        return distance_ops.distances_to_boxes(points_px, distances_px), self._scores(outputs), stddev_px
+        return {
+            "boxes": distance_ops.distances_to_boxes(points_px, distances_px),
+            "scores": self._scores(outputs),
+            "edge_stddev": stddev_px,
+        }
 
     def get_config(self):
         config = {
@@ -199,18 +202,3 @@ class GFLV2(GFL):
         if "quality" not in outputs:
             return best_class
         return tf.sigmoid(best_class) * tf.sigmoid(outputs["quality"][..., 0])
-
-
-def _scatter_targets(values, assignment, classes, shape):
-    """Soft targets [B, P, C]: `values` [B, N] (0 unless positive) at each positive point and its box's class."""
-    point_class = tf.maximum(tf.gather(classes, assignment.box, batch_dims=1), 0)  # [B, N]
-    image = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], tf.shape(values))
-    return tf.scatter_nd(tf.stack([image, assignment.point, point_class], axis=-1), values, shape)
-
-
-def _points_inside(image_shape, canvas_shape):
-    """bool [B, P]: points inside each image's own extent, rounded up to 32 as the reference pads an image."""
-    divisor = point_ops.SIZE_DIVISOR
-    padded = tf.cast(-(-image_shape // divisor) * divisor, tf.float32)  # [B, 2] height, width
-    points_px, _ = point_ops.grid_points(canvas_shape)
-    return tf.reduce_all(points_px < padded[:, tf.newaxis, ::-1], axis=-1)

@@ -14,7 +14,7 @@ def detect(model, images, scale, with_outputs=False):
         scale: (long, short) limits of the keep-ratio resize.
         with_outputs: see `DenseDetector.detect`; what it adds stays in pixels of the resized images.
 
-    Returns `DenseDetector.detect`'s dict, "boxes" and "edge_stddev" in pixels of `images`, boxes clipped to them.
+    Returns `DenseDetector.detect`'s dict, "boxes" and any "edge_stddev" in pixels of `images`, boxes clipped to them.
     """
     original_shape = tf.shape(images)[1:3]
     resized_shape = image_ops.keep_ratio_size(original_shape, scale)
@@ -26,10 +26,9 @@ def detect(model, images, scale, with_outputs=False):
     limit = _width_height_twice(original_shape)
     factor = limit / _width_height_twice(resized_shape)
     is_detection = detections["classes"][..., tf.newaxis] >= 0
-    in_original = {
-        "boxes": tf.clip_by_value(detections["boxes"] * factor, 0.0, limit),
-        "edge_stddev": detections["edge_stddev"] * factor,
-    }
+    in_original = {"boxes": tf.clip_by_value(detections["boxes"] * factor, 0.0, limit)}
+    if "edge_stddev" in detections:
+        in_original["edge_stddev"] = detections["edge_stddev"] * factor
     return {
         **detections,
         **{name: tf.where(is_detection, value, detections[name]) for name, value in in_original.items()},

@@ -1,11 +1,9 @@
 """The heads of GFL and GFLv2: layers and raw outputs only."""
 
-import math
-
 import tensorflow as tf
 from tensorflow import keras
 
-from gfl_tf.layers.blocks import ConvGN, Scale
+from gfl_tf.heads import towers
 from gfl_tf.layers.dgqp import DGQP
 
 _register = keras.saving.register_keras_serializable(package="gfl_tf")
@@ -40,46 +38,30 @@ class GFLHead(keras.layers.Layer):
         self.groups = groups
         self.prior = prior
         self.composed = keras.saving.deserialize_keras_object(composed) if isinstance(composed, dict) else composed
-        self.class_tower = [ConvGN(channels, groups, name=f"class_tower_{i}") for i in range(num_convs)]
-        self.box_tower = [ConvGN(channels, groups, name=f"box_tower_{i}") for i in range(num_convs)]
-        bias = keras.initializers.Constant(-math.log((1 - prior) / prior))
-        self.classification = keras.layers.Conv2D(
-            num_classes, 3, padding="same", kernel_initializer=_normal(), bias_initializer=bias, dtype="float32",
-            name="classification",
-        )
-        self.box = keras.layers.Conv2D(
-            4 * (num_bins + 1), 3, padding="same", kernel_initializer=_normal(), dtype="float32", name="box"
-        )
-        self.scales = [Scale(dtype="float32", name=f"scale_p{i}") for i in range(3, 8)]
+        self.class_tower = towers.tower("class_tower", num_convs, channels, groups)
+        self.box_tower = towers.tower("box_tower", num_convs, channels, groups)
+        self.classification = towers.output_conv(num_classes, "classification", prior)
+        self.box = towers.output_conv(4 * (num_bins + 1), "box")
+        self.scales = towers.level_scales()
 
     def build(self, input_shape):
-        for tower in (self.class_tower, self.box_tower):
-            shape = tuple(input_shape[0])
-            for block in tower:
-                block.build(shape)
-                shape = (*shape[:-1], self.channels)
-        class_channels = shape[-1]
+        class_shape = towers.build_tower(self.class_tower, input_shape[0])
+        box_shape = towers.build_tower(self.box_tower, input_shape[0])
         if self.composed is not None:
-            self.composed.build((*shape[:-1], 4 * (self.num_bins + 1)))
-            class_channels += self.composed.outputs
-        self.classification.build((*shape[:-1], class_channels))
-        self.box.build(shape)
+            self.composed.build((*box_shape[:-1], 4 * (self.num_bins + 1)))
+            class_shape = (*class_shape[:-1], class_shape[-1] + self.composed.outputs)
+        self.classification.build(class_shape)
+        self.box.build(box_shape)
         for scale in self.scales:
             scale.build(())
         self.built = True
 
     def call(self, features):
-        levels = [self._level(feature, scale) for feature, scale in zip(features, self.scales)]
-        return {
-            name: tf.concat([_flatten(level[name]) for level in levels], axis=1) for name in ("classification", "box")
-        }
+        return towers.concat_levels([self._level(feature, scale) for feature, scale in zip(features, self.scales)])
 
     def _level(self, feature, scale):
-        class_feature = box_feature = feature
-        for class_block, box_block in zip(self.class_tower, self.box_tower):
-            class_feature = class_block(class_feature)
-            box_feature = box_block(box_feature)
-        box = scale(self.box(box_feature))
+        class_feature = towers.run_tower(self.class_tower, feature)
+        box = scale(self.box(towers.run_tower(self.box_tower, feature)))
         if self.composed is not None:
             distribution_feature = tf.cast(self.composed(box), class_feature.dtype)
             class_feature = tf.concat([class_feature, distribution_feature], axis=-1)
@@ -130,13 +112,3 @@ class GFLV2Head(keras.layers.Layer):
             "base": keras.saving.serialize_keras_object(self.base),
             "dgqp": keras.saving.serialize_keras_object(self.dgqp),
         }
-
-
-def _normal():
-    # One instance a layer: Keras's unseeded initializers repeat their values when used twice.
-    return keras.initializers.RandomNormal(stddev=0.01)
-
-
-def _flatten(level):
-    """[B, H, W, C] -> [B, H * W, C]."""
-    return tf.reshape(level, [tf.shape(level)[0], -1, level.shape[-1]])

@@ -21,6 +21,29 @@ def top_points(point_scores, level_sizes, k):
     return tf.concat(indices, axis=1)
 
 
+def top_pairs(scores, level_sizes, k):
+    """The k best pairs of point and class of each level (all of a smaller level): bool [B, P, C].
+
+    Args:
+        scores: [B, P, C].
+        level_sizes: int32 [L], points per level.
+    """
+    batch_size, num_classes = tf.shape(scores)[0], tf.shape(scores)[2]
+    first = 0
+    indices = []
+    for level in range(level_sizes.shape[0]):
+        size = level_sizes[level]
+        level_scores = tf.reshape(scores[:, first : first + size], [batch_size, -1])
+        _, index = tf.math.top_k(level_scores, tf.minimum(size * num_classes, k), sorted=False)
+        indices.append(index + first * num_classes)
+        first += size
+    index = tf.concat(indices, axis=1)
+    image = tf.broadcast_to(tf.range(batch_size)[:, tf.newaxis], tf.shape(index))
+    flat_shape = [batch_size, tf.shape(scores)[1] * num_classes]
+    is_best = tf.scatter_nd(tf.stack([image, index], axis=-1), tf.ones_like(index), flat_shape) > 0
+    return tf.reshape(is_best, tf.shape(scores))
+
+
 def suppress(boxes, scores, score_threshold, iou_threshold, max_detections, soft_sigma=0.0, class_wise=True):
     """Non-maximum suppression of one image's candidates.
 

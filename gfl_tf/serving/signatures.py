@@ -23,7 +23,7 @@ def trace(model, scale):
         detection_classes: int32 [B, D], 0-based class index.
         num_detections: int32 [B].
         detection_edge_stddev: float32 [B, D, 4], standard deviation of the left, top, right and bottom side in pixels
-            of the original image.
+            of the original image; of detectors with box distributions alone.
     Rows from `num_detections` on are padding: class -1, all else 0.
     """
 
@@ -31,13 +31,9 @@ def trace(model, scale):
     def from_tensor(image_tensor):
         return _served_outputs(original_pixels.detect(model, image_tensor, scale))
 
-    d = model.prediction_decoder.max_detections
+    tensor_function = from_tensor.get_concrete_function()
     one_image_signature = {
-        "detection_boxes": tf.TensorSpec([d, 4], tf.float32),
-        "detection_scores": tf.TensorSpec([d], tf.float32),
-        "detection_classes": tf.TensorSpec([d], tf.int32),
-        "num_detections": tf.TensorSpec([], tf.int32),
-        "detection_edge_stddev": tf.TensorSpec([d, 4], tf.float32),
+        name: tf.TensorSpec(spec.shape[1:], spec.dtype) for name, spec in tensor_function.structured_outputs.items()
     }
 
     def one_image(encoded):
@@ -50,18 +46,19 @@ def trace(model, scale):
         # convolutions, and an image's detections would depend on its neighbours in the request.
         return tf.map_fn(one_image, image_bytes, fn_output_signature=one_image_signature)
 
-    return {"serving_default": from_bytes.get_concrete_function(), "image_tensor": from_tensor.get_concrete_function()}
+    return {"serving_default": from_bytes.get_concrete_function(), "image_tensor": tensor_function}
 
 
 def _served_outputs(detections):
     is_detection = detections["classes"] >= 0
-    boxes, edge_stddev = (
-        tf.where(is_detection[..., tf.newaxis], detections[name], 0.0) for name in ("boxes", "edge_stddev")
-    )
-    return {
+    boxes = tf.where(is_detection[..., tf.newaxis], detections["boxes"], 0.0)
+    outputs = {
         "detection_boxes": tf.gather(boxes, [1, 0, 3, 2], axis=-1),
         "detection_scores": tf.where(is_detection, detections["confidence"], 0.0),
         "detection_classes": tf.cast(detections["classes"], tf.int32),
         "num_detections": detections["num_detections"],
-        "detection_edge_stddev": edge_stddev,
     }
+    if "edge_stddev" in detections:
+        edge_stddev = tf.where(is_detection[..., tf.newaxis], detections["edge_stddev"], 0.0)
+        outputs["detection_edge_stddev"] = edge_stddev
+    return outputs

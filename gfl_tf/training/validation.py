@@ -101,6 +101,7 @@ class Validation:
             found = {name: value[index] for name, value in detections.items()}
             sure = found["confidence"] >= SAMPLE_SCORE
             boxes, classes, scores = (found[name][sure] for name in ("boxes", "classes", "confidence"))
-            names, stddev = self._config.data.class_names, found["edge_stddev"][sure]
+            stddev = found["edge_stddev"][sure] if "edge_stddev" in found else None
+            names = self._config.data.class_names
             pictures.append(draw_detections(image, boxes, classes, scores, names, stddev, enlarge=legible(image)))
         tf.summary.image("detections", tf.stack(pictures), step=step, max_outputs=count)

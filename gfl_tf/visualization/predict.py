@@ -30,8 +30,8 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
 
     An image in the JSON is {"file", "width", "height", "picture", "detections"}; a detection, best first, is {"box":
     x1, y1, x2, y2 in pixels of the file, "class": name, "class_index", "score", "edge_stddev": standard deviation of
-    the left, top, right and bottom side in pixels of the file}. A file that cannot be decoded is skipped, with a
-    warning: {"file", "reason"}.
+    the left, top, right and bottom side in pixels of the file, if the model predicts distributions}. A file that cannot
+    be decoded is skipped, with a warning: {"file", "reason"}.
 
     Args:
         model: a detector; its prediction decoder sets the least score and the most detections.
@@ -115,7 +115,12 @@ def detect_function(model, scale, with_distributions):
 
     They are `original_pixels.detect`'s, and `with_distributions` also "probabilities" [1, D, 4, n + 1] of the sides,
     "bin_px" [1, D], from one bin to the next, and "points" [1, D, 2], x and y from where the distances are measured.
+
+    Raises:
+        ValueError: distributions of a model that has none.
     """
+    if with_distributions and not hasattr(model, "bin_width"):
+        raise ValueError(f"{type(model).__name__} does not predict distributions; leave them out")
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
     def detect(image):
@@ -135,7 +140,7 @@ def detect_function(model, scale, with_distributions):
 def _draw(image, result, class_names, path):
     classes = result["classes"].astype(int)
     picture = drawing.draw_detections(
-        image, result["boxes"], classes, result["confidence"], class_names, result["edge_stddev"],
+        image, result["boxes"], classes, result["confidence"], class_names, result.get("edge_stddev"),
         enlarge=drawing.legible(image),
     )
     Image.fromarray(picture).save(path, quality=95)
@@ -152,15 +157,15 @@ def _plot(image, result, class_names, path, count):
 
 
 def _as_json(result, class_names):
-    return [
+    detections = [
         {
             "box": [round(float(value), 2) for value in box],
             "class": class_names[int(index)],
             "class_index": int(index),
             "score": round(float(score), 4),
-            "edge_stddev": [round(float(value), 2) for value in stddev],
         }
-        for box, index, score, stddev in zip(
-            result["boxes"], result["classes"], result["confidence"], result["edge_stddev"]
-        )
+        for box, index, score in zip(result["boxes"], result["classes"], result["confidence"])
     ]
+    for detection, stddev in zip(detections, result.get("edge_stddev", ())):
+        detection["edge_stddev"] = [round(float(value), 2) for value in stddev]
+    return detections

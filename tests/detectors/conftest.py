@@ -4,6 +4,7 @@ import keras_cv
 import pytest
 
 import gfl_tf
+from gfl_tf.heads.atss import ATSSHead
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.necks.fpn import FPN
@@ -22,7 +23,8 @@ def tiny_backbone():
 
 def build_tiny(cls, num_classes=3, bounding_box_format="xyxy", backbone=None, head_options=None, dgqp=None, **options):
     """A detector `cls` that is as small as it gets: everything 8 or 16 channels wide, one convolution per tower."""
-    head = GFLHead(num_classes, **{"channels": 16, "num_convs": 1, "groups": 4, **(head_options or {})})
+    head_class = ATSSHead if cls is gfl_tf.ATSS else GFLHead
+    head = head_class(num_classes, **{"channels": 16, "num_convs": 1, "groups": 4, **(head_options or {})})
     if cls is gfl_tf.GFLV2 and head.composed is None:
         head = GFLV2Head(head, dgqp or DGQP(hidden=8))
     return cls(

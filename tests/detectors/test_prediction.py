@@ -110,20 +110,21 @@ def test_edge_standard_deviation_by_hand(model, build, bin_width):
     """
     model = build(gfl_tf.GFL, bin_width=bin_width)
     outputs = one_point_logits([{2: 0.5, 4: 0.5}, {1: 1.0}, {0: 0.75, 4: 0.25}, {1: 0.5, 5: 0.5}])
-    boxes, scores, stddev = model.decode_candidates(outputs, tf.constant([[[64.0, 48]]]), tf.constant([[16.0]]))
+    decoded = model.decode_candidates(outputs, tf.constant([[[64.0, 48]]]), tf.constant([[16.0]]))
     unit = 16 * bin_width
     expected_box = [64 - 3 * unit, 48 - 1 * unit, 64 + 1 * unit, 48 + 3 * unit]
-    np.testing.assert_allclose(boxes[0, 0], expected_box, rtol=1e-5)
-    np.testing.assert_allclose(stddev[0, 0], [1 * unit, 0, 3**0.5 * unit, 2 * unit], rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(scores[0, 0], [0.5] * 3)
+    np.testing.assert_allclose(decoded["boxes"][0, 0], expected_box, rtol=1e-5)
+    expected_stddev = [1 * unit, 0, 3**0.5 * unit, 2 * unit]
+    np.testing.assert_allclose(decoded["edge_stddev"][0, 0], expected_stddev, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(decoded["scores"][0, 0], [0.5] * 3)
 
 
 def test_scores_are_the_product(model):
     """GFLv2: 1 / (1 + e^-1) x 1 / (1 + e^-2)."""
     outputs = {**one_point_logits([{1: 1.0}] * 4), "quality": np.full((1, 1, 1), 2.0, np.float32)}
     outputs["classification"] += 1.0
-    _, scores, _ = model.decode_candidates(outputs, tf.constant([[[64.0, 48]]]), tf.constant([[16.0]]))
-    np.testing.assert_allclose(scores[0, 0], [1 / (1 + np.exp(-1)) / (1 + np.exp(-2))] * 3, rtol=1e-6)
+    decoded = model.decode_candidates(outputs, tf.constant([[[64.0, 48]]]), tf.constant([[16.0]]))
+    np.testing.assert_allclose(decoded["scores"][0, 0], [1 / (1 + np.exp(-1)) / (1 + np.exp(-2))] * 3, rtol=1e-6)
 
 
 def test_save_and_load(build, tmp_path):
@@ -179,9 +180,10 @@ def test_save_and_load_with_options(build, tmp_path):
         np.testing.assert_array_equal(before, after)
 
 
-def test_unknown_nms_is_named():
-    with pytest.raises(ValueError, match="soft_gaussian.*'linear'"):
-        gfl_tf.PredictionDecoder(nms="linear")
+@pytest.mark.parametrize("option, known", [("nms", "soft_gaussian"), ("candidates", "pairs")])
+def test_unknown_choice_is_named(option, known):
+    with pytest.raises(ValueError, match=f"{option} is one of .*{known}.*'linear'"):
+        gfl_tf.PredictionDecoder(**{option: "linear"})
 
 
 @pytest.mark.parametrize("options", [dict(nms="soft_gaussian"), dict(class_wise=False), dict(iou_threshold=0.1)])
@@ -198,9 +200,44 @@ def test_decoder_options_reach_the_suppression(options):
         "class_wise": [0.9, 0.7],
         "iou_threshold": [0.9, 0.8],
     }[next(iter(options))]
-    detections = gfl_tf.PredictionDecoder(max_detections=5, **options).suppress(boxes, scores)
+    candidates = {"boxes": boxes, "scores": scores}
+    detections = gfl_tf.PredictionDecoder(max_detections=5, **options).suppress(candidates)
     count = len(expected)
     assert detections["num_detections"] == [count]
     np.testing.assert_allclose(detections["confidence"][0, :count], expected, rtol=1e-5)
-    default = gfl_tf.PredictionDecoder(max_detections=5).suppress(boxes, scores)
+    default = gfl_tf.PredictionDecoder(max_detections=5).suppress(candidates)
     np.testing.assert_allclose(default["confidence"][0], [0.9, 0.8, 0.7, 0.6, -1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rule, expected",
+    [
+        ("points", [[[True, True], [True, True], [True, False]]]),
+        ("pairs", [[[True, True], [False, False], [False, False]]]),
+    ],
+)
+def test_candidate_rules_by_hand(rule, expected):
+    """Two points of one level and one of the next, two candidates a level, threshold 0.3, a box without width.
+
+    Points: each with its classes above 0.3. Pairs: both classes of the first point beat the second point's, and the
+    box without width leaves.
+    """
+    decoder = gfl_tf.PredictionDecoder(score_threshold=0.3, candidates=rule, candidates_per_level=2)
+    boxes = tf.constant([[[0.0, 0, 10, 10], [0, 0, 10, 5], [10, 0, 10, 5]]])
+    scores = tf.constant([[[0.9, 0.8], [0.7, 0.6], [0.5, 0.3]]])
+    np.testing.assert_array_equal(decoder.select_pairs(boxes, scores, tf.constant([5, 1])), expected)
+
+
+def test_candidates_of_several_views_in_one_suppression(model):
+    """The candidates of an image twice over, as a second view would add them, give the image's detections.
+
+    Each detection and what comes with it is once there: its twin is suppressed.
+    """
+    outputs = model(IMAGES)
+    once = model.candidates(outputs, tf.constant([64, 96]), with_outputs=True)
+    twice = tf.nest.map_structure(lambda value: tf.concat([value, value], axis=1), once)
+    expected = model.prediction_decoder.suppress(once)
+    assert set(expected) - set(model.detect(IMAGES)) == {"points_px", "point_strides", "outputs"}
+    actual = model.prediction_decoder.suppress(twice)
+    np.testing.assert_array_equal(actual["outputs"]["box"], expected["outputs"]["box"])
+    assert_same_detections(actual, {name: value for name, value in expected.items() if name != "outputs"})

@@ -11,7 +11,15 @@ CANVAS = (256, 320)
 # GFLv2's reference stores the joint score J alone. A quality logit of 40 makes the quality exactly 1 in float32, so
 # that the class logit is J's.
 QUALITY_LOGIT = 40.0
-MODELS = {"gfl_r50_fpn": gfl_tf.GFL, "gfocal_r50_fpn": gfl_tf.GFLV2}
+MODELS = {"gfl_r50_fpn": gfl_tf.GFL, "gfocal_r50_fpn": gfl_tf.GFLV2, "atss_r50_fpn": gfl_tf.ATSS}
+OUTPUTS = {"classification": "cls", "box": "reg", "centerness": "ctr"}  # our names and the reference's
+LOSSES = {
+    "quality_loss": "loss_cls",
+    "classification_loss": "loss_cls",
+    "box_loss": "loss_bbox",
+    "distribution_loss": "loss_dfl",
+    "centerness_loss": "loss_centerness",
+}
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
@@ -19,11 +27,13 @@ def case(request, shared, build):
     """(detector, reference values, input values, raw outputs as the detector has them)."""
     reference = dict(np.load(shared / "reference" / f"{request.param}.npz"))
     inputs = dict(np.load(shared / "reference" / "inputs.npz"))
-    scores = np.concatenate([reference[f"out/cls/{level}"] for level in LEVELS], axis=1).astype(np.float64)
-    outputs = {"box": np.concatenate([reference[f"out/reg/{level}"] for level in LEVELS], axis=1)}
-    if MODELS[request.param] is gfl_tf.GFL:
-        outputs["classification"] = scores
-    else:
+    outputs = {
+        ours: np.concatenate([reference[f"out/{theirs}/{level}"] for level in LEVELS], axis=1)
+        for ours, theirs in OUTPUTS.items()
+        if f"out/{theirs}/P3" in reference
+    }
+    if MODELS[request.param] is gfl_tf.GFLV2:
+        scores = outputs["classification"].astype(np.float64)
         outputs["classification"] = np.log(scores) - np.log1p(-scores)
         outputs["quality"] = np.full((*scores.shape[:2], 1), QUALITY_LOGIT)
     outputs = {name: tf.constant(value, tf.float32) for name, value in outputs.items()}
@@ -50,8 +60,10 @@ def losses_of(model, inputs, outputs, name):
 def test_losses(case, name):
     model, reference, inputs, outputs = case
     losses = losses_of(model, inputs, outputs, name)
-    for ours, theirs in (("quality_loss", "loss_cls"), ("box_loss", "loss_bbox"), ("distribution_loss", "loss_dfl")):
-        expected = reference[f"loss/{name}/{theirs}"].sum()
+    parts = [part for part in LOSSES if part in losses]
+    assert len(parts) == 3
+    for ours in parts:
+        expected = reference[f"loss/{name}/{LOSSES[ours]}"].sum()
         np.testing.assert_allclose(losses[ours], expected, rtol=2e-6, atol=1e-7, err_msg=ours)
     np.testing.assert_allclose(losses["loss"], reference[f"loss/{name}/total"], rtol=2e-6)
     # The reference counts an image without positives as one.
@@ -61,7 +73,7 @@ def test_losses(case, name):
 
 def test_gradients_of_raw_outputs(case):
     model, reference, inputs, outputs = case
-    leaves = {"classification": outputs["classification"], "box": outputs["box"]}
+    leaves = {name: value for name, value in outputs.items() if name in OUTPUTS}
     with tf.GradientTape() as tape:
         tape.watch(leaves)
         total = losses_of(model, inputs, {**outputs, **leaves}, "main")["loss"]
@@ -73,7 +85,8 @@ def test_gradients_of_raw_outputs(case):
     for level, (height, width) in zip(LEVELS, reference["out_hw"]):
         size = height * width
         step = 7 if size > 100 else 1
-        for ours, theirs in (("classification", "cls"), ("box", "reg")):
+        for ours in leaves:
+            theirs = OUTPUTS[ours]
             actual = gradients[ours][:, first : first + size]
             expected = reference[f"out_grad/{theirs}/{level}"]
             # Small gradients are differences of larger terms: relative to the level's largest.
@@ -90,14 +103,15 @@ SETTINGS = {
 }
 
 
+@pytest.mark.parametrize("rule, version", [("points", "v2x"), ("pairs", "v3x")])
 @pytest.mark.parametrize("settings", list(SETTINGS))
-def test_detections(case, settings):
+def test_detections(case, settings, rule, version):
     model, reference, inputs, outputs = case
-    model.prediction_decoder = gfl_tf.PredictionDecoder(score_threshold=0.05, **SETTINGS[settings])
-    images = tf.zeros((2, *CANVAS, 3))
-    detections = model._decode(outputs, images, tf.constant(inputs["img_shapes"], tf.int32))
+    model.prediction_decoder = gfl_tf.PredictionDecoder(score_threshold=0.05, candidates=rule, **SETTINGS[settings])
+    candidates = model.candidates(outputs, tf.constant(CANVAS), tf.constant(inputs["img_shapes"], tf.int32))
+    detections = model.prediction_decoder.suppress(candidates)
     for image in range(2):
-        expected = {key: reference[f"{settings}/v2x/img{image}/{key}"] for key in ("bboxes", "scores", "labels")}
+        expected = {key: reference[f"{settings}/{version}/img{image}/{key}"] for key in ("bboxes", "scores", "labels")}
         count = int(detections["num_detections"][image])
         assert count == len(expected["scores"])
         boxes, scores, classes = (detections[key][image, :count].numpy() for key in ("boxes", "confidence", "classes"))

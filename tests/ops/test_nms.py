@@ -71,3 +71,18 @@ def test_threshold_is_exclusive_and_nothing_left_is_fine():
     for scores in ([[0.5]], [[0.1]]):
         candidate, classes, confidence = nms.suppress(boxes, tf.constant(scores), 0.5, 0.6, 10)
         assert candidate.shape == classes.shape == confidence.shape == (0,)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 100])
+def test_top_pairs(k):
+    """Levels of 4, 2 and 1 points: in each, the k largest of its points' scores, or all that there are."""
+    scores = np.random.default_rng(0).permutation(2 * 7 * 3).reshape(2, 7, 3).astype(np.float32)
+    is_best = nms.top_pairs(tf.constant(scores), tf.constant([4, 2, 1]), k).numpy()
+    for level in (slice(0, 4), slice(4, 6), slice(6, 7)):
+        for row, chosen in zip(scores[:, level], is_best[:, level]):
+            assert sorted(row[chosen]) == sorted(row.ravel())[-k:]
+
+
+def test_top_pairs_of_equal_scores():
+    """Exactly k, also where more pairs tie: scores of exactly 1 are common in a sure model."""
+    assert tf.reduce_sum(tf.cast(nms.top_pairs(tf.ones([1, 6, 4]), tf.constant([4, 2]), 3), tf.int32)) == 6

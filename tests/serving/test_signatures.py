@@ -167,3 +167,14 @@ def test_mixed_precision(tiny_run):
     assert {name: (value.dtype, tuple(value.shape[1:])) for name, value in outputs.items()} == KEYS
     assert outputs["num_detections"][0] > 0
     assert all(np.isfinite(value).all() for value in outputs.values())
+
+
+def test_a_detector_without_distributions(tiny_atss):
+    """ATSS: no edge uncertainty, all else as the others."""
+    image = pixels(50, 70)
+    served = signatures.trace(tiny_atss, (160, 96))
+    outputs = served["serving_default"]([png(image)])
+    keys = {name: key for name, key in KEYS.items() if name != "detection_edge_stddev"}
+    assert {name: (value.dtype, tuple(value.shape[1:])) for name, value in outputs.items()} == keys
+    assert outputs["num_detections"][0] > 0
+    assert_same(outputs, served["image_tensor"](image[np.newaxis]))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from gfl_tf.training import run_dir
 from gfl_tf.visualization import predict
@@ -54,3 +55,15 @@ def test_never_writes_among_the_images(tmp_path):
     with pytest.raises(ValueError, match="holds images to read"):
         predict.predict(None, [tmp_path / "a.jpg"], tmp_path, (64, 64), ())
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_a_detector_without_distributions(tiny_atss, tmp_path):
+    """ATSS: pictures and JSON without edge uncertainty; asked for distributions, it says that there are none."""
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    content = predict.predict(tiny_atss, [tmp_path / "a.png"], tmp_path / "found", (160, 96), ("a", "b", "c"))
+    detections = content["images"][0]["detections"]
+    assert detections and set(detections[0]) == {"box", "class", "class_index", "score"}
+    assert (tmp_path / "found" / "a.jpg").exists()
+    with pytest.raises(ValueError, match="ATSS does not predict distributions"):
+        predict.detect_function(tiny_atss, (160, 96), with_distributions=True)

@@ -1,0 +1,55 @@
+"""What the heads are made of: towers of convolutions and output convolutions, shared by all levels."""
+
+import math
+
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.layers.blocks import ConvGN, Scale
+
+LEVELS = range(3, 8)
+
+
+def tower(name, num_convs, channels, groups):
+    """List of `num_convs` ConvGN."""
+    return [ConvGN(channels, groups, name=f"{name}_{i}") for i in range(num_convs)]
+
+
+def build_tower(blocks, input_shape):
+    """Builds a tower for features of `input_shape` and returns the shape of what it puts out."""
+    shape = tuple(input_shape)
+    for block in blocks:
+        block.build(shape)
+        shape = (*shape[:-1], block.filters)
+    return shape
+
+
+def run_tower(blocks, feature):
+    for block in blocks:
+        feature = block(feature)
+    return feature
+
+
+def output_conv(filters, name, prior=None):
+    """3x3 convolution to float32 raw outputs; `prior`: the sigmoid of its outputs at the start of training."""
+    bias = "zeros" if prior is None else keras.initializers.Constant(-math.log((1 - prior) / prior))
+    # One initializer a layer: Keras's unseeded ones repeat their values when used twice.
+    kernel = keras.initializers.RandomNormal(stddev=0.01)
+    return keras.layers.Conv2D(
+        filters, 3, padding="same", kernel_initializer=kernel, bias_initializer=bias, dtype="float32", name=name
+    )
+
+
+def level_scales():
+    """A Scale for each level, P3 to P7."""
+    return [Scale(dtype="float32", name=f"scale_p{level}") for level in LEVELS]
+
+
+def concat_levels(levels):
+    """{name: [B, P, C]} from each level's {name: [B, H, W, C]}."""
+    return {name: tf.concat([_flatten(level[name]) for level in levels], axis=1) for name in levels[0]}
+
+
+def _flatten(level):
+    """[B, H, W, C] -> [B, H * W, C]."""
+    return tf.reshape(level, [tf.shape(level)[0], -1, level.shape[-1]])
