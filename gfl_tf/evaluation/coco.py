@@ -252,6 +252,15 @@ def to_original_pixels(boxes, image_shape, original_shape):
     return np.clip(boxes, 0, original[[1, 0, 1, 0]])
 
 
+def check_classes(model, dataset):
+    """Raises ValueError where a detector has another number of classes than the `CocoDataset`."""
+    if model.num_classes != dataset.num_classes:
+        raise ValueError(
+            f"The model has {model.num_classes} classes, the data set {dataset.num_classes}"
+            f" ({', '.join(dataset.class_names)})."
+        )
+
+
 def evaluate(
     model,
     dataset,
@@ -278,11 +287,7 @@ def evaluate(
     Returns:
         `CocoResult`.
     """
-    if model.num_classes != dataset.num_classes:
-        raise ValueError(
-            f"The model has {model.num_classes} classes, the data set {dataset.num_classes}"
-            f" ({', '.join(dataset.class_names)})."
-        )
+    check_classes(model, dataset)
     if batches is None:
         batches = pipeline.evaluation_batches(
             dataset, batch_size, scale=scale, pad_value=model.pad_value, exact_canvas=exact_canvas

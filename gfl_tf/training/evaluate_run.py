@@ -3,20 +3,26 @@
 import json
 import pathlib
 
-from gfl_tf.evaluation import coco
+from gfl_tf.evaluation import coco, tta
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
 
 
-def evaluate_run(run_dir, which="best", annotations=None, images=None, output=None, batch_size=None):
+def evaluate_run(
+    run_dir, which="best", annotations=None, images=None, output=None, batch_size=None, views=None, flip=True
+):
     """Evaluates the model of a run directory and writes metrics.json and detections.json.
 
     Args:
         run_dir: path.
         which: "best" or "last" weights.
         annotations, images: COCO file and folder of images; default the run's validation data.
-        output: folder; default `evaluation/WHICH-NAME` in the run directory, NAME from the annotation file's.
+        output: folder; default `evaluation/WHICH-NAME` in the run directory, NAME from the annotation file's, or
+            `evaluation/WHICH-tta-NAME`.
         batch_size: default the config's.
+        views: with test-time augmentation: sizes as in `tta.detect`, or () for `tta.default_scales` of the config's
+            size. The images then go one by one, and metrics.json says which views they were.
+        flip: whether test-time augmentation has the views' mirror images too.
 
     Returns:
         (`CocoResult`, output folder).
@@ -26,15 +32,24 @@ def evaluate_run(run_dir, which="best", annotations=None, images=None, output=No
     """
     if bool(annotations) != bool(images):
         raise ValueError("annotations and images belong together: give both, or neither for the run's validation data")
+    with_tta = views is not None
+    if with_tta and batch_size:
+        raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     config = run_dirs.RunDirectory(run_dir).read_config()
     if annotations:
         config.data.val_annotations, config.data.val_images = str(annotations), str(images)
     dataset = configs.load_split(config, "val")
     model, _ = run_dirs.load_run(run_dir, which)
-    result = coco.evaluate(model, dataset, batch_size or config.train.evaluation_batch_size, config.data.scale)
-    name = f"{which}-{pathlib.Path(config.data.val_annotations).stem}"
+    if with_tta:
+        scales = views or tta.default_scales(config.data.scale)
+        result = tta.evaluate(model, dataset, scales, flip)
+        metrics = {**result.to_dict(), "tta": {"scales": scales, "flip": flip}}
+    else:
+        result = coco.evaluate(model, dataset, batch_size or config.train.evaluation_batch_size, config.data.scale)
+        metrics = result.to_dict()
+    name = f"{which}-{'tta-' if with_tta else ''}{pathlib.Path(config.data.val_annotations).stem}"
     output = pathlib.Path(output) if output else run_dirs.RunDirectory(run_dir).evaluation / name
     output.mkdir(parents=True, exist_ok=True)
-    run_dirs.write_whole(output / "metrics.json", json.dumps(result.to_dict(), indent=2) + "\n")
+    run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     run_dirs.write_whole(output / "detections.json", json.dumps(result.detections))
     return result, output

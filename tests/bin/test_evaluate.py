@@ -50,6 +50,29 @@ def test_other_data(trained_run, command):
     assert stored["num_images"] == 18
 
 
+def test_test_time_augmentation(trained_run, command):
+    done = command("evaluate", f"--run_dir={trained_run.directory}", "--tta")
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = trained_run.directory / "evaluation" / "best-tta-val"
+    assert f"Written to {folder}" in done.stdout
+    stored = json.loads((folder / "metrics.json").read_text())
+    assert list(stored["metrics"]) == list(METRICS) and stored["num_images"] == 6
+    assert stored["tta"] == {"scales": [[38, 38], [51, 51], [64, 64], [77, 77]], "flip": True}
+    assert json.loads((folder / "detections.json").read_text())
+
+
+def test_one_view_scores_as_no_augmentation(trained_run, evaluated, tmp_path):
+    result, output = evaluate_run(trained_run.directory, "last", output=tmp_path, views=[(64, 64)], flip=False)
+    plain = json.loads((evaluated[1] / "metrics.json").read_text())
+    assert result.metrics == pytest.approx(plain["metrics"], abs=1e-4)
+    assert result.detections and len(result.detections) == plain["num_detections"]
+
+
+def test_flags_of_test_time_augmentation_alone(command):
+    done = command("evaluate", "--run_dir=nowhere", "--tta_scales=64x64")
+    assert done.returncode == 1 and "belong to --tta" in done.stderr + done.stdout
+
+
 def test_missing_run(command):
     done = command("evaluate", "--run_dir=nowhere")
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -61,6 +84,7 @@ def test_missing_run(command):
     [
         ({"annotations": "a.json"}, "annotations and images belong together"),
         ({"annotations": "a.json", "images": "."}, "there is no annotation file"),
+        ({"views": (), "batch_size": 2}, "leave out the batch size"),
     ],
 )
 def test_missing_data(trained_run, data, message):

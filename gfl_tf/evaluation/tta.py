@@ -1,0 +1,158 @@
+"""Test-time augmentation: several sizes of an image, each also mirrored, merged before one NMS.
+
+The last row of the GFLv2 paper's table 7 ("MS_test") is made so. Its authors published neither the sizes nor code for
+them, only mmdetection's way of merging, which is this one: each view's candidates, already thinned to the best points
+of each level, are mapped back to the image, and all of them go through one suppression together.
+"""
+
+import re
+
+import tensorflow as tf
+
+from gfl_tf.data import images as image_ops
+from gfl_tf.evaluation import coco
+
+# Of 800 pixels, test size of the published models: 480, 640, 800 and 960, evenly over the range that GFLv2 is trained
+# on (section 4.2).
+FACTORS = (0.6, 0.8, 1.0, 1.2)
+
+
+def default_scales(scale, factors=FACTORS):
+    """(long, short) limits of the views of a model that is tested at `scale`, (long, short) pixels."""
+    return tuple(tuple(int(side * factor + 0.5) for side in scale) for factor in factors)
+
+
+def parse_scales(texts):
+    """["1333x800", ...] to [(1333, 800), ...].
+
+    Raises:
+        ValueError: a text of another form; quotes it.
+    """
+    for text in texts:
+        if not re.fullmatch(r"\d+x\d+", text):
+            raise ValueError(f"the size of a view is LONGxSHORT in pixels, such as 1333x800, not {text!r}")
+    return _checked([tuple(int(side) for side in text.split("x")) for text in texts])
+
+
+def detect(model, images, scales, flip=True):
+    """Detections of images of one size in their own pixels, from several views of them.
+
+    The views go through the network one after the other: memory does not grow with their number. In a `tf.function`
+    without fixed height and width, such as `evaluate` makes, one trace serves images of all sizes.
+
+    Args:
+        model: a detector; see `DenseDetector.candidates`.
+        images: [B, h, w, 3] of any number type, RGB in 0..255.
+        scales: [(long, short), ...] limits of the keep-ratio resize; one view each.
+        flip: adds each view's mirror image.
+
+    Returns `DenseDetector.detect`'s dict, "boxes" and, where the detector has it, "edge_stddev" in pixels of `images`.
+
+    Raises:
+        ValueError: no scale, or one that is not two positive numbers.
+    """
+    scales = _checked(scales)
+    mirrored = (False, True) if flip else (False,)
+    view_scales = tf.repeat(tf.constant(scales, tf.int32), len(mirrored), axis=0)  # [V, 2]
+    view_mirrored = tf.tile(mirrored, [len(scales)])
+
+    def with_view(index, merged):
+        view = _view_candidates(model, images, view_scales[index], view_mirrored[index])
+        return index + 1, tf.nest.map_structure(lambda *values: tf.concat(values, axis=1), merged, view)
+
+    # The first view alone: a loop has to know beforehand what candidates consist of.
+    merged = _view_candidates(model, images, view_scales[0], view_mirrored[0])
+    shapes = tf.nest.map_structure(lambda value: tf.TensorShape([*value.shape[:1], None, *value.shape[2:]]), merged)
+    num_views = len(scales) * len(mirrored)
+    _, merged = tf.while_loop(
+        lambda index, _: index < num_views,
+        with_view,
+        (tf.constant(1), merged),
+        shape_invariants=(tf.TensorShape([]), shapes),
+        parallel_iterations=1,
+    )
+    return model.prediction_decoder.suppress(merged)
+
+
+def _checked(scales):
+    scales = [tuple(int(side) for side in scale) for scale in scales]
+    if not scales or any(len(scale) != 2 or min(scale) < 1 for scale in scales):
+        raise ValueError(f"the sizes of the views are {scales}; at least one pair of positive numbers is needed")
+    return scales
+
+
+def _view_candidates(model, images, scale, is_mirrored):
+    """Candidates (see `DenseDetector.candidates`) of one view, in pixels of `images`."""
+    original_hw = tf.shape(images)[1:3]
+    resized_hw = image_ops.keep_ratio_size(original_hw, scale)
+    view = tf.image.resize(images, resized_hw, method="bilinear", antialias=False)
+    view = tf.ensure_shape(tf.cast(view, tf.float32), [None, None, None, 3])
+    # Before the model's padding, which thus stays at the right in the mirror image too.
+    view = tf.cond(is_mirrored, lambda: tf.reverse(view, [2]), lambda: view)
+
+    candidates = model.candidates(model(view, training=False), resized_hw)
+    limit = _width_height_twice(original_hw)
+    factor = limit / _width_height_twice(resized_hw)
+    width = tf.cast(resized_hw[1], tf.float32)
+    boxes = tf.where(is_mirrored, _mirror_boxes(candidates["boxes"], width), candidates["boxes"])
+    candidates["boxes"] = tf.clip_by_value(boxes * factor, 0.0, limit)
+    if "edge_stddev" in candidates:
+        stddev = candidates["edge_stddev"]
+        candidates["edge_stddev"] = tf.where(is_mirrored, _swap_left_right(stddev), stddev) * factor
+    return candidates
+
+
+def _width_height_twice(hw):
+    """float32 [4], what x1, y1, x2, y2 are limited and scaled by, of an image's (height, width)."""
+    return tf.cast(tf.tile(tf.reverse(hw, [0]), [2]), tf.float32)
+
+
+def _mirror_boxes(boxes, width):
+    """xyxy boxes [..., 4] of an image of that width -> of its mirror image."""
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    return tf.stack([width - x2, y1, width - x1, y2], axis=-1)
+
+
+def _swap_left_right(sides):
+    """[..., 4] values of left, top, right and bottom -> of the mirror image's."""
+    return tf.gather(sides, [2, 1, 0, 3], axis=-1)
+
+
+def evaluate(model, dataset, scales, flip=True, progress=None):
+    """`coco.evaluate` with test-time augmentation, image by image.
+
+    Args:
+        model: a detector.
+        dataset: `CocoDataset`.
+        scales, flip: see `detect`.
+        progress: called after every image with (images done, images in all).
+
+    Returns:
+        `coco.CocoResult`.
+    """
+    coco.check_classes(model, dataset)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
+    def detect_one(images):
+        return detect(model, images, scales, flip)
+
+    evaluator = coco.CocoEvaluator(dataset)
+    for image_id, image in _original_images(dataset):
+        found = {name: value[0].numpy() for name, value in detect_one(image[tf.newaxis]).items()}
+        evaluator.add(image_id, found["boxes"], found["classes"], found["confidence"])
+        if progress:
+            progress(evaluator.num_images, len(dataset.images))
+    return evaluator.result()
+
+
+def _original_images(dataset):
+    """`tf.data.Dataset` of (image id, uint8 [h, w, 3])."""
+    records = dataset.images
+    ids = tf.constant([record.id for record in records], tf.int64)
+    sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
+    files = tf.data.Dataset.from_tensor_slices((ids, [record.path for record in records], sizes))
+
+    def read(image_id, path, size):
+        return image_id, image_ops.read_rgb(path, size)
+
+    return files.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
