@@ -1,0 +1,1 @@
+from gfl_tf.checkpoints.mmdet import load_mmdet

@@ -1,0 +1,162 @@
+"""Loads checkpoints of mmdetection (2.x and 3.x) and of its forks GFocal and GFocalV2 into detectors of gfl_tf.
+
+`detector_modules` pairs the modules of the PyTorch detector with the layers of ours; `places` knows the layers. A new
+head or neck is one function more, and one line in `HEADS` or `NECKS`.
+"""
+
+import re
+
+import numpy as np
+
+from gfl_tf.backbones.res2net import Res2Net
+from gfl_tf.backbones.resnet import ResNet
+from gfl_tf.checkpoints import places, state_dict
+from gfl_tf.heads.atss import ATSSHead
+from gfl_tf.heads.gfl import GFLHead, GFLV2Head
+from gfl_tf.necks.fpn import FPN
+
+
+def load_mmdet(model, path, ema=None, partial=False):
+    """Loads a published checkpoint into a detector. Nothing of the file is executed, and torch is not needed.
+
+    ```
+    model = gfl_tf.build_detector("configs/gfl_r50_fpn_1x.py")
+    report = gfl_tf.checkpoints.load_mmdet(model, "gfl_r50_fpn_1x_coco_20200629_121244-25944287.pth")
+    ```
+
+    Args:
+        model: a detector of gfl_tf with a backbone of gfl_tf.
+        path: .pth file of mmdetection, 2.x or 3.x, or of the authors' forks.
+        ema: which of the weights of a training that averaged them; see `state_dict.read`.
+        partial: load what fits, such as all but the last layers of a head for another number of classes.
+
+    Returns:
+        `places.Report`.
+
+    Raises:
+        ValueError: the file cannot be read, or does not fit: what is missing, left over or of another shape is listed,
+            and the model is as it was.
+        OSError: there is no such file.
+    """
+    checkpoint = state_dict.read(path, ema)
+    try:
+        return assign(model, checkpoint.weights, partial)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def assign(model, weights, partial=False):
+    """Loads {name in mmdetection: array in torch's layout} into a detector; otherwise as `load_mmdet`."""
+    found = _all_places((model.backbone, model.neck, model.head), detector_modules(model))
+    return places.load(found, weights, _constants(model.head), partial)
+
+
+def load_backbone(backbone, path):
+    """Loads weights pretrained on ImageNet, or a detector's, into a backbone of gfl_tf.
+
+    Files of torchvision, open-mmlab (ResNeXt, Res2Net) and mmclassification, or a whole detector's ("backbone." before
+    the names; the rest of it is left). The classifier is ignored. Such files have no offset convolutions: where the
+    backbone has deformable layers, these stay at zero, as in the reference, and are the report's `fresh`.
+
+    Args:
+        backbone: `ResNet` or `Res2Net`.
+        path: .pth file.
+
+    Returns, raises: as `load_mmdet`.
+    """
+    weights = state_dict.read(path).weights
+    prefix = "backbone."
+    if any(name.startswith(prefix) for name in weights):
+        weights = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
+    weights = {name: value for name, value in weights.items() if not name.startswith("fc.")}
+    found = _all_places((backbone,), _backbone(backbone))
+    try:
+        return places.load(found, weights, constants={}, may_lack=lambda name: ".conv_offset." in name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def detector_modules(model):
+    """[(module of the PyTorch detector, our layer)], all that have weights.
+
+    Raises:
+        ValueError: a backbone, neck or head that no published checkpoint has.
+    """
+    neck, head = type(model.neck), type(model.head)
+    if neck not in NECKS or head not in HEADS:
+        raise ValueError(f"there are no published checkpoints of a detector with {neck.__name__} and {head.__name__}")
+    parts = {
+        "backbone": _backbone(model.backbone),
+        "neck": NECKS[neck](model.neck),
+        "bbox_head": HEADS[head](model.head),
+    }
+    return [(f"{part}.{name}", layer) for part, modules in parts.items() for name, layer in modules]
+
+
+def _all_places(parts, modules):
+    """The `Place`s of all variables of `parts`, layers with the given counterparts."""
+    found = [place for name, layer in modules for place in places.places_of(name, layer)]
+    known = {place.variable.ref() for place in found}
+    unknown = [variable.name for part in parts for variable in part.weights if variable.ref() not in known]
+    if unknown:
+        raise ValueError(f"these variables of the model have no counterpart in PyTorch's: {', '.join(unknown)}")
+    return found
+
+
+def _backbone(backbone):
+    if not isinstance(backbone, (ResNet, Res2Net)):
+        raise ValueError(
+            f"the backbone is a {type(backbone).__name__}; checkpoints in PyTorch's layout fit ResNet and Res2Net of "
+            "gfl_tf.backbones, in a config: config.model.backbone.name = 'reference_resnet'"
+        )
+    return [(_module_name(layer.name), layer) for layer in backbone.layers if layer.weights]
+
+
+def _module_name(layer_name):
+    """layer1_0_downsample_1 -> layer1.0.downsample.1"""
+    return re.sub(r"_(?=\d)|(?<=\d)_", ".", layer_name)
+
+
+def _fpn(neck):
+    laterals = [(f"lateral_convs.{i}.conv", layer) for i, layer in enumerate(neck.laterals.values())]
+    outputs = (*neck.outputs.values(), *neck.extra.values())
+    return laterals + [(f"fpn_convs.{i}.conv", layer) for i, layer in enumerate(outputs)]
+
+
+def _towers(head):
+    """What the heads have in common: two towers, and a factor for each level."""
+    modules = []
+    for name, tower in (("cls_convs", head.class_tower), ("reg_convs", head.box_tower)):
+        for i, block in enumerate(tower):
+            modules += [(f"{name}.{i}.conv", block.conv), (f"{name}.{i}.gn", block.norm)]
+    return modules + [(f"scales.{i}", scale) for i, scale in enumerate(head.scales)]
+
+
+def _gfl(head):
+    if head.composed is not None:
+        raise ValueError(
+            "no checkpoint of GFLv2's composed form is published: set config.model.dgqp.composed_channels=0"
+        )
+    return [*_towers(head), ("gfl_cls", head.classification), ("gfl_reg", head.box)]
+
+
+def _gflv2(head):
+    if set(head.dgqp.statistics) != {"topk", "mean"}:
+        raise ValueError(f"published GFLv2 checkpoints have DGQP statistics topk and mean, not {head.dgqp.statistics}")
+    return [*_gfl(head.base), ("reg_conf.0", head.dgqp.hidden_layer), ("reg_conf.2", head.dgqp.output_layer)]
+
+
+def _atss(head):
+    outputs = [("atss_cls", head.classification), ("atss_reg", head.box), ("atss_centerness", head.centerness)]
+    return [*_towers(head), *outputs]
+
+
+NECKS = {FPN: _fpn}
+HEADS = {GFLHead: _gfl, GFLV2Head: _gflv2, ATSSHead: _atss}
+
+
+def _constants(head):
+    """What the file holds though it never changes: the values of the distribution's bins."""
+    if isinstance(head, (GFLHead, GFLV2Head)):
+        return {"bbox_head.integral.project": np.arange(head.num_bins + 1, dtype=np.float32)}
+    return {}

@@ -1,0 +1,110 @@
+"""A run directory made from a published PyTorch checkpoint."""
+
+import dataclasses
+import os
+
+from gfl_tf.checkpoints import mmdet, places, state_dict
+from gfl_tf.training import config as configs
+from gfl_tf.training import run_dir as run_dirs
+
+# The 80 classes of COCO's detection task, in the order of their ids, as all published models have them.
+COCO_CLASS_NAMES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
+    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
+    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
+    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
+    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """What `import_run` made.
+
+    Attributes:
+        report: what was loaded and what was not.
+        checkpoint: the file.
+        run_dir: path of the run directory.
+        weights_file: path of the weights in it.
+        class_names: of the run.
+    """
+
+    report: places.Report
+    checkpoint: state_dict.Checkpoint
+    run_dir: str
+    weights_file: str
+    class_names: tuple
+
+    def summary(self):
+        """What to tell the user: what was loaded, what was not, and which commands follow."""
+        report, file, run_dir = self.report, self.checkpoint, self.run_dir
+        about = ", ".join(f"{name} {value}" for name, value in file.metadata.items())
+        beside = ", ".join(map(repr, file.ignored)) or "nothing"
+        classes = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
+        lines = [
+            f"{file.path}: {about or 'the file does not say where it is from'}",
+            str(report),
+            f"ignored {len(report.ignored)} counters and constants, and beside the weights {beside}",
+            f"{len(self.class_names)} classes: {classes}",
+            f"Written to {run_dir}. Go on with:",
+            f"    bin/predict --run_dir={run_dir} --images=FOLDER --output=predictions",
+            f"    bin/evaluate --run_dir={run_dir} --annotations=FILE.json --images=FOLDER",
+            f"    bin/export --run_dir={run_dir}",
+            f"    bin/train --config=FILE.py --run_dir=NEW --config.model.weights={self.weights_file}    (fine-tuning)",
+        ]
+        return "\n".join(lines)
+
+
+def import_run(config, checkpoint, run_dir, ema=None, partial=False):
+    """Makes a run directory, as `bin/train` leaves one, of a PyTorch checkpoint.
+
+    Args:
+        config: ConfigDict of the model that the file was trained with.
+        checkpoint: .pth file.
+        run_dir: path of a directory that is not there yet, or empty.
+        ema, partial: see `mmdet.load_mmdet`.
+
+    Returns:
+        `Imported`.
+
+    Raises:
+        ValueError: the file, or config, or the two together cannot be used; nothing is written then.
+        OSError: there is no such file.
+    """
+    if config is None:
+        raise ValueError("which model is it? Give its --config=configs/NAME.py")
+    if os.path.exists(run_dir) and (not os.path.isdir(run_dir) or os.listdir(run_dir)):
+        raise ValueError(f"{run_dir} is there already; choose another --run_dir")
+    config = configs.complete(config)
+    file = state_dict.read(checkpoint, ema)
+    config.data.class_names = class_names = _class_names(config, file)
+    config.model.backbone.weights = ""
+    model = run_dirs.build_model(config, load_weights=False)
+    try:
+        report = mmdet.assign(model, file.weights, partial)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint} and {config.name}: {error}") from error
+    run = run_dirs.RunDirectory(run_dir)
+    weights_file = run.weights_file("best")
+    config.model.weights = str(weights_file.absolute())  # what a training of this run starts from
+    run.start(config)
+    with run_dirs.without_deprecations():
+        for which in run_dirs.WEIGHTS:
+            run.save_weights(model, which)
+    return Imported(report, file, str(run_dir), str(weights_file), class_names)
+
+
+def _class_names(config, file):
+    """The file's, the config's or COCO's, whichever first has as many as the model."""
+    count = config.model.num_classes
+    for names in (file.class_names, tuple(config.data.class_names), COCO_CLASS_NAMES):
+        if names and len(names) == count:
+            return tuple(names)
+    raise ValueError(
+        f"the names of the {count} classes are not known: {file.path} has {len(file.class_names or ())} names, "
+        f"config.data.class_names {len(config.data.class_names)}. Set --config.data.class_names=\"('cat', 'dog')\" to "
+        f"{count} names, or --config.model.num_classes to the number of classes of the file"
+    )
