@@ -1,0 +1,205 @@
+"""Deformable convolution v1 and v2 (Dai et al., ICCV 2017; Zhu et al., CVPR 2019) from stock TensorFlow operations."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, sample_and_multiply, shape_of
+
+
+def deformable_conv2d(
+    inputs, offsets, kernel, mask=None, strides=1, padding=1, dilation_rate=1, groups=1, deformable_groups=1
+):
+    """Convolution whose kernel points move by offsets (DCN, eq. 2) and are scaled by a mask (DCN v2, eq. 1).
+
+    A kernel point between cells reads the bilinear interpolation of the four around it; cells outside the map are
+    zero. Positions are float32 (float64 for float64 inputs). Output cells are computed some at a time, in the backward
+    pass as well, so that little memory is needed beside inputs, outputs and their gradients. No second derivatives.
+
+    Args:
+        inputs: [B, H, W, C].
+        offsets: [B, Ho, Wo, deformable_groups * kh * kw * 2], (dy, dx) in cells, kernel points row-major.
+        kernel: [kh, kw, C / groups, F].
+        mask: [B, Ho, Wo, deformable_groups * kh * kw] for v2, after its sigmoid; None for v1.
+        strides, padding, dilation_rate: an int or (vertical, horizontal); `padding` is in cells on each side.
+        groups: the convolution's; each sees its own C / groups input channels.
+        deformable_groups: parts of the input channels that have their own offsets and mask.
+
+    Returns:
+        [B, Ho, Wo, F] in the type of `inputs`.
+
+    Raises:
+        ValueError: where channels do not divide into groups, or `offsets` or `mask` has another shape than this.
+    """
+    inputs = tf.convert_to_tensor(inputs)
+    kernel = tf.cast(kernel, inputs.dtype)
+    offsets = tf.cast(offsets, at_least_float32(inputs.dtype))
+    strides, padding, dilation_rate = _pair(strides), _pair(padding), _pair(dilation_rate)
+    channels, filters = inputs.shape[-1], kernel.shape[-1]
+    points = kernel.shape[0] * kernel.shape[1]
+    _check_channels(channels, kernel.shape, groups, deformable_groups)
+    output_shape = _output_shape(inputs.shape, kernel.shape, strides, padding, dilation_rate)
+    _check_shape("offsets", offsets, (*output_shape, deformable_groups * points * 2))
+    batch, out_height, out_width, _ = shape_of(offsets)
+
+    def by_point(tensor):  # [B, Ho, Wo, D * points * n] -> [B, Ho, Wo, points, D, n], D: deformable groups
+        tensor = tf.reshape(tensor, [batch, out_height, out_width, deformable_groups, points, -1])
+        return tf.transpose(tensor, [0, 1, 2, 4, 3, 5])
+
+    positions = by_point(offsets) + tf.cast(
+        _undeformed_positions(out_height, out_width, kernel.shape, strides, padding, dilation_rate), offsets.dtype
+    )
+    corners, weights = bilinear_corners(positions, *shape_of(inputs)[1:3])  # [B, Ho, Wo, points, D, 4]
+    if mask is not None:
+        mask = tf.cast(mask, weights.dtype)
+        _check_shape("mask", mask, (*output_shape, deformable_groups * points))
+        weights *= by_point(mask)
+
+    cells = tf.reshape(tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]]), [-1, channels // deformable_groups])
+    corners = corners * deformable_groups + tf.range(deformable_groups)[:, tf.newaxis]
+    corners = tf.reshape(corners, [-1, points, deformable_groups, 4])
+    weights = tf.reshape(tf.cast(weights, inputs.dtype), [-1, points, deformable_groups, 4])
+    kernel = tf.reshape(kernel, [points * channels // groups, groups, filters // groups])
+    outputs = sample_and_multiply(cells, corners, weights, tf.transpose(kernel, [1, 0, 2]))
+    return tf.reshape(outputs, [batch, out_height, out_width, filters])
+
+
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class DeformableConv2D(keras.layers.Layer):
+    """Deformable convolution with its own offset convolution, which starts at zero: an ordinary convolution at first
+    (times sigmoid(0) = 0.5 if modulated).
+
+    [B, H, W, C] -> [B, Ho, Wo, filters]. Offsets are float32 under any mixed-precision policy.
+
+    Args:
+        filters: F.
+        kernel_size, strides, dilation_rate: an int or (vertical, horizontal).
+        padding: zeros on each side, an int or (vertical, horizontal); None keeps the size at stride 1.
+        groups, deformable_groups: as in `deformable_conv2d`.
+        modulated: v2: the last third of the offset convolution's channels, through a sigmoid, is the mask.
+        use_bias, kernel_initializer: the main kernel's.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=3,
+        strides=1,
+        padding=None,
+        dilation_rate=1,
+        groups=1,
+        deformable_groups=1,
+        modulated=True,
+        use_bias=False,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = _pair(kernel_size)
+        self.strides = _pair(strides)
+        self.dilation_rate = _pair(dilation_rate)
+        same = tuple(rate * (size - 1) // 2 for rate, size in zip(self.dilation_rate, self.kernel_size))
+        self.padding = same if padding is None else _pair(padding)
+        self.groups = groups
+        self.deformable_groups = deformable_groups
+        self.modulated = modulated
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.offset_conv = keras.layers.Conv2D(
+            deformable_groups * self.kernel_size[0] * self.kernel_size[1] * (3 if modulated else 2),
+            self.kernel_size,
+            self.strides,
+            dilation_rate=self.dilation_rate,
+            kernel_initializer="zeros",
+            dtype=at_least_float32(self.compute_dtype),
+            name="offset_conv",
+        )
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
+        _check_channels(channels, kernel_shape, self.groups, self.deformable_groups)
+        self.offset_conv.build(input_shape)
+        self.kernel = self.add_weight(name="kernel", shape=kernel_shape, initializer=self.kernel_initializer)
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+        self.built = True
+
+    def call(self, inputs):
+        vertical, horizontal = self.padding
+        padded = tf.pad(inputs, [[0, 0], [vertical, vertical], [horizontal, horizontal], [0, 0]])
+        offsets, mask = self.offset_conv(padded), None
+        if self.modulated:
+            points = self.offset_conv.filters // 3
+            offsets, mask = offsets[..., : 2 * points], tf.sigmoid(offsets[..., 2 * points :])
+        outputs = deformable_conv2d(
+            inputs,
+            offsets,
+            self.kernel,
+            mask,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            self.groups,
+            self.deformable_groups,
+        )
+        return outputs + self.bias if self.use_bias else outputs
+
+    def get_config(self):
+        config = {
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            "deformable_groups": self.deformable_groups,
+            "modulated": self.modulated,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+        return {**super().get_config(), **config}
+
+
+def _undeformed_positions(out_height, out_width, kernel_size, strides, padding, dilation_rate):
+    """(y, x) of the kernel points of an ordinary convolution, int32 [Ho, Wo, points, 1, 2]."""
+    y, x = (
+        tf.range(outputs)[:, tf.newaxis] * stride - pad + tf.range(window) * dilation
+        for outputs, stride, pad, window, dilation in zip(
+            (out_height, out_width), strides, padding, kernel_size, dilation_rate
+        )
+    )  # [Ho, kh], [Wo, kw]
+    y, x = y[:, tf.newaxis, :, tf.newaxis], x[:, tf.newaxis, :]
+    grid = tf.stack([y + tf.zeros_like(x), x + tf.zeros_like(y)], axis=-1)  # [Ho, Wo, kh, kw, 2]
+    return tf.reshape(grid, [out_height, out_width, -1, 1, 2])
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _output_shape(input_shape, kernel_size, strides, padding, dilation_rate):
+    """(B, Ho, Wo), None where unknown."""
+    sizes = [
+        size if size is None else (size + 2 * pad - dilation * (window - 1) - 1) // stride + 1
+        for size, pad, dilation, window, stride in zip(input_shape[1:], padding, dilation_rate, kernel_size, strides)
+    ]
+    return (input_shape[0], *sizes)
+
+
+def _check_channels(channels, kernel_shape, groups, deformable_groups):
+    for name, count in (("groups", groups), ("deformable_groups", deformable_groups)):
+        if channels % count:
+            raise ValueError(f"{channels} input channels do not divide into {name}={count}")
+    if kernel_shape[3] % groups:
+        raise ValueError(f"{kernel_shape[3]} filters do not divide into groups={groups}")
+    if kernel_shape[2] != channels // groups:
+        raise ValueError(
+            f"kernel has {kernel_shape[2]} input channels, but {channels} channels in groups={groups} need "
+            f"{channels // groups}"
+        )
+
+
+def _check_shape(name, tensor, expected):
+    if not tensor.shape.is_compatible_with(expected):
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, but inputs, kernel and strides need {expected}")
