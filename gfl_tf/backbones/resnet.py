@@ -1,0 +1,110 @@
+"""ResNet (He et al., CVPR 2016) and ResNeXt (Xie et al., CVPR 2017) as the reference detectors have them."""
+
+import functools
+
+import keras_cv
+from tensorflow import keras
+
+from gfl_tf.backbones import blocks
+
+DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class ResNet(keras_cv.models.Backbone):
+    """ResNet whose bottlenecks stride in the 3x3 convolution, with its levels P2 to P5; no classification top.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152 (He et al., table 1).
+        groups, base_width: of the 3x3 convolutions; ResNeXt "32x4d" is groups=32, base_width=4. From depth 50 on.
+        deformable_stages: those of "C2" to "C5" whose blocks have a deformable convolution in the place of `conv2`.
+        deformable_version: 1, or 2 with modulation.
+        frozen_stages: how many stages are not trained: 0 is none, 1 the stem and C2, 2 C3 as well, and so on.
+        norm_eval: batch normalization runs on its moving statistics in training, too; its scale and shift are trained.
+        include_rescaling: images are RGB in 0..255 and the model normalizes them with ImageNet's mean and standard
+            deviation; otherwise they are normalized already.
+        input_shape: (height, width, 3), None where it varies.
+
+    Raises:
+        ValueError: an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        depth=50,
+        groups=1,
+        base_width=64,
+        deformable_stages=(),
+        deformable_version=2,
+        frozen_stages=0,
+        norm_eval=False,
+        include_rescaling=False,
+        input_shape=(None, None, 3),
+        **kwargs,
+    ):
+        blocks.check(depth, DEPTHS, deformable_stages, deformable_version, frozen_stages)
+        if depth < 50 and (groups, base_width) != (1, 64):
+            raise ValueError(f"depth {depth} has no bottlenecks: groups and base_width stay 1 and 64")
+        conv_bn = functools.partial(blocks.conv_bn, norm_eval=norm_eval)
+
+        def block(x, planes, strides, stage, name):
+            version = deformable_version if stage in deformable_stages else 0
+            if depth < 50:
+                return basic_block(x, planes, strides, name, version, conv_bn)
+            width = planes * base_width // 64 * groups
+            return bottleneck(x, planes, width, groups, strides, name, version, conv_bn)
+
+        inputs, x = blocks.image_input(input_shape, include_rescaling)
+        x = blocks.relu(conv_bn(x, 64, 7, ("conv1", "bn1"), strides=2))
+        x, levels = blocks.stages(blocks.stem_pool(x), DEPTHS[depth], block)
+        super().__init__(inputs=inputs, outputs=x, **kwargs)
+
+        self.pyramid_level_inputs = levels
+        self.depth = depth
+        self.groups = groups
+        self.base_width = base_width
+        self.deformable_stages = tuple(deformable_stages)
+        self.deformable_version = deformable_version
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.include_rescaling = include_rescaling
+        blocks.freeze(self.layers, frozen_stages)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "depth": self.depth,
+            "groups": self.groups,
+            "base_width": self.base_width,
+            "deformable_stages": self.deformable_stages,
+            "deformable_version": self.deformable_version,
+            "frozen_stages": self.frozen_stages,
+            "norm_eval": self.norm_eval,
+            "include_rescaling": self.include_rescaling,
+            "input_shape": self.input_shape[1:],
+        }
+
+
+def bottleneck(x, planes, width, groups, strides, name, deformable_version, conv_bn):
+    """1x1 to `width`, 3x3, 1x1 to 4 * planes (He et al., figure 5 right; Xie et al., figure 3c)."""
+    shortcut = project(x, 4 * planes, strides, name, conv_bn)
+    y = blocks.relu(conv_bn(x, width, 1, (f"{name}_conv1", f"{name}_bn1")))
+    names = (f"{name}_conv2", f"{name}_bn2")
+    y = blocks.relu(conv_bn(y, width, 3, names, strides, groups, deformable_version))
+    y = conv_bn(y, 4 * planes, 1, (f"{name}_conv3", f"{name}_bn3"))
+    return blocks.relu(blocks.add(y, shortcut), f"{name}_out")
+
+
+def basic_block(x, planes, strides, name, deformable_version, conv_bn):
+    """Two 3x3 convolutions (He et al., figure 5 left)."""
+    shortcut = project(x, planes, strides, name, conv_bn)
+    y = blocks.relu(conv_bn(x, planes, 3, (f"{name}_conv1", f"{name}_bn1"), strides))
+    y = conv_bn(y, planes, 3, (f"{name}_conv2", f"{name}_bn2"), deformable_version=deformable_version)
+    return blocks.relu(blocks.add(y, shortcut), f"{name}_out")
+
+
+def project(x, filters, strides, name, conv_bn):
+    """`x` itself where it has the shape of the block's output, otherwise its projection."""
+    if strides == 1 and x.shape[-1] == filters:
+        return x
+    return conv_bn(x, filters, 1, (f"{name}_downsample_0", f"{name}_downsample_1"), strides)
