@@ -1,15 +1,23 @@
 """config -> model: the one place that knows which config name means which class."""
 
+import contextlib
 import importlib.util
 import os
 
 import keras_cv
 import ml_collections
+from absl import logging
+from tensorflow import keras
 
 from gfl_tf import losses
 from gfl_tf.backbones.features import freeze_batch_norm
+from gfl_tf.backbones.res2net import Res2Net
+from gfl_tf.backbones.resnet import ResNet
+from gfl_tf.checkpoints import mmdet
+from gfl_tf.detectors.atss import ATSS
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.gfl import GFL, GFLV2
+from gfl_tf.heads.atss import ATSSHead
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.necks.fpn import FPN
@@ -19,6 +27,8 @@ BACKBONES = {
     "densenet": keras_cv.models.DenseNetBackbone,
     "efficientnet_v2": keras_cv.models.EfficientNetV2Backbone,
     "mobilenet_v3": keras_cv.models.MobileNetV3Backbone,
+    "reference_res2net": Res2Net,
+    "reference_resnet": ResNet,
     "resnet": keras_cv.models.ResNetBackbone,
     "resnet_v2": keras_cv.models.ResNetV2Backbone,
     "yolo_v8": keras_cv.models.YOLOV8Backbone,
@@ -29,12 +39,20 @@ CLASSIFICATION_LOSSES = {
     "focal": losses.FocalLoss,
     "varifocal": losses.VarifocalLoss,
 }
+TORCH_FILES = (".pth", ".pt")
 
 
-def default_model():
-    """`config.model` with the papers' values (GFL, section 3; GFLv2, sections 3.2 and 4) and KerasCV's ResNet-50."""
+def default_model(detector="gflv2"):
+    """`config.model` of a detector with its paper's values, and KerasCV's ResNet-50.
+
+    GFL: section 3; GFLv2: sections 3.2 and 4; ATSS: sections 3 and 4 of its paper.
+    """
     model = ml_collections.ConfigDict()
-    model.detector = "gflv2"  # or "gfl"
+    model.detector = detector  # one of DETECTORS; "gfl" and "gflv2" have the same fields
+    # Of the whole detector, to start from: a run's .weights.h5 file, or a .pth file as published for the PyTorch
+    # reference. `partial_weights` takes from it what fits, as another number of classes needs.
+    model.weights = ""
+    model.partial_weights = False
     model.num_classes = 80
     model.bounding_box_format = "xyxy"
     model.backbone = dict(
@@ -45,37 +63,47 @@ def default_model():
             stackwise_strides=(1, 2, 2, 2),
             include_rescaling=True,
         ),
-        weights="",  # a KerasCV preset with weights, or a .weights.h5 file; empty: random ones
+        # A KerasCV preset with weights, a .weights.h5 file, or for the reference backbones a .pth file or its address;
+        # empty: random weights.
+        weights="",
         freeze_batch_norm=False,  # batch norm on its moving statistics, for small batches on trained backbones
     )
     model.mean = ()  # RGB, in 0..255; empty where the backbone rescales its input
     model.std = ()
     model.neck = dict(name="fpn", channels=256)
-    model.head = dict(num_bins=16, channels=256, num_convs=4, groups=32, prior=0.01)
+    model.head = dict(channels=256, num_convs=4, groups=32, prior=0.01)
+    model.box_weight = 2.0
+    model.decoder = PredictionDecoder().get_config()
+    if detector == "atss":
+        model.classification_weight = 1.0
+        model.centerness_weight = 1.0
+        return model
+    model.head.num_bins = 16
     # composed_channels: 0 for the decomposed score J = C x I, otherwise d of the composed form. GFLv2 only.
     model.dgqp = dict(k=4, hidden=64, statistics=("topk", "mean"), prior=0.5, composed_channels=0)
     model.bin_width = 1.0
     model.classification_loss = "quality_focal"  # or "focal", "varifocal"
     model.quality_targets = True  # False: the class target of a positive is 1, not its IoU
     model.quality_weight = 1.0
-    model.box_weight = 2.0
     model.distribution_weight = 0.25
-    model.decoder = PredictionDecoder().get_config()
     return model
 
 
 def build_detector(config):
-    """The Keras model that a config describes, with fresh weights unless its backbone names some.
+    """The Keras model that a config describes, with fresh weights unless `model.weights` or its backbone names some.
 
     Args:
         config: a ConfigDict (its `model` part is read), or the path of a config file with `get_config()`.
 
     Raises:
-        ValueError: an unknown name or field; backbone weights that cannot be had.
+        ValueError: an unknown name or field; weights that cannot be had or do not fit.
     """
     if isinstance(config, (str, os.PathLike)):
         config = load_config(config)
     model = config.model.to_dict()
+    weights, partial = model.pop("weights", ""), model.pop("partial_weights", False)
+    if weights:
+        model["backbone"]["weights"] = ""  # they would be overwritten
     detector = _choose(DETECTORS, model.pop("detector"), "config.model.detector")
     try:
         common = {
@@ -84,9 +112,12 @@ def build_detector(config):
             "prediction_decoder": PredictionDecoder(**model.pop("decoder")),
             "name": config.name,
         }
-        return detector(model, common)
+        built = detector(model, common)
     except TypeError as error:  # an argument that the class does not have
         raise ValueError(f"config.model of {config.name}: {error}") from error
+    if weights:
+        _load_weights(built, weights, partial)
+    return built
 
 
 def load_config(path):
@@ -117,19 +148,27 @@ def _gflv2(model, common):
     return GFLV2(head=head, **_gfl_arguments(model), **common)
 
 
-DETECTORS = {"gfl": _gfl, "gflv2": _gflv2}
+def _atss(model, common):
+    head = ATSSHead(model["num_classes"], name="head", **model.pop("head"))
+    return ATSS(head=head, **_arguments(model), **common)
+
+
+DETECTORS = {"atss": _atss, "gfl": _gfl, "gflv2": _gflv2}
 
 
 def _gfl_arguments(model):
-    """The remaining fields of `config.model`: arguments of the detector, by their own names."""
-    arguments = dict(model)
+    arguments = _arguments(model)
     name = arguments.pop("classification_loss", "quality_focal")
     if name != "quality_focal":
         loss = _choose(CLASSIFICATION_LOSSES, name, "config.model.classification_loss")
         arguments["classification_loss"] = loss()
-    for field in ("mean", "std"):
-        arguments[field] = tuple(arguments[field]) if arguments.get(field) else None
     return arguments
+
+
+def _arguments(model):
+    """The remaining fields of `config.model`: arguments of the detector, by their own names."""
+    normalization = {field: tuple(model[field]) if model.get(field) else None for field in ("mean", "std")}
+    return {**model, **normalization}
 
 
 def _neck(config):
@@ -147,22 +186,52 @@ def _backbone(config):
 
 
 def _load_backbone_weights(backbone, cls, weights):
-    """`weights`: the name of a KerasCV preset, which is downloaded, or the path of a .weights.h5 file."""
+    """`weights`: see `default_model`. Presets and addresses are downloaded."""
+    if weights.endswith(TORCH_FILES):
+        logging.info("backbone: %s", mmdet.load_backbone(backbone, _local_file(weights)))
+        return
     if os.path.exists(weights):
         backbone.load_weights(weights)
         return
     if weights not in cls.presets_with_weights:
         presets = sorted(cls.presets_with_weights)
         raise ValueError(f"config.model.backbone.weights: {weights!r} is neither a file nor one of {presets}")
-    try:
+    with _download(weights):
         pretrained = cls.from_preset(weights)
+    backbone.set_weights(pretrained.get_weights())
+
+
+def _load_weights(model, weights, partial):
+    _check_exists(weights, "config.model.weights")
+    if weights.endswith(TORCH_FILES):
+        logging.warning("%s", mmdet.load_mmdet(model, weights, partial=partial))
+    else:
+        model.load_weights(weights, skip_mismatch=partial)
+
+
+def _local_file(weights):
+    """The path of a file given by path or address."""
+    if not weights.startswith("https://"):
+        _check_exists(weights, "config.model.backbone.weights")
+        return weights
+    with _download(weights):
+        return keras.utils.get_file(os.path.basename(weights), weights, cache_subdir="gfl_tf")
+
+
+def _check_exists(path, field):
+    if not os.path.exists(path):
+        raise ValueError(f"{field}: there is no file {os.path.abspath(path)}")
+
+
+@contextlib.contextmanager
+def _download(weights):
+    try:
+        yield
     except Exception as error:  # whatever the download fails with, the user's choices are the same
         raise ValueError(
-            f"could not fetch the backbone weights {weights!r} ({error}). Choose: "
-            "--config.model.backbone.weights=FILE.weights.h5 for weights that you have, or "
-            "--config.model.backbone.weights= to start from random ones."
+            f"could not fetch the backbone weights {weights!r} ({error}). Choose: --config.model.backbone.weights=FILE "
+            "for weights that you have, or --config.model.backbone.weights= to start from random ones."
         ) from error
-    backbone.set_weights(pretrained.get_weights())
 
 
 def _choose(table, name, field):

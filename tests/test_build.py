@@ -44,7 +44,8 @@ def test_every_config_describes_a_model(path):
     config = shrink(load_config(path))
     assert config.name == path.stem
     model = gfl_tf.build_detector(config)
-    assert type(model) is {"gfl": gfl_tf.GFL, "gflv2": gfl_tf.GFLV2}[config.model.detector]
+    detectors = {"atss": gfl_tf.ATSS, "gfl": gfl_tf.GFL, "gflv2": gfl_tf.GFLV2}
+    assert type(model) is detectors[config.model.detector]
     outputs = model(tf.zeros((1, 64, 64, 3)))
     assert outputs["classification"].shape == (1, 64 + 16 + 4 + 1 + 1, config.model.num_classes)
     assert ("quality" in outputs) == (config.model.detector == "gflv2")
@@ -121,8 +122,30 @@ def test_weights_from_a_file(config, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_whole_detector_to_start_from(config, tmp_path):
+    first = gfl_tf.build_detector(config)
+    first.save_weights(tmp_path / "run.weights.h5")
+    config.model.update(weights=str(tmp_path / "run.weights.h5"))
+    # The backbone's own weights would be overwritten: they are not even looked for.
+    config.model.backbone.weights = "missing.weights.h5"
+    second = gfl_tf.build_detector(config)
+    for one, other in zip(first.get_weights(), second.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+    config.model.num_classes = 7
+    with pytest.raises(ValueError):
+        gfl_tf.build_detector(config)
+    config.model.partial_weights = True
+    third = gfl_tf.build_detector(config)
+    np.testing.assert_array_equal(third.head.base.box.kernel, first.head.base.box.kernel)
+    assert third.head.base.classification.kernel.shape[-1] == 7
+
+
 WRONG = [
-    ("detector", "fcos", r"config.model.detector: 'fcos' is not one of \['gfl', 'gflv2'\]"),
+    ("detector", "fcos", r"config.model.detector: 'fcos' is not one of \['atss', 'gfl', 'gflv2'\]"),
+    ("weights", "missing.pth", "config.model.weights: there is no file .*missing.pth"),
+    ("backbone.weights", "missing.pth", "config.model.backbone.weights: there is no file .*missing.pth"),
+    ("backbone.weights", "https://127.0.0.1:9/resnet50.pth", "could not fetch the backbone weights 'https://127"),
     ("backbone.name", "vgg", "config.model.backbone.name: 'vgg' is not one of .*'resnet'"),
     ("neck.name", "bifpn", "config.model.neck.name: 'bifpn'"),
     ("classification_loss", "hinge", "config.model.classification_loss: 'hinge'"),
@@ -138,7 +161,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("field, value, message", WRONG, ids=[field for field, _, _ in WRONG])
+@pytest.mark.parametrize("field, value, message", WRONG, ids=[f"{field}={value}" for field, value, _ in WRONG])
 def test_a_wrong_field_is_named(config, field, value, message):
     with config.unlocked():
         parts = field.split(".")

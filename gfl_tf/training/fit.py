@@ -88,7 +88,7 @@ class _Training:
         schedule = build_schedule(train, self._steps_per_epoch)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            self._model = run_dirs.build_model(config, load_backbone=not run.has_checkpoint())
+            self._model = run_dirs.build_model(config, load_weights=not run.has_checkpoint())
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
             self._checkpoints = Checkpoints(self._model, run.checkpoints, train.keep_checkpoints)

@@ -112,17 +112,18 @@ def load_run(run_dir, which="best"):
     weights = run.weights_file(which)
     if not weights.exists():
         raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
-    model = build_model(config, load_backbone=False)
+    model = build_model(config, load_weights=False)
     with without_deprecations():
         model.load_weights(weights)
     return model, config
 
 
-def build_model(config, load_backbone=True):
-    """The detector of a config, in its precision; `load_backbone` False leaves out its backbone's own weights."""
-    if not load_backbone:
+def build_model(config, load_weights=True):
+    """The detector of a config, in its precision; `load_weights` False leaves out the weights that the config names."""
+    if not load_weights:
         config = config.copy_and_resolve_references()
-        config.model.backbone.weights = ""
+        with config.unlocked():
+            config.model.backbone.weights = config.model.weights = ""
     with _precision(config.precision):
         return build_detector(config)
 

@@ -1,0 +1,28 @@
+"""GFL, ResNet-101 with deformable convolutions in C3 to C5, COCO 2017, 24 epochs, multi-scale.
+
+    bin/import_checkpoint --config=configs/gfl_r101_fpn_dconv_c3-c5_ms2x.py \
+        --checkpoint=FILE.pth --run_dir=runs/gfl_r101_fpn_dconv_c3-c5_ms2x
+    bin/train --config=configs/gfl_r101_fpn_dconv_c3-c5_ms2x.py \
+        --run_dir=runs/gfl_r101_fpn_dconv_c3-c5_ms2x \
+        --config.data.train_annotations=COCO/annotations/instances_train2017.json \
+        --config.data.train_images=COCO/train2017 \
+        --config.data.val_annotations=COCO/annotations/instances_val2017.json --config.data.val_images=COCO/val2017
+
+Reported: AP 47.1 on COCO 2017 val (mmdetection's configs/gfl/README.md, row R-101-dcnv2). The table says dcnv2, but
+the config behind it has version 1 (type DCN), and so has this one. Not trained by us: 16 images a step are meant for
+8 GPUs.
+Training downloads ImageNet weights; for a file of yours: --config.model.backbone.weights=FILE.pth.
+"""
+
+from gfl_tf.training.published import published_config
+
+
+def get_config():
+    return published_config(
+        "gfl_r101_fpn_dconv_c3-c5_ms2x",
+        "gfl",
+        "resnet101",
+        epochs=24,
+        short_side_range=(480, 800),
+        deformable_stages=("C3", "C4", "C5"),
+    )
