@@ -1,5 +1,7 @@
 """Deformable convolution v1 and v2 (Dai et al., ICCV 2017; Zhu et al., CVPR 2019) from stock TensorFlow operations."""
 
+import functools
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -34,11 +36,32 @@ def deformable_conv2d(
     kernel = tf.cast(kernel, inputs.dtype)
     offsets = tf.cast(offsets, at_least_float32(inputs.dtype))
     strides, padding, dilation_rate = _pair(strides), _pair(padding), _pair(dilation_rate)
-    channels, filters = inputs.shape[-1], kernel.shape[-1]
     points = kernel.shape[0] * kernel.shape[1]
-    _check_channels(channels, kernel.shape, groups, deformable_groups)
+    _check_channels(inputs.shape[-1], kernel.shape, groups, deformable_groups)
     output_shape = _output_shape(inputs.shape, kernel.shape, strides, padding, dilation_rate)
     _check_shape("offsets", offsets, (*output_shape, deformable_groups * points * 2))
+    tensors = [inputs, offsets, kernel]
+    if mask is not None:
+        _check_shape("mask", mask, (*output_shape, deformable_groups * points))
+        tensors.append(tf.cast(mask, offsets.dtype))
+    signature = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors)
+    return _traced(signature, strides, padding, dilation_rate, groups, deformable_groups)(*tensors)
+
+
+@functools.cache
+def _traced(signature, *options):
+    """The convolution for tensors of a signature, as a `tf.function`: networks have dozens of layers of the same."""
+
+    @tf.function(input_signature=signature, autograph=False)
+    def convolve(inputs, offsets, kernel, *mask):
+        return _deformable_conv2d(inputs, offsets, kernel, *(mask or (None,)), *options)
+
+    return convolve
+
+
+def _deformable_conv2d(inputs, offsets, kernel, mask, strides, padding, dilation_rate, groups, deformable_groups):
+    channels, filters = inputs.shape[-1], kernel.shape[-1]
+    points = kernel.shape[0] * kernel.shape[1]
     batch, out_height, out_width, _ = shape_of(offsets)
 
     def by_point(tensor):  # [B, Ho, Wo, D * points * n] -> [B, Ho, Wo, points, D, n], D: deformable groups
@@ -50,8 +73,6 @@ def deformable_conv2d(
     )
     corners, weights = bilinear_corners(positions, *shape_of(inputs)[1:3])  # [B, Ho, Wo, points, D, 4]
     if mask is not None:
-        mask = tf.cast(mask, weights.dtype)
-        _check_shape("mask", mask, (*output_shape, deformable_groups * points))
         weights *= by_point(mask)
 
     cells = tf.reshape(tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]]), [-1, channels // deformable_groups])

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
+from gfl_tf.layers import deformable
 from gfl_tf.layers.deformable import DeformableConv2D, deformable_conv2d
 from gfl_tf.ops import sampling
 
@@ -17,6 +18,9 @@ def steps(request, monkeypatch):
     if request.param == "many steps":
         monkeypatch.setattr(sampling, "CPU_STEP_BYTES", 20_000)
         monkeypatch.setattr(sampling, "CPU_BACKWARD_STEP_BYTES", 30_000)
+    deformable._traced.cache_clear()  # traces hold the number of steps
+    yield
+    deformable._traced.cache_clear()
 
 
 def random(*shape, dtype=np.float32, seed=0):
