@@ -27,7 +27,7 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     "gpu": ["tensorflow[and-cuda]==2.15.1"],
     "serving": ["tensorflow-serving-api==2.15.1"],
-    "dev": ["pytest>=7", "ruff>=0.4"],
+    "dev": ["pytest>=7", "pytest-xdist>=3.3", "ruff>=0.4"],
 }
 
 if __name__ == "__main__":
