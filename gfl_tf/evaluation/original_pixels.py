@@ -23,8 +23,8 @@ def detect(model, images, scale, with_outputs=False):
     resized = tf.ensure_shape(tf.cast(resized, tf.float32), [None, None, None, 3])
     detections = model.detect(resized, with_outputs=with_outputs)
 
-    limit = _width_height_twice(original_shape)
-    factor = limit / _width_height_twice(resized_shape)
+    limit = width_height_twice(original_shape)
+    factor = limit / width_height_twice(resized_shape)
     is_detection = detections["classes"][..., tf.newaxis] >= 0
     in_original = {"boxes": tf.clip_by_value(detections["boxes"] * factor, 0.0, limit)}
     if "edge_stddev" in detections:
@@ -35,6 +35,6 @@ def detect(model, images, scale, with_outputs=False):
     }
 
 
-def _width_height_twice(shape):
+def width_height_twice(shape):
     """float32 [4], what x1, y1, x2, y2 are limited and scaled by, of an image's (height, width)."""
     return tf.cast(tf.tile(tf.reverse(shape, [0]), [2]), tf.float32)

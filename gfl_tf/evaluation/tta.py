@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import coco
+from gfl_tf.evaluation.original_pixels import width_height_twice
 
 # Of 800 pixels, test size of the published models: 480, 640, 800 and 960, evenly over the range that GFLv2 is trained
 # on (section 4.2).
@@ -91,8 +92,8 @@ def _view_candidates(model, images, scale, is_mirrored):
     view = tf.cond(is_mirrored, lambda: tf.reverse(view, [2]), lambda: view)
 
     candidates = model.candidates(model(view, training=False), resized_hw)
-    limit = _width_height_twice(original_hw)
-    factor = limit / _width_height_twice(resized_hw)
+    limit = width_height_twice(original_hw)
+    factor = limit / width_height_twice(resized_hw)
     width = tf.cast(resized_hw[1], tf.float32)
     boxes = tf.where(is_mirrored, _mirror_boxes(candidates["boxes"], width), candidates["boxes"])
     candidates["boxes"] = tf.clip_by_value(boxes * factor, 0.0, limit)
@@ -100,11 +101,6 @@ def _view_candidates(model, images, scale, is_mirrored):
         stddev = candidates["edge_stddev"]
         candidates["edge_stddev"] = tf.where(is_mirrored, _swap_left_right(stddev), stddev) * factor
     return candidates
-
-
-def _width_height_twice(hw):
-    """float32 [4], what x1, y1, x2, y2 are limited and scaled by, of an image's (height, width)."""
-    return tf.cast(tf.tile(tf.reverse(hw, [0]), [2]), tf.float32)
 
 
 def _mirror_boxes(boxes, width):

@@ -116,7 +116,6 @@ def test_tar_archives(tmp_path):
         ({"tensors": [1, (5, 3, None), struct.pack("<i4x", 2**31 - 1)]}, "sensible"),
         ({"tensors": [1, (5, 3)]}, "tuple of 3"),
     ],
-    ids=str,
 )
 def test_broken_tar_archives(changed, message, tmp_path):
     with pytest.raises(ValueError, match=message):

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 import gfl_tf
+from tests.parity.compare import LEVELS, RULES, SETTINGS, unmatched_detections
+from tests.parity.inputs import CASES
 
-LEVELS = ("P3", "P4", "P5", "P6", "P7")
 CANVAS = (256, 320)
 # GFLv2's reference stores the joint score J alone. A quality logit of 40 makes the quality exactly 1 in float32, so
 # that the class logit is J's.
@@ -43,8 +44,7 @@ def case(request, shared, build):
 def padded_labels(inputs, name):
     """Boxes [2, 6, 4] and classes [2, 6], padded with -1, of the reference's cases."""
     boxes, classes = np.full((2, 6, 4), -1, np.float32), np.full((2, 6), -1, np.int32)
-    images = {"main": (0, 1), "empty1": (0,), "allempty": ()}[name]
-    for image in images:
+    for image in CASES[name]:
         gt, labels = inputs[f"gt{image}"], inputs[f"labels{image}"]
         boxes[image, : len(gt)], classes[image, : len(gt)] = gt, labels
     return tf.constant(boxes), tf.constant(classes)
@@ -56,7 +56,7 @@ def losses_of(model, inputs, outputs, name):
     return model.detection_losses(outputs, boxes, classes, image_shape, tf.constant(CANVAS))
 
 
-@pytest.mark.parametrize("name", ["main", "empty1", "allempty"])
+@pytest.mark.parametrize("name", list(CASES))
 def test_losses(case, name):
     model, reference, inputs, outputs = case
     losses = losses_of(model, inputs, outputs, name)
@@ -67,7 +67,7 @@ def test_losses(case, name):
         np.testing.assert_allclose(losses[ours], expected, rtol=2e-6, atol=1e-7, err_msg=ours)
     np.testing.assert_allclose(losses["loss"], reference[f"loss/{name}/total"], rtol=2e-6)
     # The reference counts an image without positives as one.
-    empty_images = {"main": 0, "empty1": 1, "allempty": 2}[name]
+    empty_images = 2 - len(CASES[name])
     assert losses["num_positives"] + empty_images == reference[f"loss/{name}/reduce_mean_args"][0]
 
 
@@ -97,15 +97,9 @@ def test_gradients_of_raw_outputs(case):
         first += size
 
 
-SETTINGS = {
-    "det": dict(candidates_per_level=1000, iou_threshold=0.6, max_detections=100),
-    "det_stress": dict(candidates_per_level=100, iou_threshold=0.3, max_detections=300),
-}
-
-
-@pytest.mark.parametrize("rule, version", [("points", "v2x"), ("pairs", "v3x")])
+@pytest.mark.parametrize("version, rule", RULES.items())
 @pytest.mark.parametrize("settings", list(SETTINGS))
-def test_detections(case, settings, rule, version):
+def test_detections(case, settings, version, rule):
     model, reference, inputs, outputs = case
     model.prediction_decoder = gfl_tf.PredictionDecoder(score_threshold=0.05, candidates=rule, **SETTINGS[settings])
     candidates = model.candidates(outputs, tf.constant(CANVAS), tf.constant(inputs["img_shapes"], tf.int32))
@@ -117,21 +111,3 @@ def test_detections(case, settings, rule, version):
         boxes, scores, classes = (detections[key][image, :count].numpy() for key in ("boxes", "confidence", "classes"))
         unmatched = unmatched_detections(boxes, scores, classes, expected)
         assert len(unmatched) == 0, f"image {image}: {unmatched}"
-
-
-def unmatched_detections(boxes, scores, classes, expected):
-    """Indices of the expected detections for which there is no own one: one to one, in any order."""
-    free = np.ones(len(scores), bool)
-    unmatched = []
-    for index in range(len(expected["scores"])):
-        is_match = (
-            free
-            & (classes == expected["labels"][index])
-            & (np.abs(boxes - expected["bboxes"][index]).max(axis=-1) < 0.05)
-            & (np.abs(scores - expected["scores"][index]) < 1e-4)
-        )
-        if is_match.any():
-            free[np.argmax(is_match)] = False
-        else:
-            unmatched.append(index)
-    return unmatched
