@@ -1,4 +1,4 @@
-"""Every KerasCV backbone of the config table, in a tiny form, under a detector."""
+"""Every backbone of the config table, in a small form, under a detector."""
 
 import numpy as np
 import pytest
@@ -36,6 +36,8 @@ TINY = {
         stackwise_se_ratio=[0.25, None, None, 0.25, 0.25],
         stackwise_activation=["relu", "relu", "hard_swish", "hard_swish", "hard_swish"],
     ),
+    "reference_res2net": dict(depth=50, base_width=8),
+    "reference_resnet": dict(depth=18),
     "resnet": dict(
         stackwise_filters=[64, 16, 16, 16],
         stackwise_blocks=[1, 1, 1, 1],

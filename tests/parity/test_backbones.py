@@ -28,10 +28,9 @@ BACKBONES = {
 TOLERANCE = 1e-4  # of a level's range
 
 
-SLOW = ("resnext101_32x4d_dcnv2", "resnext101_64x4d")  # of what they join, the others have each part
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in BACKBONES])
+@pytest.mark.parametrize("name", BACKBONES)
 def test_features(name):
     reference = dict(np.load(HERE / "data" / f"{name}.npz"))
     backbone = BACKBONES[name]()

@@ -30,9 +30,8 @@ DETECTORS = [
     "gfl_x101_32x4d_fpn_ms2x",
     "gfl_x101_32x4d_fpn_dconv_c4-c5_ms2x",
     "gflv2_r101_fpn_ms2x",
-    # Their backbones are those of GFL's models above.
-    pytest.param("gflv2_r101_fpn_dcn_ms2x", marks=pytest.mark.slow),
-    pytest.param("gflv2_x101_32x4d_fpn_dcn_ms2x", marks=pytest.mark.slow),
+    "gflv2_r101_fpn_dcn_ms2x",
+    "gflv2_x101_32x4d_fpn_dcn_ms2x",
     "gflv2_r2_101_fpn_dcn_ms2x",
     "atss_r101_fpn_1x",
 ]

@@ -145,12 +145,12 @@ def test_another_config_is_an_error(whole_run, shapes_directory):
     assert "log_every" not in str(error.value)
 
 
-def test_backbone_weights_are_left_out_only_where_a_checkpoint_brings_them(whole_run, tmp_path, monkeypatch):
+def test_weights_of_the_config_are_left_out_only_where_a_checkpoint_brings_them(whole_run, tmp_path, monkeypatch):
     class Built(Exception):
         pass
 
-    def build_model(config, load_backbone):
-        raise Built(load_backbone)
+    def build_model(config, load_weights):
+        raise Built(load_weights)
 
     monkeypatch.setattr(run_dirs, "build_model", build_model)
     run_dir, _ = whole_run
