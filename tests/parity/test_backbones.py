@@ -28,8 +28,6 @@ BACKBONES = {
 TOLERANCE = 1e-4  # of a level's range
 
 
-
-
 @pytest.mark.parametrize("name", BACKBONES)
 def test_features(name):
     reference = dict(np.load(HERE / "data" / f"{name}.npz"))
