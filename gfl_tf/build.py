@@ -89,11 +89,12 @@ def default_model(detector="gflv2"):
     return model
 
 
-def build_detector(config):
+def build_detector(config, load_weights=True):
     """The Keras model that a config describes, with fresh weights unless `model.weights` or its backbone names some.
 
     Args:
         config: a ConfigDict (its `model` part is read), or the path of a config file with `get_config()`.
+        load_weights: False leaves out the weights that the config names, where others are loaded afterwards.
 
     Raises:
         ValueError: an unknown name or field; weights that cannot be had or do not fit.
@@ -102,7 +103,9 @@ def build_detector(config):
         config = load_config(config)
     model = config.model.to_dict()
     weights, partial = model.pop("weights", ""), model.pop("partial_weights", False)
-    if weights:
+    if not load_weights:
+        weights = model["backbone"]["weights"] = ""
+    elif weights:
         model["backbone"]["weights"] = ""  # they would be overwritten
     detector = _choose(DETECTORS, model.pop("detector"), "config.model.detector")
     try:

@@ -135,6 +135,7 @@ def test_a_whole_detector_to_start_from(config, tmp_path):
     config.model.num_classes = 7
     with pytest.raises(ValueError):
         gfl_tf.build_detector(config)
+    assert gfl_tf.build_detector(config, load_weights=False).num_classes == 7
     config.model.partial_weights = True
     third = gfl_tf.build_detector(config)
     np.testing.assert_array_equal(third.head.base.box.kernel, first.head.base.box.kernel)

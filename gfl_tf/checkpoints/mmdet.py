@@ -20,7 +20,7 @@ def load_mmdet(model, path, ema=None, partial=False):
     """Loads a published checkpoint into a detector. Nothing of the file is executed, and torch is not needed.
 
     ```
-    model = gfl_tf.build_detector("configs/gfl_r50_fpn_1x.py")
+    model = gfl_tf.build_detector("configs/gfl_r50_fpn_1x.py", load_weights=False)
     report = gfl_tf.checkpoints.load_mmdet(model, "gfl_r50_fpn_1x_coco_20200629_121244-25944287.pth")
     ```
 

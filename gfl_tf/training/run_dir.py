@@ -119,13 +119,9 @@ def load_run(run_dir, which="best"):
 
 
 def build_model(config, load_weights=True):
-    """The detector of a config, in its precision; `load_weights` False leaves out the weights that the config names."""
-    if not load_weights:
-        config = config.copy_and_resolve_references()
-        with config.unlocked():
-            config.model.backbone.weights = config.model.weights = ""
+    """The detector of a config, in its precision; `load_weights` as in `build_detector`."""
     with _precision(config.precision):
-        return build_detector(config)
+        return build_detector(config, load_weights)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gfl_tf.build import build_detector, load_config
+from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import mmdet, places
 from tests.parity import compare, inputs
 
@@ -42,9 +42,7 @@ GRADIENT_TOLERANCE = 1e-3, 5  # relative, or so many times the reference's own f
 
 def build(name, reference):
     """The detector of a config with weights by their names, and {the reference's parameter: our variable}."""
-    config = load_config(CONFIGS / f"{name}.py")
-    config.model.backbone.weights = ""
-    model = build_detector(config)
+    model = build_detector(CONFIGS / f"{name}.py", load_weights=False)
     mmdet.assign(model, compare.weights_by_name(reference))
     modules = mmdet.detector_modules(model)
     return model, {place.names[0]: place.variable for module in modules for place in places.places_of(*module)}
