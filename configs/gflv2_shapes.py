@@ -2,7 +2,7 @@
 
     bin/train --config=configs/gflv2_shapes.py --run_dir=runs/gflv2_shapes
 
-AP 57 on the 300 held-out pictures, after 5 minutes on 2 CPU cores.
+AP 54 to 57 on the 300 held-out pictures, by seed, after 5 minutes on 2 CPU cores.
 """
 
 import ml_collections
