@@ -47,7 +47,7 @@ from reference_models import (
     Probabilities,
     build_backbone,
     build_detector,
-    test_config,
+    detection_config,
 )
 
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
@@ -164,7 +164,7 @@ def flat(level):
 
 def detect_3x(head, maps, meta, numbers):
     """mmdetection 3's own selection: the best pairs of point and class of each level."""
-    found = head.predict_by_feat(*maps, batch_img_metas=meta, cfg=test_config(*numbers), rescale=False)
+    found = head.predict_by_feat(*maps, batch_img_metas=meta, cfg=detection_config(*numbers), rescale=False)
     return [as_arrays(one.bboxes, one.scores, one.labels) for one in found]
 
 

@@ -115,7 +115,7 @@ def build_detector(head, backbone):
             ),
             bbox_head=head_config,
             train_cfg=dict(assigner=dict(type="ATSSAssigner", topk=9), allowed_border=-1, pos_weight=-1, debug=False),
-            test_cfg=test_config(*SETTINGS["det"]),
+            test_cfg=detection_config(*SETTINGS["det"]),
         )
     )
     assign(model)
@@ -135,7 +135,7 @@ def assign(module, prefix=""):
     module.load_state_dict(values)
 
 
-def test_config(nms_pre, iou_threshold, max_per_img):
+def detection_config(nms_pre, iou_threshold, max_per_img):
     return ConfigDict(
         nms_pre=nms_pre,
         min_bbox_size=0,
