@@ -42,10 +42,8 @@ class ATSS(DenseDetector):
         centerness_weight=1.0,
         **kwargs,
     ):
-        super().__init__(backbone, head or ATSSHead(num_classes, name="head"), bounding_box_format, **kwargs)
-        if self.output["classification"].shape[-1] != num_classes:
-            raise ValueError(f"num_classes is {num_classes}, the head's is {self.output['classification'].shape[-1]}")
-        self.num_classes = num_classes
+        head = head or ATSSHead(num_classes, name="head")
+        super().__init__(backbone, head, num_classes, bounding_box_format, **kwargs)
         self.classification_weight = classification_weight
         self.box_weight = box_weight
         self.centerness_weight = centerness_weight
@@ -103,7 +101,6 @@ class ATSS(DenseDetector):
     def get_config(self):
         return {
             **super().get_config(),
-            "num_classes": self.num_classes,
             "classification_weight": self.classification_weight,
             "box_weight": self.box_weight,
             "centerness_weight": self.centerness_weight,

@@ -20,17 +20,28 @@ class DenseDetector(keras.Model):
     Args:
         backbone: a KerasCV backbone (see `pyramid_features`).
         head: layer from the list of P3 to P7 to the dict of raw outputs.
+        num_classes: C.
         neck: layer from {"P3", "P4", "P5"} to the list of P3 to P7; default `FPN()`.
         bounding_box_format: KerasCV's name for the format of labels and predictions.
         prediction_decoder: default `PredictionDecoder()`.
         mean, std: 3 values each, RGB, for images in 0..255; None where the backbone rescales its input itself.
 
     Raises:
-        ValueError: an unknown `bounding_box_format`, or one of `mean` and `std` without the other.
+        ValueError: an unknown `bounding_box_format`, one of `mean` and `std` without the other, or a head for another
+            number of classes.
     """
 
     def __init__(
-        self, backbone, head, bounding_box_format, neck=None, prediction_decoder=None, mean=None, std=None, **kwargs
+        self,
+        backbone,
+        head,
+        num_classes,
+        bounding_box_format,
+        neck=None,
+        prediction_decoder=None,
+        mean=None,
+        std=None,
+        **kwargs,
     ):
         if (mean is None) != (std is None):
             raise ValueError("mean and std belong together: give both, or neither")
@@ -42,7 +53,10 @@ class DenseDetector(keras.Model):
         images = keras.layers.Input((None, None, 3), name="images")
         pixels = Preprocess(mean, std, name="preprocess")(images)
         outputs = head(neck(pyramid_features(backbone)(pixels)))
+        if outputs["classification"].shape[-1] != num_classes:
+            raise ValueError(f"num_classes is {num_classes}, the head's is {outputs['classification'].shape[-1]}")
         super().__init__(inputs=images, outputs=outputs, **kwargs)
+        self.num_classes = num_classes
         self.backbone = backbone
         self.neck = neck
         self.head = head
@@ -211,6 +225,7 @@ class DenseDetector(keras.Model):
             "neck": keras.saving.serialize_keras_object(self.neck),
             "head": keras.saving.serialize_keras_object(self.head),
             "prediction_decoder": keras.saving.serialize_keras_object(self.prediction_decoder),
+            "num_classes": self.num_classes,
             "bounding_box_format": self.bounding_box_format,
             "mean": self.mean,
             "std": self.std,

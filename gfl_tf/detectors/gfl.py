@@ -59,10 +59,7 @@ class GFL(DenseDetector):
         distribution_weight=0.25,
         **kwargs,
     ):
-        super().__init__(backbone, head or self.default_head(num_classes), bounding_box_format, **kwargs)
-        if self.output["classification"].shape[-1] != num_classes:
-            raise ValueError(f"num_classes is {num_classes}, the head's is {self.output['classification'].shape[-1]}")
-        self.num_classes = num_classes
+        super().__init__(backbone, head or self.default_head(num_classes), num_classes, bounding_box_format, **kwargs)
         self.bin_width = bin_width
         self.classification_loss = classification_loss
         self.quality_targets = quality_targets
@@ -156,7 +153,6 @@ class GFL(DenseDetector):
 
     def get_config(self):
         config = {
-            "num_classes": self.num_classes,
             "bin_width": self.bin_width,
             "quality_targets": self.quality_targets,
             "quality_weight": self.quality_weight,
