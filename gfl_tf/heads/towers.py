@@ -10,9 +10,12 @@ from gfl_tf.layers.blocks import ConvGN, Scale
 LEVELS = range(3, 8)
 
 
-def tower(name, num_convs, channels, groups):
-    """List of `num_convs` ConvGN."""
-    return [ConvGN(channels, groups, name=f"{name}_{i}") for i in range(num_convs)]
+def tower(name, num_convs, channels, groups, deformable=False):
+    """List of `num_convs` ConvGN, the last one deformable by choice."""
+    return [
+        ConvGN(channels, groups, deformable=deformable and i == num_convs - 1, name=f"{name}_{i}")
+        for i in range(num_convs)
+    ]
 
 
 def build_tower(blocks, input_shape):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from tensorflow import keras
 
+from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.ops.points import SIZE_DIVISOR
 
 _register = keras.saving.register_keras_serializable(package="gfl_tf")
@@ -49,16 +50,40 @@ class GroupNormalization(keras.layers.Layer):
 
 @_register
 class ConvGN(keras.layers.Layer):
-    """3x3 convolution without bias, group normalization, ReLU: the block of the heads' towers."""
+    """3x3 convolution without bias, group normalization, ReLU: the block of the heads' towers and of PAFPN.
 
-    def __init__(self, filters, groups=32, **kwargs):
+    Args:
+        filters, groups: channels, and groups of the normalization.
+        strides: 1 or 2; padded on both sides as in the reference.
+        deformable: the convolution is a deformable one, v2.
+        relu: False leaves the ReLU out.
+        kernel_initializer: default: normal of standard deviation 0.01, as for a head.
+    """
+
+    def __init__(self, filters, groups=32, strides=1, deformable=False, relu=True, kernel_initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.groups = groups
-        initializer = keras.initializers.RandomNormal(stddev=0.01)
-        self.conv = keras.layers.Conv2D(
-            filters, 3, padding="same", use_bias=False, kernel_initializer=initializer, name="conv"
+        self.strides = strides
+        self.deformable = deformable
+        self.relu = relu
+        self.kernel_initializer = keras.initializers.get(
+            kernel_initializer or keras.initializers.RandomNormal(stddev=0.01)
         )
+        if deformable:
+            self.conv = DeformableConv2D(
+                filters, strides=strides, kernel_initializer=self.kernel_initializer, name="conv"
+            )
+        else:
+            self.conv = keras.layers.Conv2D(
+                filters,
+                3,
+                strides,
+                padding="same" if strides == 1 else "valid",
+                use_bias=False,
+                kernel_initializer=self.kernel_initializer,
+                name="conv",
+            )
         self.norm = GroupNormalization(groups, name="norm")
 
     def build(self, input_shape):
@@ -67,10 +92,21 @@ class ConvGN(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        return tf.nn.relu(self.norm(self.conv(inputs)))
+        if self.strides > 1 and not self.deformable:
+            inputs = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        outputs = self.norm(self.conv(inputs))
+        return tf.nn.relu(outputs) if self.relu else outputs
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "groups": self.groups}
+        config = {
+            "filters": self.filters,
+            "groups": self.groups,
+            "strides": self.strides,
+            "deformable": self.deformable,
+            "relu": self.relu,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+        return {**super().get_config(), **config}
 
 
 @_register
