@@ -1,4 +1,4 @@
-"""Dense detectors of Generalized Focal Loss and GFLv2, and their baseline ATSS, for TensorFlow and Keras."""
+"""Dense detectors of Generalized Focal Loss, GFLv2 and VarifocalNet, and their baseline ATSS, for TensorFlow."""
 
 import os
 
@@ -11,5 +11,6 @@ from gfl_tf.build import build_detector
 from gfl_tf.detectors.atss import ATSS
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.gfl import GFL, GFLV2
+from gfl_tf.detectors.vfnet import VFNet
 
 __version__ = "0.1.0"

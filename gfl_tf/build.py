@@ -17,8 +17,10 @@ from gfl_tf.checkpoints import mmdet
 from gfl_tf.detectors.atss import ATSS
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.gfl import GFL, GFLV2
+from gfl_tf.detectors.vfnet import VFNet
 from gfl_tf.heads.atss import ATSSHead
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
+from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.necks.fpn import FPN
 
@@ -45,10 +47,10 @@ TORCH_FILES = (".pth", ".pt")
 def default_model(detector="gflv2"):
     """`config.model` of a detector with its paper's values, and KerasCV's ResNet-50.
 
-    GFL: section 3; GFLv2: sections 3.2 and 4; ATSS: sections 3 and 4 of its paper.
+    GFL: section 3; GFLv2: sections 3.2 and 4; ATSS: sections 3 and 4 of its paper; VarifocalNet: section 4.
     """
     model = ml_collections.ConfigDict()
-    model.detector = detector  # one of DETECTORS; "gfl" and "gflv2" have the same fields
+    model.detector = detector  # one of DETECTORS; only "gfl" and "gflv2" have the same fields
     # Of the whole detector, to start from: a run's .weights.h5 file, or a .pth file as published for the PyTorch
     # reference. `partial_weights` takes from it what fits, as another number of classes needs.
     model.weights = ""
@@ -77,6 +79,18 @@ def default_model(detector="gflv2"):
     if detector == "atss":
         model.classification_weight = 1.0
         model.centerness_weight = 1.0
+        return model
+    if detector == "vfnet":
+        model.neck.extra_relu = True
+        model.head.num_convs = 3
+        # Table 3: star=False, refine=False; see `VFNetHead` for these and the others.
+        model.head.update(star=True, refine=True, deformable=False, box_normalization="reg_denom", star_gradient=0.1)
+        model.classification_loss = "varifocal"  # or "focal", "quality_focal"
+        model.varifocal = dict(alpha=0.75, gamma=2.0, iou_weighted=True)  # table 2
+        model.quality_targets = True  # False: the class target of a positive is 1, not its IoU; for "focal"
+        model.classification_weight = 1.0
+        model.box_weight = 1.5
+        model.refined_box_weight = 2.0
         return model
     model.head.num_bins = 16
     # composed_channels: 0 for the decomposed score J = C x I, otherwise d of the composed form. GFLv2 only.
@@ -156,7 +170,17 @@ def _atss(model, common):
     return ATSS(head=head, **_arguments(model), **common)
 
 
-DETECTORS = {"atss": _atss, "gfl": _gfl, "gflv2": _gflv2}
+def _vfnet(model, common):
+    head = VFNetHead(model["num_classes"], name="head", **model.pop("head"))
+    arguments = _arguments(model)
+    varifocal = arguments.pop("varifocal", {})
+    name = arguments.pop("classification_loss", "varifocal")
+    loss = _choose(CLASSIFICATION_LOSSES, name, "config.model.classification_loss")
+    loss = loss(**varifocal) if name == "varifocal" else loss()
+    return VFNet(head=head, classification_loss=loss, **arguments, **common)
+
+
+DETECTORS = {"atss": _atss, "gfl": _gfl, "gflv2": _gflv2, "vfnet": _vfnet}
 
 
 def _gfl_arguments(model):

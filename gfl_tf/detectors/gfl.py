@@ -126,12 +126,11 @@ class GFL(DenseDetector):
         at_points = {name: tf.gather(value, assignment.point, batch_dims=1) for name, value in outputs.items()}
         return tf.stop_gradient(tf.reduce_max(self._scores(at_points), axis=-1))
 
-    def _quality_loss(self, targets, outputs):
+    def _quality_loss(self, quality, outputs):
         """Classification loss [B, P] of soft targets [B, P, C]."""
         if self.classification_loss is not None:
-            loss = self.classification_loss.call(targets, outputs["classification"])
-            return loss if loss.shape.rank == 2 else tf.reduce_sum(loss, axis=-1)
-        return tf.reduce_sum(losses.quality_focal_loss(targets, outputs["classification"]), axis=-1)
+            return targets.point_losses(self.classification_loss, quality, outputs["classification"])
+        return tf.reduce_sum(losses.quality_focal_loss(quality, outputs["classification"]), axis=-1)
 
     def _scores(self, outputs):
         """Class scores [..., C] in [0, 1]."""
@@ -183,10 +182,10 @@ class GFLV2(GFL):
     def default_head(num_classes):
         return GFLV2Head(GFLHead(num_classes, name="base"), name="head")
 
-    def _quality_loss(self, targets, outputs):
+    def _quality_loss(self, quality, outputs):
         if "quality" not in outputs:
-            return super()._quality_loss(targets, outputs)
-        loss = losses.joint_quality_focal_loss(targets, outputs["classification"], outputs["quality"])
+            return super()._quality_loss(quality, outputs)
+        loss = losses.joint_quality_focal_loss(quality, outputs["classification"], outputs["quality"])
         return tf.reduce_sum(loss, axis=-1)
 
     def _scores(self, outputs):

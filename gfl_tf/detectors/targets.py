@@ -1,4 +1,4 @@
-"""From an assignment to the class targets of all points, and what the losses of a batch are divided by."""
+"""From an assignment to the class targets and losses of all points, and what these are divided by in a batch."""
 
 import tensorflow as tf
 
@@ -15,6 +15,12 @@ def at_points(values, assignment, classes, shape):
     point_class = tf.maximum(tf.gather(classes, assignment.box, batch_dims=1), 0)  # [B, N]
     image = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], tf.shape(values))
     return tf.scatter_nd(tf.stack([image, assignment.point, point_class], axis=-1), values, shape)
+
+
+def point_losses(classification_loss, class_targets, logits):
+    """[B, P] of a Keras loss that gives [B, P] or [B, P, C] before its reduction, of targets and logits [B, P, C]."""
+    loss = classification_loss.call(class_targets, logits)
+    return loss if loss.shape.rank == 2 else tf.reduce_sum(loss, axis=-1)
 
 
 def is_inside(image_shape, canvas_shape):

@@ -43,9 +43,9 @@ def output_conv(filters, name, prior=None):
     )
 
 
-def level_scales():
+def level_scales(name="scale"):
     """A Scale for each level, P3 to P7."""
-    return [Scale(dtype="float32", name=f"scale_p{level}") for level in LEVELS]
+    return [Scale(dtype="float32", name=f"{name}_p{level}") for level in LEVELS]
 
 
 def concat_levels(levels):

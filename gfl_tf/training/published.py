@@ -8,7 +8,7 @@ from gfl_tf.training.config import default_data, default_train
 
 _RESNET = dict(depth=50, groups=1, base_width=64)
 _RES2NET = dict(depth=101, scales=4, base_width=26)
-_COMMON = dict(deformable_stages=(), deformable_version=1, frozen_stages=1, norm_eval=True)
+_COMMON = dict(frozen_stages=1, norm_eval=True)
 _TORCHVISION = "https://download.pytorch.org/models/"
 _OPENMMLAB = "https://download.openmmlab.com/pretrain/third_party/"
 # The backbones, each with the ImageNet weights that the reference starts from.
@@ -20,12 +20,21 @@ BACKBONES = {
         dict(depth=101, groups=32, base_width=4),
         _OPENMMLAB + "resnext101_32x4d-a5af3160.pth",
     ),
+    "resnext101_64x4d": (
+        "reference_resnet",
+        dict(depth=101, groups=64, base_width=4),
+        _OPENMMLAB + "resnext101_64x4d-ee2c6f71.pth",
+    ),
     "res2net101_v1d_26w_4s": (
         "reference_res2net",
         _RES2NET,
         _OPENMMLAB + "res2net101_v1d_26w_4s_mmdetv2-f0a600f9.pth",
     ),
 }
+
+
+# Epochs (the reference's "1x" and "2x", and VFNet-X's), and where the learning rate falls.
+MILESTONES = {12: (8, 11), 24: (16, 22), 41: (36, 40)}
 
 
 def published_config(name, detector, backbone, epochs=12, short_side_range=(), deformable_stages=()):
@@ -35,9 +44,10 @@ def published_config(name, detector, backbone, epochs=12, short_side_range=(), d
         name: the config's.
         detector: as in `config.model.detector`.
         backbone: one of `BACKBONES`.
-        epochs: 12 or 24 (the reference's "1x" and "2x").
+        epochs: one of `MILESTONES`.
         short_side_range: of multi-scale training.
-        deformable_stages: stages of the backbone with deformable convolutions v1, such as ("C4", "C5").
+        deformable_stages: stages of the backbone with deformable convolutions, such as ("C4", "C5"): version 1, and in
+            VarifocalNet version 2, there at the end of the head's towers too.
     """
     config = ml_collections.ConfigDict()
     config.name = name
@@ -46,7 +56,9 @@ def published_config(name, detector, backbone, epochs=12, short_side_range=(), d
 
     config.model = model = default_model(detector)
     backbone_name, arguments, weights = BACKBONES[backbone]
-    arguments = {**arguments, **_COMMON, "deformable_stages": deformable_stages}
+    is_vfnet = detector == "vfnet"
+    deformable = dict(deformable_stages=deformable_stages, deformable_version=2 if is_vfnet else 1)
+    arguments = {**arguments, **_COMMON, **deformable}
     model.backbone = dict(name=backbone_name, arguments=arguments, weights=weights, freeze_batch_norm=False)
     model.mean, model.std = IMAGENET_MEAN, IMAGENET_STD
 
@@ -59,5 +71,10 @@ def published_config(name, detector, backbone, epochs=12, short_side_range=(), d
     train.batch_size = 16
     train.learning_rate = 0.01
     train.epochs = epochs
-    train.milestones = {12: (8, 11), 24: (16, 22)}[epochs]
+    train.milestones = MILESTONES[epochs]
+    if is_vfnet:
+        model.head.deformable = bool(deformable_stages)
+        train.warmup_factor = 0.1
+        train.bias_learning_rate_factor = 2.0
+        train.decay_bias = False
     return config

@@ -6,6 +6,7 @@ import pytest
 import gfl_tf
 from gfl_tf.heads.atss import ATSSHead
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
+from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.necks.fpn import FPN
 
@@ -23,8 +24,8 @@ def tiny_backbone():
 
 def build_tiny(cls, num_classes=3, bounding_box_format="xyxy", backbone=None, head_options=None, dgqp=None, **options):
     """A detector `cls` that is as small as it gets: everything 8 or 16 channels wide, one convolution per tower."""
-    head_class = ATSSHead if cls is gfl_tf.ATSS else GFLHead
-    head = head_class(num_classes, **{"channels": 16, "num_convs": 1, "groups": 4, **(head_options or {})})
+    heads = {gfl_tf.ATSS: ATSSHead, gfl_tf.GFL: GFLHead, gfl_tf.GFLV2: GFLHead, gfl_tf.VFNet: VFNetHead}
+    head = heads[cls](num_classes, **{"channels": 16, "num_convs": 1, "groups": 4, **(head_options or {})})
     if cls is gfl_tf.GFLV2 and head.composed is None:
         head = GFLV2Head(head, dgqp or DGQP(hidden=8))
     return cls(
@@ -32,7 +33,7 @@ def build_tiny(cls, num_classes=3, bounding_box_format="xyxy", backbone=None, he
         num_classes=num_classes,
         bounding_box_format=bounding_box_format,
         head=head,
-        neck=FPN(channels=16),
+        neck=FPN(channels=16, extra_relu=cls is gfl_tf.VFNet),
         **options,
     )
 

@@ -1,0 +1,20 @@
+"""VarifocalNet, ResNet-101, COCO 2017, 12 epochs.
+
+    bin/import_checkpoint --config=configs/vfnet_r101_fpn_1x.py \
+        --checkpoint=FILE.pth --run_dir=runs/vfnet_r101_fpn_1x
+    bin/train --config=configs/vfnet_r101_fpn_1x.py \
+        --run_dir=runs/vfnet_r101_fpn_1x \
+        --config.data.train_annotations=COCO/annotations/instances_train2017.json \
+        --config.data.train_images=COCO/train2017 \
+        --config.data.val_annotations=COCO/annotations/instances_val2017.json --config.data.val_images=COCO/val2017
+
+Reported: AP 43.0 on COCO 2017 val, 43.6 on test-dev (the authors' README, row R-101, 1x). Not trained by us: 16
+images a step are meant for 8 GPUs.
+Training downloads ImageNet weights; for a file of yours: --config.model.backbone.weights=FILE.pth.
+"""
+
+from gfl_tf.training.published import published_config
+
+
+def get_config():
+    return published_config("vfnet_r101_fpn_1x", "vfnet", "resnet101")

@@ -1,0 +1,28 @@
+"""VarifocalNet, Res2Net-101 with deformable convolutions v2 in C3 to C5 and the head, COCO 2017, 24 epochs, multi-
+scale.
+
+    bin/import_checkpoint --config=configs/vfnet_r2_101_fpn_mdconv_c3-c5_ms2x.py \
+        --checkpoint=FILE.pth --run_dir=runs/vfnet_r2_101_fpn_mdconv_c3-c5_ms2x
+    bin/train --config=configs/vfnet_r2_101_fpn_mdconv_c3-c5_ms2x.py \
+        --run_dir=runs/vfnet_r2_101_fpn_mdconv_c3-c5_ms2x \
+        --config.data.train_annotations=COCO/annotations/instances_train2017.json \
+        --config.data.train_images=COCO/train2017 \
+        --config.data.val_annotations=COCO/annotations/instances_val2017.json --config.data.val_images=COCO/val2017
+
+Reported: AP 51.1 on COCO 2017 val, 51.3 on test-dev (the authors' README, row R2-101, DCN, 2x, multi-scale). Not
+trained by us: 16 images a step are meant for 8 GPUs.
+Training downloads ImageNet weights; for a file of yours: --config.model.backbone.weights=FILE.pth.
+"""
+
+from gfl_tf.training.published import published_config
+
+
+def get_config():
+    return published_config(
+        "vfnet_r2_101_fpn_mdconv_c3-c5_ms2x",
+        "vfnet",
+        "res2net101_v1d_26w_4s",
+        epochs=24,
+        short_side_range=(480, 960),
+        deformable_stages=("C3", "C4", "C5"),
+    )

@@ -1,0 +1,125 @@
+"""The head of VarifocalNet: layers and raw outputs only."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from gfl_tf.heads import towers
+from gfl_tf.layers.blocks import ConvGN
+from gfl_tf.layers.star import StarConv2D, star_offsets
+from gfl_tf.ops.points import STRIDES
+
+# What an initial distance of exp(0) is, in strides. The reference's denominators ("reg_denom") are the upper ends of
+# FCOS's regression ranges, 64 to 1024 pixels on P3 to P7: eight strides each.
+BOX_UNITS = {"reg_denom": 8.0, "stride": 1.0}
+
+
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class VFNetHead(keras.layers.Layer):
+    """The VarifocalNet head (VarifocalNet, figure 3): two towers shared by all levels, and an initial box at each point
+    whose star-shaped features predict the IoU-aware class scores and the refined box.
+
+    Input: list of feature maps P3 to P7, [B, H_l, W_l, channels].
+    Output: dict of float32 raw outputs over all points, levels in order, row-major:
+        "classification": [B, P, C] logits of the IoU-aware scores; "box": [B, P, 4] initial distances to left, top,
+        right and bottom side in pixels; "refined_box": [B, P, 4] the refined ones, unless `refine` is False.
+
+    Args:
+        num_classes: C.
+        channels, num_convs: width and depth of the towers.
+        groups: of the group normalization.
+        prior: class score of every point at the start of training (Lin et al., ICCV 2017, section 4.1).
+        star: False has an ordinary convolution with group normalization in place of each star-shaped one (table 3).
+        refine: False leaves out the refinement of the box (table 3).
+        deformable: deformable convolution v2 at the end of both towers, as with a deformable backbone (section 5).
+        box_normalization: unit of the initial distances, one of `BOX_UNITS`.
+        star_gradient: factor of the gradient that reaches the initial box through the star's points.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        channels=256,
+        num_convs=3,
+        groups=32,
+        prior=0.01,
+        star=True,
+        refine=True,
+        deformable=False,
+        box_normalization="reg_denom",
+        star_gradient=0.1,
+        **kwargs,
+    ):
+        if box_normalization not in BOX_UNITS:
+            raise ValueError(f"box_normalization is one of {sorted(BOX_UNITS)}, not {box_normalization!r}")
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.channels = channels
+        self.num_convs = num_convs
+        self.groups = groups
+        self.prior = prior
+        self.star = star
+        self.refine = refine
+        self.deformable = deformable
+        self.box_normalization = box_normalization
+        self.star_gradient = star_gradient
+        self.class_tower = towers.tower("class_tower", num_convs, channels, groups, deformable)
+        self.box_tower = towers.tower("box_tower", num_convs, channels, groups, deformable)
+        self.box_feature = ConvGN(channels, groups, name="box_feature")
+        self.box = towers.output_conv(4, "box")
+        self.scales = towers.level_scales()
+        self.class_star = self._star_conv("class_star")
+        self.classification = towers.output_conv(num_classes, "classification", prior)
+        if refine:
+            self.refine_star = self._star_conv("refine_star")
+            self.refinement = towers.output_conv(4, "refinement")
+            self.refinement_scales = towers.level_scales("refinement_scale")
+
+    def _star_conv(self, name):
+        return StarConv2D(self.channels, name=name) if self.star else ConvGN(self.channels, self.groups, name=name)
+
+    def build(self, input_shape):
+        class_shape = towers.build_tower(self.class_tower, input_shape[0])
+        box_shape = towers.build_tower(self.box_tower, input_shape[0])
+        self.box.build(towers.build_tower([self.box_feature], box_shape))
+        self.classification.build(towers.build_tower([self.class_star], class_shape))
+        scales = list(self.scales)
+        if self.refine:
+            self.refinement.build(towers.build_tower([self.refine_star], box_shape))
+            scales += self.refinement_scales
+        for scale in scales:
+            scale.build(())
+        self.built = True
+
+    def call(self, features):
+        return towers.concat_levels([self._level(index, feature) for index, feature in enumerate(features)])
+
+    def _level(self, index, feature):
+        stride = float(STRIDES[index])
+        class_feature = towers.run_tower(self.class_tower, feature)
+        box_feature = towers.run_tower(self.box_tower, feature)
+        box = tf.exp(self.scales[index](self.box(self.box_feature(box_feature))))
+        box *= BOX_UNITS[self.box_normalization] * stride  # [B, H, W, 4], pixels
+        outputs = {"box": box}
+        star = (star_offsets(self._with_less_gradient(box) / stride),) if self.star else ()
+        if self.refine:
+            factors = tf.exp(self.refinement_scales[index](self.refinement(self.refine_star(box_feature, *star))))
+            outputs["refined_box"] = factors * tf.stop_gradient(box)
+        return {"classification": self.classification(self.class_star(class_feature, *star)), **outputs}
+
+    def _with_less_gradient(self, box):
+        return self.star_gradient * box + (1.0 - self.star_gradient) * tf.stop_gradient(box)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "channels": self.channels,
+            "num_convs": self.num_convs,
+            "groups": self.groups,
+            "prior": self.prior,
+            "star": self.star,
+            "refine": self.refine,
+            "deformable": self.deformable,
+            "box_normalization": self.box_normalization,
+            "star_gradient": self.star_gradient,
+        }
