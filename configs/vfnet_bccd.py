@@ -1,0 +1,26 @@
+"""VarifocalNet on blood cells: backbone, data and schedule of gflv2_bccd.
+
+    bin/train --config=configs/vfnet_bccd.py --run_dir=runs/vfnet_bccd \
+        --config.data.train_annotations=DATA/annotations/instances_train.json --config.data.train_images=DATA/train \
+        --config.data.val_annotations=DATA/annotations/instances_val.json --config.data.val_images=DATA/val
+
+Table 3 of the paper: --config.model.head.star=False, --config.model.head.refine=False, and focal loss by
+--config.model.classification_loss=focal --config.model.quality_targets=False. Table 2: --config.model.varifocal.alpha,
+.gamma and .iou_weighted.
+"""
+
+import pathlib
+
+from gfl_tf.build import default_model, load_config
+
+
+def get_config():
+    config = load_config(pathlib.Path(__file__).with_name("gflv2_bccd.py"))
+    config.name = "vfnet_bccd"
+    small = config.model
+    config.model = model = default_model("vfnet")
+    model.num_classes = small.num_classes
+    model.backbone = small.backbone
+    model.neck.channels = small.neck.channels
+    model.head.update(channels=small.head.channels, num_convs=small.head.num_convs, groups=small.head.groups)
+    return config
