@@ -5,6 +5,7 @@ bucket, and a bucket's canvas is the smallest that holds each of its images afte
 resize. So a data set and a scale have few canvases, and a training step few input shapes.
 """
 
+import itertools
 import typing
 
 import numpy as np
@@ -29,31 +30,46 @@ def keep_ratio_sizes(sizes, scale):
     return np.maximum((sizes * factor[:, None] + 0.5).astype(np.int64), 1)
 
 
-def training_scales(scale, short_side_range=None, num_short_sides=6):
-    """The scales of multi-scale training -> list of int (long, short).
+def training_scales(scale, short_side_range=None, long_side_range=None, num_sides=6):
+    """The scales of multi-scale training -> list of int (long, short), each as likely as the others.
 
     Args:
         scale: (long, short) limits; the order does not matter.
-        short_side_range: (low, high) for the short side; None or empty: only `scale`.
-        num_short_sides: how many evenly spaced short sides; each is moved to the next multiple of
-            32 within the range where there is one, which wastes less canvas.
+        short_side_range: (low, high) for the short side; None or empty: that of `scale`.
+        long_side_range: (low, high) for the long side, drawn independently of the short one; None
+            or empty: that of `scale`.
+        num_sides: how many evenly spaced values either range has; each is moved to the next
+            multiple of 32 within the range where there is one, which wastes less canvas.
+
+    Raises:
+        ValueError: a range is empty or below 0, or the short side's lies above the long side's.
     """
-    long, short = int(max(scale)), int(min(scale))
-    if not short_side_range:
-        return [(long, short)]
-    low, high = short_side_range
-    if not 0 < low <= high <= long:
+    if num_sides < 1:
+        raise ValueError(f"num_sides is {num_sides}; it must be at least 1.")
+    shorts = _sides("short_side_range", short_side_range, int(min(scale)), num_sides)
+    longs = _sides("long_side_range", long_side_range, int(max(scale)), num_sides)
+    if shorts[0] > longs[0] or shorts[-1] > longs[-1]:
         raise ValueError(
-            f"short_side_range {tuple(short_side_range)} must be (low, high) with"
-            f" 0 < low <= high <= {long}, the long side of scale."
+            f"The short side is drawn from {shorts[0]} to {shorts[-1]} and the long side from"
+            f" {longs[0]} to {longs[-1]}: neither end of short_side_range may lie above that of"
+            " long_side_range (a side without a range is the one of scale)."
         )
-    if num_short_sides < 1:
-        raise ValueError(f"num_short_sides is {num_short_sides}; it must be at least 1.")
+    # Of two independent draws either may be the larger.
+    return [(max(pair), min(pair)) for pair in itertools.product(longs, shorts)]
+
+
+def _sides(name, limits, default, count):
+    """The ascending sides in the range (low, high), or only the default where there is none."""
+    if not limits:
+        return [default]
+    low, high = limits
+    if not 0 < low <= high:
+        raise ValueError(f"{name} is {tuple(limits)}; (low, high) with 0 < low <= high is needed.")
     sides = []
-    for side in np.linspace(low, high, num_short_sides):
+    for side in np.linspace(low, high, count):
         rounded = int(round(side / STRIDE)) * STRIDE
         sides.append(rounded if low <= rounded <= high else int(side))
-    return [(long, side) for side in sorted(set(sides))]
+    return sorted(set(sides))
 
 
 def steps_per_epoch(num_images, batch_size, last_batch="fill"):

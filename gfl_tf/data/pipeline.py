@@ -48,11 +48,14 @@ def training_batches(
     *,
     scale=(1333, 800),
     short_side_range=None,
-    num_short_sides=6,
+    long_side_range=None,
+    num_sides=6,
+    crop=None,
+    zoom=None,
+    cutout=0.0,
     flip=0.5,
     vertical_flip=0.0,
     color_jitter=None,
-    zoom=None,
     last_batch="fill",
     pad_value=(0.0, 0.0, 0.0),
     bounding_box_format="xyxy",
@@ -70,14 +73,20 @@ def training_batches(
         dataset: `CocoDataset`.
         batch_size: images in a batch; every batch is whole.
         scale: (long, short) limits of the keep-ratio resize in pixels.
-        short_side_range: (low, high): every batch draws its short side from `num_short_sides`
-            evenly spaced values, the long side's limit staying max(scale). None: always `scale`.
-        num_short_sides: see there. Each value brings its own few canvases.
-        flip, vertical_flip: probabilities of mirroring left-right and top-bottom.
-        color_jitter: (brightness, contrast, saturation), each drawn from 1 - x to 1 + x.
+        short_side_range, long_side_range: (low, high): every batch draws the limit of that side
+            from `num_sides` evenly spaced values, one independently of the other. None: as `scale`.
+        num_sides: see there. Each value brings its own few canvases.
+        crop: (probability, smallest share): before the resize a random window is cut out of the
+            image, whose height and width are shares of the image's, drawn each on its own from
+            the smallest to 1. Boxes are clipped, and dropped when less than a pixel of a side is
+            left. A window without any box of an image that has some is not cut out. The resize is
+            that of a whole image, or smaller where it would not fit the batch's canvas.
         zoom: (low, high): every image is scaled by a factor between them (log-uniform) on a canvas
             of unchanged size: above 1 a random window of it is cut out, below 1 it lies at a random
             place in `pad_value`. Boxes whose centre is cut off are dropped.
+        cutout: probability of 5 to 10 black holes of 4x4 to 48x48 pixels in the resized image.
+        flip, vertical_flip: probabilities of mirroring left-right and top-bottom.
+        color_jitter: (brightness, contrast, saturation), each drawn from 1 - x to 1 + x.
         last_batch: "fill": other images complete an epoch's last batch; "drop": the random
             remainder sits out that epoch.
         pad_value: RGB of the padding; a detector's `pad_value` becomes zero in its normalisation.
@@ -96,12 +105,20 @@ def training_batches(
             or whose size is not that of the annotations.
     """
     form = _form(dataset, pad_value, bounding_box_format, max_boxes)
-    augmentation = augment.Augmentation(flip, vertical_flip, color_jitter, zoom, form.pad_value)
+    augmentation = augment.Augmentation(
+        crop=crop,
+        zoom=zoom,
+        cutout=cutout,
+        flip=flip,
+        vertical_flip=vertical_flip,
+        color_jitter=color_jitter,
+        pad_value=form.pad_value,
+    )
     if start_step < 0:
         raise ValueError(f"start_step is {start_step}; it cannot be negative.")
     if seed is None:
         seed = int.from_bytes(os.urandom(4), "little")
-    scales = batching.training_scales(scale, short_side_range, num_short_sides)
+    scales = batching.training_scales(scale, short_side_range, long_side_range, num_sides)
     plan = batching.TrainingPlan(_sizes(dataset), batch_size, scales, last_batch, seed)
     source = _Source(dataset, cache, form.max_boxes)
     return _assemble(
@@ -175,12 +192,11 @@ def _sample(source, index, scale, canvas, form, augmentation, seed):
     """(image [*canvas, 3], labels) of the image at `index`."""
     image, boxes, classes = source.read(index)
     original_hw = tf.shape(image)[:2]
-    size = image_ops.keep_ratio_size(original_hw, scale)
     if augmentation is None:
-        image, boxes = augment.resize(image, boxes, size)
+        image, boxes = augment.resize(image, boxes, image_ops.keep_ratio_size(original_hw, scale))
     else:
-        image, boxes, classes = augmentation(image, boxes, classes, size, seed)
-    labels = _labels(boxes, classes, size, canvas, form)
+        image, boxes, classes = augmentation(image, boxes, classes, scale, canvas, seed)
+    labels = _labels(boxes, classes, tf.shape(image)[:2], canvas, form)
     if form.evaluation:
         labels["image_id"] = source.ids[index]
         labels["original_shape"] = original_hw

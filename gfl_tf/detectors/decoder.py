@@ -5,7 +5,7 @@ from tensorflow import keras
 
 from gfl_tf.ops import nms
 
-NMS_KINDS = ("hard", "soft_gaussian")
+NMS_KINDS = ("hard", "soft_linear", "soft_gaussian")
 CANDIDATE_RULES = ("points", "pairs")
 PADDING = -1
 
@@ -17,16 +17,22 @@ class PredictionDecoder:
     The defaults are the papers' test settings.
 
     Args:
-        score_threshold: class scores at or below it are dropped; soft NMS also drops what it lowers to it.
+        score_threshold: class scores at or below it are no candidates; it does not apply to what soft-NMS lowers.
         candidates: what a level's candidates are. "points": the best points, ranked by their best class score, each
             with all its classes above the threshold; the papers' rule, and mmdetection's up to 2.x. "pairs": the best
             pairs of point and class, and no boxes without area; mmdetection's rule from 3.0 on.
         candidates_per_level: how many of them go on.
-        nms: "hard" or "soft_gaussian".
-        iou_threshold: of hard NMS.
-        soft_sigma: of soft gaussian NMS.
+        nms: "hard": boxes that overlap a better one of their class by an IoU above `iou_threshold` are dropped.
+            Soft-NMS (Bodla et al., ICCV 2017) lowers their scores instead. "soft_linear": times 1 - IoU, from
+            `iou_threshold` on. "soft_gaussian": times exp(-IoU^2 / `soft_sigma`).
+        iou_threshold: of "hard" and "soft_linear".
+        soft_sigma: of "soft_gaussian", above 0.
+        soft_min_score: of soft-NMS, above 0; boxes of a lower score, decayed or not, are dropped.
         class_wise: whether boxes of different classes may overlap freely.
         max_detections: D, per image.
+
+    Raises:
+        ValueError: an unknown kind of NMS or of candidates, or a setting of soft-NMS that is not above 0.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class PredictionDecoder:
         nms="hard",
         iou_threshold=0.6,
         soft_sigma=0.5,
+        soft_min_score=1e-3,
         class_wise=True,
         max_detections=100,
     ):
@@ -44,12 +51,16 @@ class PredictionDecoder:
             raise ValueError(f"nms is one of {NMS_KINDS}, not {nms!r}")
         if candidates not in CANDIDATE_RULES:
             raise ValueError(f"candidates is one of {CANDIDATE_RULES}, not {candidates!r}")
+        for name, value in (("soft_sigma", soft_sigma), ("soft_min_score", soft_min_score)):
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; it must be above 0")
         self.score_threshold = score_threshold
         self.candidates = candidates
         self.candidates_per_level = candidates_per_level
         self.nms = nms
         self.iou_threshold = iou_threshold
         self.soft_sigma = soft_sigma
+        self.soft_min_score = soft_min_score
         self.class_wise = class_wise
         self.max_detections = max_detections
 
@@ -83,17 +94,10 @@ class PredictionDecoder:
         """
         candidates = dict(candidates)
         scores = candidates.pop("scores")
-        is_soft = self.nms == "soft_gaussian"
 
         def one_image(image):
             candidate, classes, confidence = nms.suppress(
-                image["boxes"],
-                image["scores"],
-                self.score_threshold if is_soft else 0.0,
-                self.iou_threshold,
-                self.max_detections,
-                soft_sigma=self.soft_sigma if is_soft else 0.0,
-                class_wise=self.class_wise,
+                image["boxes"], image["scores"], self._select, class_wise=self.class_wise
             )
             return {
                 "candidate": self._pad(candidate),
@@ -114,6 +118,16 @@ class PredictionDecoder:
         index = detections.pop("candidate")
         return {**detections, **tf.nest.map_structure(lambda value: _at_candidates(value, index), candidates)}
 
+    def _select(self, boxes, scores):
+        """Index and confidence of the detections among pairs [N, 4], [N]: the function that `nms.suppress` takes."""
+        if self.nms == "hard":
+            return nms.hard(boxes, scores, self.iou_threshold, self.max_detections)
+        decay = {
+            "soft_linear": lambda iou: nms.linear_decay(iou, self.iou_threshold),
+            "soft_gaussian": lambda iou: nms.gaussian_decay(iou, self.soft_sigma),
+        }[self.nms]
+        return nms.soft(boxes, scores, decay, self.soft_min_score, self.max_detections)
+
     def _pad(self, values):
         padded = tf.pad(values, [[0, self.max_detections - tf.size(values)]], constant_values=PADDING)
         return tf.ensure_shape(padded, [self.max_detections])
@@ -130,6 +144,7 @@ class PredictionDecoder:
             "nms": self.nms,
             "iou_threshold": self.iou_threshold,
             "soft_sigma": self.soft_sigma,
+            "soft_min_score": self.soft_min_score,
             "class_wise": self.class_wise,
             "max_detections": self.max_detections,
         }

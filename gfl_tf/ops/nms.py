@@ -1,6 +1,9 @@
-"""Candidate selection and class-wise non-maximum suppression, from TensorFlow's own kernels."""
+"""Candidate selection and class-wise non-maximum suppression, hard and soft, in stock TensorFlow operations."""
 
 import tensorflow as tf
+
+# Score of a box that soft-NMS has taken: whatever decays it, it stays below the minimum score, which is above 0.
+TAKEN = -1.0
 
 
 def top_points(point_scores, level_sizes, k):
@@ -44,38 +47,87 @@ def top_pairs(scores, level_sizes, k):
     return tf.reshape(is_best, tf.shape(scores))
 
 
-def suppress(boxes, scores, score_threshold, iou_threshold, max_detections, soft_sigma=0.0, class_wise=True):
+def suppress(boxes, scores, select, class_wise=True):
     """Non-maximum suppression of one image's candidates.
 
-    Every (candidate, class) pair above `score_threshold` takes part.
+    Every (candidate, class) pair with a score above 0 takes part.
 
     Args:
-        boxes: float32 [K, 4], xyxy.
+        boxes: float32 [K, 4], xyxy, not below 0.
         scores: float32 [K, C].
-        iou_threshold: overlap above which the weaker box is dropped; without effect in soft NMS.
-        soft_sigma: 0 for hard NMS; otherwise the sigma of gaussian Soft-NMS (Bodla et al., ICCV 2017, eq. 2 with
-            exp(-iou^2 / (2 sigma))), which lowers scores instead of dropping boxes.
+        select: function of the pairs' boxes [N, 4] and scores [N] that returns index and confidence of the final
+            detections, best first: `hard` or `soft` with their settings.
         class_wise: boxes of different classes do not suppress each other.
 
     Returns:
-        candidate: int32 [D], index into the K candidates, best first; D <= max_detections.
+        candidate: int32 [D], index into the K candidates, best first.
         classes: int32 [D].
-        confidence: float32 [D], after soft decay.
+        confidence: float32 [D].
     """
-    pairs = tf.where(scores > score_threshold)  # [N, 2]
+    pairs = tf.where(scores > 0.0)  # [N, 2]
     candidate, classes = pairs[:, 0], pairs[:, 1]
-    pair_scores = tf.gather_nd(scores, pairs)
     pair_boxes = tf.gather(boxes, candidate)
     if class_wise:
         # Moved apart by class, boxes of different classes cannot overlap, and one pass serves all classes.
         extent = tf.reduce_max(tf.concat([tf.reshape(pair_boxes, [-1]), [0.0]], axis=0)) + 1.0
         pair_boxes += tf.cast(classes, tf.float32)[:, tf.newaxis] * extent
-    kept, confidence = tf.image.non_max_suppression_with_scores(
-        pair_boxes,
-        pair_scores,
-        max_detections,
-        iou_threshold=iou_threshold,
-        score_threshold=score_threshold,
-        soft_nms_sigma=soft_sigma,
-    )
+    kept, confidence = select(pair_boxes, tf.gather_nd(scores, pairs))
     return tf.cast(tf.gather(candidate, kept), tf.int32), tf.cast(tf.gather(classes, kept), tf.int32), confidence
+
+
+def hard(boxes, scores, iou_threshold, max_detections):
+    """Index int32 [D] and score [D] of the boxes that no better kept box overlaps by more than `iou_threshold`.
+
+    Args:
+        boxes: float32 [N, 4], xyxy.
+        scores: float32 [N].
+        max_detections: D at most.
+    """
+    return tf.image.non_max_suppression_with_scores(boxes, scores, max_detections, iou_threshold)
+
+
+def soft(boxes, scores, decay, min_score, max_detections):
+    """Soft-NMS (Bodla et al., ICCV 2017): a box that overlaps a better one loses score instead of being dropped.
+
+    Takes the box of the highest score, multiplies all other scores by `decay` of their boxes' IoU with it, and starts
+    over with what is left. Of equal scores the first wins. Boxes without area overlap nothing.
+
+    Args:
+        boxes: float32 [N, 4], xyxy.
+        scores: float32 [N], not below 0.
+        decay: function of IoU [N], `linear_decay` or `gaussian_decay` with their settings.
+        min_score: above 0; boxes of a lower score, decayed or not, are dropped.
+        max_detections: D at most.
+
+    Returns index int32 [D] and decayed score float32 [D], best first.
+    """
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    areas = (x2 - x1) * (y2 - y1)
+
+    def iou_with(best):
+        width = tf.maximum(tf.minimum(x2, x2[best]) - tf.maximum(x1, x1[best]), 0.0)
+        height = tf.maximum(tf.minimum(y2, y2[best]) - tf.maximum(y1, y1[best]), 0.0)
+        intersection = width * height
+        return tf.math.divide_no_nan(intersection, areas + areas[best] - intersection)
+
+    def is_any_left(count, remaining, *_):
+        return (count < max_detections) & (tf.reduce_max(remaining) >= min_score)
+
+    def take_best(count, remaining, kept, confidence):
+        score, best = (value[0] for value in tf.math.top_k(remaining, 1))
+        remaining = tf.tensor_scatter_nd_update(remaining * decay(iou_with(best)), [[best]], [TAKEN])
+        return count + 1, remaining, kept.write(count, best), confidence.write(count, score)
+
+    kept, confidence = (tf.TensorArray(dtype, max_detections, element_shape=[]) for dtype in (tf.int32, tf.float32))
+    count, _, kept, confidence = tf.while_loop(is_any_left, take_best, (0, scores, kept, confidence))
+    return kept.stack()[:count], confidence.stack()[:count]
+
+
+def linear_decay(iou, iou_threshold):
+    """1 - IoU from `iou_threshold` on, below it 1."""
+    return tf.where(iou >= iou_threshold, 1.0 - iou, 1.0)
+
+
+def gaussian_decay(iou, sigma):
+    """exp(-IoU^2 / sigma)."""
+    return tf.exp(-(iou**2) / sigma)

@@ -217,12 +217,14 @@ def test_every_box_survives_padding_and_max_boxes_keeps_the_largest(tmp_path):
 
 
 MIXED = [(40, 60)] * 5 + [(60, 40)] * 3 + [(40, 41)] * 2 + [(20, 100)]
-AUGMENT = dict(flip=0.5, vertical_flip=0.5, zoom=(0.5, 2.0), color_jitter=(0.3, 0.3, 0.3))
+AUGMENT = dict(
+    crop=(0.5, 0.75), zoom=(0.5, 2.0), cutout=0.5, flip=0.5, vertical_flip=0.5, color_jitter=(0.3, 0.3, 0.3)
+)
 
 
 def test_same_seed_same_batches_and_resume(tmp_path):
     dataset = make_dataset(tmp_path, MIXED)
-    options = dict(scale=(80, 48), short_side_range=(32, 64), **AUGMENT)
+    options = dict(scale=(80, 48), short_side_range=(32, 64), long_side_range=(64, 96), num_sides=3, **AUGMENT)
     whole = take(pipeline.training_batches(dataset, 4, seed=5, **options), 9)
     assert_same(whole, take(pipeline.training_batches(dataset, 4, seed=5, **options), 9))
     for start in (1, 7):
@@ -254,6 +256,10 @@ def test_start_step_decodes_nothing(tmp_path):
 @pytest.mark.parametrize("wrong, word", [
     ({"batch_size": 0}, "batch_size"), ({"flip": 1.5}, "flip"), ({"zoom": (2, 1)}, "zoom"),
     ({"color_jitter": (1,)}, "color_jitter"), ({"short_side_range": (50, 90)}, "short_side_range"),
+    ({"long_side_range": (0, 90)}, "long_side_range"), ({"long_side_range": (30, 90)}, "long_side_range"),
+    ({"short_side_range": (40, 30)}, "short_side_range"), ({"num_sides": 0}, "num_sides"),
+    ({"crop": (0.5,)}, "crop"), ({"crop": (1.5, 0.75)}, "crop"), ({"crop": (0.5, 0)}, "crop"),
+    ({"crop": (0.5, 1.1)}, "crop"), ({"cutout": 2}, "cutout"),
     ({"last_batch": "keep"}, "last_batch"), ({"bounding_box_format": "xxyy"}, "bounding_box_format"),
     ({"pad_value": (1,)}, "pad_value"), ({"max_boxes": 0}, "max_boxes"), ({"start_step": -1}, "start_step"),
     ({"batch_size": 3, "last_batch": "drop"}, "last_batch"),
@@ -265,32 +271,7 @@ def test_wrong_arguments_are_named(tmp_path, wrong, word):
         pipeline.training_batches(dataset, **arguments)
 
 
-# Augmentations
-
-
-def test_colors_hand_computed():
-    image = tf.constant([[[100.0, 50.0, 0.0], [0.0, 0.0, 200.0]]])
-    luma = np.array([0.299 * 100 + 0.587 * 50, 0.114 * 200])
-    np.testing.assert_allclose(augment.jitter_colors(image, 1.0, 1.0, 1.0), image, atol=1e-4)
-    np.testing.assert_allclose(augment.jitter_colors(image, 0.5, 1.0, 1.0), image * 0.5, atol=1e-4)
-    np.testing.assert_allclose(augment.jitter_colors(image, 1.0, 0.0, 1.0), np.full([1, 2, 3], luma.mean()), atol=1e-4)
-    grey = augment.jitter_colors(image, 1.0, 1.0, 0.0)
-    np.testing.assert_allclose(grey, np.repeat(luma[None, :, None], 3, axis=2), atol=1e-4)
-    assert np.asarray(augment.jitter_colors(image, 2.0, 1.0, 1.0)).max() == 255
-
-
-def test_crop_keeps_boxes_by_centre():
-    image = tf.reshape(tf.range(10 * 20 * 3), [10, 20, 3])
-    boxes = tf.constant([
-        [5.0, 2, 9, 6],  # inside
-        [2.0, 2, 7, 6],  # centre x 4.5 inside, clipped
-        [0.0, 2, 7, 6],  # centre x 3.5 outside
-        [4.0, 2.9, 4.5, 9],  # half a pixel wide
-    ])
-    cut, kept, classes = augment.crop(image, boxes, tf.constant([0.0, 1, 2, 3]), tf.constant([2, 4, 6, 8]))
-    np.testing.assert_array_equal(cut, image[2:8, 4:12])
-    np.testing.assert_allclose(kept, [[1, 0, 5, 4], [0, 0, 3, 4]])
-    np.testing.assert_array_equal(classes, [0, 1])
+# Augmentations; one by one in test_augment.py
 
 
 def test_zoom_in_shows_the_objects_it_keeps(tmp_path):
@@ -321,7 +302,7 @@ def sizes_of_many(count=500):
 @pytest.mark.parametrize("last_batch", ["fill", "drop"])
 def test_plan_covers_an_epoch(last_batch):
     sizes = sizes_of_many()
-    scales = batching.training_scales((1333, 800), (480, 960), 4)
+    scales = batching.training_scales((1333, 800), (480, 960), num_sides=4)
     plan = batching.TrainingPlan(sizes, 16, scales, last_batch, seed=3)
     epoch = plan.epoch(2)
     assert len(epoch) == plan.steps_per_epoch == (32 if last_batch == "fill" else 31)
@@ -370,7 +351,19 @@ def test_training_scales():
     assert batching.training_scales((800, 1333)) == [(1333, 800)]
     assert batching.training_scales((1333, 800), ()) == [(1333, 800)]
     assert [s for _, s in batching.training_scales((1333, 800), (480, 960))] == [480, 576, 672, 768, 864, 960]
-    assert [s for _, s in batching.training_scales((300, 200), (210, 220), 3)] == [210, 215, 220]
+    assert [s for _, s in batching.training_scales((300, 200), (210, 220), num_sides=3)] == [210, 215, 220]
+
+
+def test_scales_of_both_sides_are_drawn_independently():
+    assert batching.training_scales((300, 200), (), (320, 640), 3) == [(320, 200), (480, 200), (640, 200)]
+    longs, shorts = [750, 1440, 2100], [512, 960, 1400]
+    expected = [(max(long, short), min(long, short)) for long in longs for short in shorts]
+    assert batching.training_scales((1333, 800), (500, 1400), (750, 2100), 3) == expected
+    plan = batching.TrainingPlan([(480, 640)] * 8, 4, batching.training_scales((1, 1), (500, 1400), (750, 2100), 3))
+    drawn = [tuple(batch.scale) for epoch in range(200) for batch in plan.epoch(epoch)]
+    assert set(drawn) == set(expected)
+    # 400 draws of 9 equal chances: 44 +- 6 each.
+    assert all(20 < drawn.count(scale) < 70 for scale in expected)
 
 
 # Evaluation batches
@@ -434,7 +427,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 dataset = load_coco(sys.argv[1] + "/coco.json", sys.argv[1])
-options = dict(scale=(80, 48), seed=1)
+options = dict(scale=(80, 48), seed=1, crop=(0.5, 0.75), cutout=0.5)
 plain = iter(pipeline.training_batches(dataset, 4, **options))
 shared = iter(strategy.experimental_distribute_dataset(pipeline.training_batches(dataset, 4, **options)))
 for _ in range(4):

@@ -180,33 +180,69 @@ def test_save_and_load_with_options(build, tmp_path):
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("option, known", [("nms", "soft_gaussian"), ("candidates", "pairs")])
+@pytest.mark.parametrize("option, known", [("nms", "soft_linear"), ("candidates", "pairs")])
 def test_unknown_choice_is_named(option, known):
     with pytest.raises(ValueError, match=f"{option} is one of .*{known}.*'linear'"):
         gfl_tf.PredictionDecoder(**{option: "linear"})
 
 
-@pytest.mark.parametrize("options", [dict(nms="soft_gaussian"), dict(class_wise=False), dict(iou_threshold=0.1)])
-def test_decoder_options_reach_the_suppression(options):
-    """Two classes of one box, and a second box of IoU 0.5 with the first.
+@pytest.mark.parametrize("options", [dict(soft_sigma=0.0), dict(soft_min_score=0.0)], ids=str)
+def test_soft_settings_out_of_range(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} is 0.0; it must be above 0"):
+        gfl_tf.PredictionDecoder(nms="soft_gaussian", **options)
 
-    Hard at 0.6: all four pairs stay. Soft: all stay, lowered. Class-agnostic: one pair per box. At 0.1: one per class.
-    """
-    boxes = tf.constant([[[0.0, 0, 10, 10], [0, 0, 10, 5]]])
-    scores = tf.constant([[[0.9, 0.8], [0.7, 0.6]]])
-    decay = np.exp(-(0.5**2) / (2 * 0.5))
-    expected = {
-        "nms": [0.9, 0.8, 0.7 * decay, 0.6 * decay],
-        "class_wise": [0.9, 0.7],
-        "iou_threshold": [0.9, 0.8],
-    }[next(iter(options))]
-    candidates = {"boxes": boxes, "scores": scores}
+
+def test_changed_decoder():
+    """Only what was named changes, and the configuration holds every argument."""
+    options = dict(
+        score_threshold=0.1,
+        candidates="pairs",
+        candidates_per_level=7,
+        nms="soft_linear",
+        iou_threshold=0.65,
+        soft_sigma=0.3,
+        soft_min_score=0.01,
+        class_wise=False,
+        max_detections=9,
+    )
+    decoder = gfl_tf.PredictionDecoder(**options)
+    assert decoder.get_config() == options
+    assert decoder.changed(soft_sigma=0.4).get_config() == {**options, "soft_sigma": 0.4}
+    assert gfl_tf.PredictionDecoder.from_config(decoder.get_config()).get_config() == options
+
+
+GAUSSIAN_DECAY = np.exp(-(0.5**2) / 0.25)
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        # At 0.6 all four pairs stay; at 0.1 one per class; over the classes' heads one per box.
+        (dict(), [0.9, 0.8, 0.7, 0.6]),
+        (dict(iou_threshold=0.1), [0.9, 0.8]),
+        (dict(class_wise=False), [0.9, 0.7]),
+        # The second box of each class is lowered, if its IoU of 0.5 reaches the threshold.
+        (dict(nms="soft_linear"), [0.9, 0.8, 0.7, 0.6]),
+        (dict(nms="soft_linear", iou_threshold=0.5), [0.9, 0.8, 0.35, 0.3]),
+        (dict(nms="soft_linear", iou_threshold=0.5, soft_min_score=0.32), [0.9, 0.8, 0.35]),
+        # 0.8 falls to 0, then 0.7 to 0.35, and 0.6 first to 0.3 and then to 0.
+        (dict(nms="soft_linear", iou_threshold=0.5, class_wise=False), [0.9, 0.35]),
+        (dict(nms="soft_gaussian", soft_sigma=0.25), [0.9, 0.8, 0.7 * GAUSSIAN_DECAY, 0.6 * GAUSSIAN_DECAY]),
+        # The score threshold is for candidates: what falls below it later stays.
+        (dict(nms="soft_linear", iou_threshold=0.5, score_threshold=0.5), [0.9, 0.8, 0.35, 0.3]),
+    ],
+    ids=str,
+)
+def test_decoder_options_reach_the_suppression(options, expected):
+    """Two classes of one box, and a second box of IoU 0.5 with the first."""
+    candidates = {
+        "boxes": tf.constant([[[0.0, 0, 10, 10], [0, 0, 10, 5]]]),
+        "scores": tf.constant([[[0.9, 0.8], [0.7, 0.6]]]),
+    }
     detections = gfl_tf.PredictionDecoder(max_detections=5, **options).suppress(candidates)
     count = len(expected)
     assert detections["num_detections"] == [count]
-    np.testing.assert_allclose(detections["confidence"][0, :count], expected, rtol=1e-5)
-    default = gfl_tf.PredictionDecoder(max_detections=5).suppress(candidates)
-    np.testing.assert_allclose(default["confidence"][0], [0.9, 0.8, 0.7, 0.6, -1], rtol=1e-5)
+    np.testing.assert_allclose(detections["confidence"][0], expected + [-1] * (5 - count), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
-"""Grid points and the distance codec against the reference."""
+"""Grid points, the distance codec and suppression against the reference."""
+
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gfl_tf.ops import distances, points
+from gfl_tf.ops import distances, nms, points
 
 
 @pytest.mark.parametrize("height, width", [(256, 320), (640, 640), (1088, 1088)])
@@ -23,3 +25,29 @@ def test_distance_codec(shared):
     np.testing.assert_allclose(encoded, reference["bbox2distance/out_nomax"], rtol=1e-5, atol=1e-5)
     decoded = distances.distances_to_boxes(reference["distance2bbox/points"], reference["distance2bbox/dist"])
     np.testing.assert_allclose(decoded, reference["distance2bbox/out"], rtol=1e-5, atol=1e-5)
+
+
+def linear_soft(iou_threshold):
+    decay = functools.partial(nms.linear_decay, iou_threshold=iou_threshold)
+    return functools.partial(nms.soft, decay=decay, min_score=1e-3)
+
+
+SUPPRESSIONS = {
+    "nms06": functools.partial(nms.hard, iou_threshold=0.6),
+    "nms03": functools.partial(nms.hard, iou_threshold=0.3),
+    "soft065": linear_soft(0.65),
+    "soft03": linear_soft(0.3),
+}
+
+
+@pytest.mark.parametrize("kind", list(SUPPRESSIONS))
+def test_suppression(shared, kind):
+    """400 boxes of 4 classes: which stay, in order, and their scores."""
+    reference = np.load(shared / "reference" / "ops.npz")
+    scores = reference["nms/scores"][:, np.newaxis] * np.eye(4, dtype=np.float32)[reference["nms/labels"]]
+    select = functools.partial(SUPPRESSIONS[kind], max_detections=400)
+    candidate, classes, confidence = nms.suppress(reference["nms/boxes"], scores, select)
+    keep = reference[f"nms/{kind}/keep"]
+    np.testing.assert_array_equal(candidate, keep)
+    np.testing.assert_array_equal(classes, reference["nms/labels"][keep])
+    np.testing.assert_allclose(confidence, reference[f"nms/{kind}/dets"][:, 4], rtol=1e-6)
