@@ -23,6 +23,7 @@ from gfl_tf.heads.gfl import GFLHead, GFLV2Head
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.necks.fpn import FPN
+from gfl_tf.necks.pafpnx import PAFPNX
 
 BACKBONES = {
     "csp_darknet": keras_cv.models.CSPDarkNetBackbone,
@@ -35,7 +36,7 @@ BACKBONES = {
     "resnet_v2": keras_cv.models.ResNetV2Backbone,
     "yolo_v8": keras_cv.models.YOLOV8Backbone,
 }
-NECKS = {"fpn": FPN}
+NECKS = {"fpn": FPN, "pafpnx": PAFPNX}
 CLASSIFICATION_LOSSES = {
     "quality_focal": losses.QualityFocalLoss,
     "focal": losses.FocalLoss,

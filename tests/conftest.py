@@ -71,21 +71,38 @@ def tiny_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_atss():
     """A tiny ATSS with random weights, of the newer candidate rule: a detector without box distributions."""
+    import gfl_tf
+    from gfl_tf.heads.atss import ATSSHead
+
+    head = ATSSHead(3, channels=16, num_convs=1, groups=4, prior=0.5)
+    return _tiny_detector(gfl_tf.ATSS, head, candidates="pairs")
+
+
+@pytest.fixture(scope="session")
+def tiny_vfnet():
+    """A tiny VarifocalNet with random weights, deformable convolutions in its towers and soft-NMS."""
+    import gfl_tf
+    from gfl_tf.heads.vfnet import VFNetHead
+
+    head = VFNetHead(3, channels=16, num_convs=1, groups=4, prior=0.5, deformable=True)
+    return _tiny_detector(gfl_tf.VFNet, head, nms="soft_linear")
+
+
+def _tiny_detector(cls, head, **decoder):
     import keras_cv
     import tensorflow as tf
 
     import gfl_tf
-    from gfl_tf.heads.atss import ATSSHead
     from gfl_tf.necks.fpn import FPN
 
     tf.keras.utils.set_random_seed(1)
-    return gfl_tf.ATSS(
+    return cls(
         keras_cv.models.YOLOV8Backbone(
             stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True
         ),
         num_classes=3,
         bounding_box_format="xyxy",
-        head=ATSSHead(3, channels=16, num_convs=1, groups=4, prior=0.5),
+        head=head,
         neck=FPN(channels=16),
-        prediction_decoder=gfl_tf.PredictionDecoder(candidates="pairs", max_detections=20),
+        prediction_decoder=gfl_tf.PredictionDecoder(max_detections=20, **decoder),
     )

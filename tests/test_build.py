@@ -44,7 +44,7 @@ def test_every_config_describes_a_model(path):
     config = shrink(load_config(path))
     assert config.name == path.stem
     model = gfl_tf.build_detector(config)
-    detectors = {"atss": gfl_tf.ATSS, "gfl": gfl_tf.GFL, "gflv2": gfl_tf.GFLV2}
+    detectors = {"atss": gfl_tf.ATSS, "gfl": gfl_tf.GFL, "gflv2": gfl_tf.GFLV2, "vfnet": gfl_tf.VFNet}
     assert type(model) is detectors[config.model.detector]
     outputs = model(tf.zeros((1, 64, 64, 3)))
     assert outputs["classification"].shape == (1, 64 + 16 + 4 + 1 + 1, config.model.num_classes)
@@ -143,7 +143,7 @@ def test_a_whole_detector_to_start_from(config, tmp_path):
 
 
 WRONG = [
-    ("detector", "fcos", r"config.model.detector: 'fcos' is not one of \['atss', 'gfl', 'gflv2'\]"),
+    ("detector", "fcos", r"config.model.detector: 'fcos' is not one of \['atss', 'gfl', 'gflv2', 'vfnet'\]"),
     ("weights", "missing.pth", "config.model.weights: there is no file .*missing.pth"),
     ("backbone.weights", "missing.pth", "config.model.backbone.weights: there is no file .*missing.pth"),
     ("backbone.weights", "https://127.0.0.1:9/resnet50.pth", "could not fetch the backbone weights 'https://127"),
@@ -181,6 +181,27 @@ def test_the_product_score_has_its_own_loss(config):
         gfl_tf.build_detector(config)
     config.model.dgqp.composed_channels = 16
     assert isinstance(gfl_tf.build_detector(config).classification_loss, losses.FocalLoss)
+
+
+def test_fields_of_varifocal_net(config):
+    """Tables 2 and 3 of the paper."""
+    config.model = default_model("vfnet")
+    shrink(config)
+    model = gfl_tf.build_detector(config)
+    assert (model.classification_weight, model.box_weight, model.refined_box_weight) == (1.0, 1.5, 2.0)
+    loss = model.classification_loss
+    assert (type(loss), loss.alpha, loss.gamma, loss.iou_weighted) == (losses.VarifocalLoss, 0.75, 2.0, True)
+    assert model.head.star and model.head.refine and model.neck.extra_relu and model.quality_targets
+
+    config.model.varifocal.update(alpha=1.25, gamma=2.5, iou_weighted=False)
+    loss = gfl_tf.build_detector(config).classification_loss
+    assert (loss.alpha, loss.gamma, loss.iou_weighted) == (1.25, 2.5, False)
+
+    config.model.head.update(star=False, refine=False)
+    config.model.update(classification_loss="focal", quality_targets=False)
+    model = gfl_tf.build_detector(config)
+    assert isinstance(model.classification_loss, losses.FocalLoss) and not model.quality_targets
+    assert set(model.output) == {"classification", "box"} and not model.head.star
 
 
 def test_missing_config_file():

@@ -1,6 +1,4 @@
-"""What a training goes on from, and the moving average of its weights."""
-
-import contextlib
+"""What a training goes on from."""
 
 import tensorflow as tf
 
@@ -12,13 +10,17 @@ class Checkpoints:
         model: compiled `keras.Model`.
         directory: path.
         keep: how many of the newest to keep.
+        average: `WeightAverage` of the model, where there is one.
     """
 
-    def __init__(self, model, directory, keep):
+    def __init__(self, model, directory, keep, average=None):
         # Made now, so that a checkpoint finds every variable that it restores.
         model.optimizer.build(model.trainable_variables)
         self._optimizer = model.optimizer
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+        parts = {"model": model, "optimizer": model.optimizer}
+        if average is not None:
+            parts["average"] = average.state
+        checkpoint = tf.train.Checkpoint(**parts)
         self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=max(keep, 1))
 
     def save(self):
@@ -40,19 +42,3 @@ class Checkpoints:
                 f"the checkpoint {latest} does not fit this model and optimizer: it is damaged, or another version of "
                 f"gfl_tf wrote it. Choose another --run_dir to start anew. ({error})"
             ) from error
-
-
-@contextlib.contextmanager
-def averaged_weights(model):
-    """Inside this context the model has the moving average of its weights, where its optimizer keeps one."""
-    if not model.optimizer.use_ema:
-        yield
-        return
-    variables = model.trainable_variables
-    trained = [variable.numpy() for variable in variables]
-    model.optimizer.finalize_variable_values(variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, trained):
-            variable.assign(value)

@@ -12,7 +12,7 @@ SPLITS = ("train", "val")
 # Fields of `train` that must be at least 1.
 COUNTS = (
     "batch_size", "base_batch_size", "epochs", "evaluate_every", "evaluation_batch_size", "checkpoint_every",
-    "keep_checkpoints", "log_every",
+    "keep_checkpoints", "log_every", "swa_cycle_epochs", "swa_bn_batches",
 )  # fmt: skip
 
 
@@ -32,11 +32,14 @@ def default_data():
     data.cache = False  # keep all decoded images in memory
     data.scale = (1333, 800)  # limits of the long and the short side of the resized image
     data.short_side_range = ()  # (low, high): multi-scale training
-    data.num_short_sides = 6  # how many sizes that range is divided into
+    data.long_side_range = ()  # (low, high), drawn independently of the short side
+    data.num_sides = 6  # how many sizes each of these ranges is divided into
+    data.crop = ()  # (probability, smallest share of height and width)
+    data.zoom = ()  # (low, high)
+    data.cutout = 0.0  # probability of black holes
     data.flip = 0.5
     data.vertical_flip = 0.0
     data.color_jitter = ()  # (brightness, contrast, saturation)
-    data.zoom = ()  # (low, high)
     return data
 
 
@@ -50,6 +53,9 @@ def default_train():
     train.base_batch_size = 16
     train.momentum = 0.9
     train.weight_decay = 1e-4  # sgd: L2 in the gradient, as in PyTorch; adamw: decoupled
+    # sgd: of the biases of convolutions and dense layers. As in the reference, here and for `decay_bias`, the offset of
+    # a normalization is none, and the bias of the convolution that makes a deformable one's offsets counts as weight.
+    train.bias_learning_rate_factor = 1.0
     train.decay_bias = True
     train.decay_norm = True
     train.clip_norm = 0.0  # of all gradients together; 0: off
@@ -61,6 +67,15 @@ def default_train():
     # Of a moving average of the weights, which is then evaluated and kept; 0: off. The average starts from the random
     # weights: it needs many times 1 / (1 - momentum) steps.
     train.ema_momentum = 0.0
+    # Stochastic weight averaging: after `epochs` come `swa_epochs` more, in cycles of `swa_cycle_epochs`. In each cycle
+    # the learning rate falls by a cosine from `swa_learning_rate` (scaled like `learning_rate`) to `swa_final_factor`
+    # times that. What is evaluated and kept is the mean of the weights at the ends of the cycles so far.
+    train.swa_epochs = 0
+    train.swa_cycle_epochs = 1
+    train.swa_learning_rate = 0.01
+    train.swa_final_factor = 0.01
+    # Training batches, at most an epoch's, that measure the mean's batch statistics, where a model has any in training.
+    train.swa_bn_batches = 50
     train.evaluate_every = 1  # epochs
     train.evaluation_batch_size = 8
     train.checkpoint_every = 1  # epochs
@@ -89,10 +104,24 @@ def complete(config):
     for name in COUNTS:
         if config.train[name] < 1:
             raise ValueError(f"config.train.{name} is {config.train[name]}; it must be at least 1")
+    _check_swa(config.train)
     config.seed = config.get("seed", 0)
     config.precision = config.get("precision", "float32")
     config.name = config.get("name", "detector")
     return config
+
+
+def _check_swa(train):
+    if train.swa_epochs < 0 or train.swa_epochs % train.swa_cycle_epochs:
+        raise ValueError(
+            f"config.train.swa_epochs is {train.swa_epochs}; it must be 0 or a multiple of "
+            f"config.train.swa_cycle_epochs, which is {train.swa_cycle_epochs}"
+        )
+    if train.swa_epochs and train.ema_momentum:
+        raise ValueError(
+            "config.train.swa_epochs and config.train.ema_momentum are both set, but only one average of the weights "
+            "can be evaluated and kept: set one of them to 0"
+        )
 
 
 def load_datasets(config):

@@ -1,6 +1,7 @@
 """The training of a run: set-up, the loop over steps, and what happens between them."""
 
 import dataclasses
+import functools
 import signal
 import typing
 
@@ -10,7 +11,8 @@ from tensorflow import keras
 from gfl_tf.data import pipeline
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
-from gfl_tf.training.checkpoint import Checkpoints, averaged_weights
+from gfl_tf.training.averaging import WeightAverage, averaged_weights
+from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.progress import Progress
 from gfl_tf.training.report import StepReport, timed_next
@@ -84,21 +86,29 @@ class _Training:
         self._stop = stop
         train = config.train
         self._steps_per_epoch = pipeline.steps_per_epoch(train_data, train.batch_size)
-        self._total_steps = train.epochs * self._steps_per_epoch
+        # Weight averaging goes on from the last weights, as VarifocalNet's section 5.3 has it, and their momentum. Its
+        # code begins with the best checkpoint and no momentum: the result would then depend on the validation data,
+        # and a momentum of 0.9 is forgotten after some tens of steps.
+        self._main_steps = train.epochs * self._steps_per_epoch
+        self._cycle_steps = train.swa_cycle_epochs * self._steps_per_epoch
+        self._num_cycles = train.swa_epochs // train.swa_cycle_epochs
+        self._total_steps = self._main_steps + self._num_cycles * self._cycle_steps
         schedule = build_schedule(train, self._steps_per_epoch)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
             self._model = run_dirs.build_model(config, load_weights=not run.has_checkpoint())
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
-            self._checkpoints = Checkpoints(self._model, run.checkpoints, train.keep_checkpoints)
+            self._average = WeightAverage(self._model, strategy) if train.swa_epochs else None
+            self._checkpoints = Checkpoints(self._model, run.checkpoints, train.keep_checkpoints, self._average)
             self._checkpoints.restore_latest()
         self._report = StepReport(
             progress, self._total_steps, self._steps_per_epoch, train.batch_size, train.log_every, schedule
         )
+        self._averaged = functools.partial(averaged_weights, self._model, self._average)
         self._validation = None
         if val_data is not None:
-            self._validation = Validation(self._model, val_data, config, run, progress, stop)
+            self._validation = Validation(self._model, val_data, config, run, progress, stop, self._averaged)
 
     def run(self):
         """Trains to the end, or to where it is stopped."""
@@ -123,18 +133,20 @@ class _Training:
         train_step = self._distributed_step()
         batches = saved_step = None
         while not self._stop.signal:
-            if self._evaluation_due(step) and not self._evaluate(step):
+            if self._evaluates_at(step) and not self._validation.is_done(step) and not self._evaluate(step):
                 break
             if step == self._total_steps:
                 break
             if batches is None:
-                batches = self._batches(step)
+                batches = self._batches(step, self._config.data.cache)
                 self._report.restart_timer()
             batch, data_seconds = timed_next(batches)
             metrics = train_step(batch)
             step += 1
             if self._report.step_done(step, metrics, data_seconds, self._evaluation_seconds_left(step)):
                 self._model.reset_metrics()
+            if self._ends_cycle(step):
+                self._end_cycle(step)
             if self._is_due(step, self._config.train.checkpoint_every):
                 self._save()
                 saved_step = step
@@ -151,33 +163,50 @@ class _Training:
 
         return train_step
 
-    def _batches(self, step):
+    def _batches(self, step, cache):
         data = self._config.data
         batches = pipeline.training_batches(
             self._train_data,
             self._config.train.batch_size,
             scale=data.scale,
             short_side_range=data.short_side_range or None,
-            num_short_sides=data.num_short_sides,
+            long_side_range=data.long_side_range or None,
+            num_sides=data.num_sides,
+            crop=data.crop or None,
+            zoom=data.zoom or None,
+            cutout=data.cutout,
             flip=data.flip,
             vertical_flip=data.vertical_flip,
             color_jitter=data.color_jitter or None,
-            zoom=data.zoom or None,
             pad_value=self._model.pad_value,
             bounding_box_format=self._model.bounding_box_format,
             seed=self._config.seed,
             start_step=step,
-            cache=data.cache,
+            cache=cache,
         )
         return iter(self._strategy.experimental_distribute_dataset(batches))
 
     def _is_due(self, step, epochs):
-        return step % (epochs * self._steps_per_epoch) == 0 or step == self._total_steps
+        return step % (epochs * self._steps_per_epoch) == 0 or step in (self._main_steps, self._total_steps)
 
-    def _evaluation_due(self, step):
+    def _ends_cycle(self, step):
+        since = step - self._main_steps
+        return since > 0 and since % self._cycle_steps == 0
+
+    def _end_cycle(self, step):
+        self._report.check_finite()
+        num_batches = min(self._config.train.swa_bn_batches, self._steps_per_epoch)
+        # The same batches each time, so that a training that goes on after a stop measures as it would have without.
+        self._average.end_cycle(lambda: self._batches(0, cache=False), num_batches)
+        self._progress.say(f"weights averaged at step {step}: {self._average.count} of {self._num_cycles}")
+        self._report.restart_timer()
+
+    def _evaluates_at(self, step):
+        """Whether there is an evaluation after `step` steps; during weight averaging only where the average changed."""
         if self._validation is None or step == 0:
             return False
-        return self._is_due(step, self._config.train.evaluate_every) and not self._validation.is_done(step)
+        is_new = step <= self._main_steps or self._ends_cycle(step)
+        return is_new and self._is_due(step, self._config.train.evaluate_every)
 
     def _evaluate(self, step):
         """Returns whether the evaluation came to its end."""
@@ -189,15 +218,14 @@ class _Training:
         return True
 
     def _evaluation_seconds_left(self, step):
-        if self._validation is None:
-            return 0.0
-        every = self._config.train.evaluate_every * self._steps_per_epoch
-        return self._validation.seconds * (-(-self._total_steps // every) - step // every)
+        next_epoch_ends = range(step - step % self._steps_per_epoch, self._total_steps + 1, self._steps_per_epoch)[1:]
+        evaluations = sum(self._evaluates_at(end) for end in next_epoch_ends)
+        return self._validation.seconds * evaluations if evaluations else 0.0
 
     def _save(self):
         self._report.check_finite()
         self._checkpoints.save()
-        with averaged_weights(self._model):
+        with self._averaged():
             self._run.save_weights(self._model, "last")
             if self._validation is None:
                 self._run.save_weights(self._model, "best")
@@ -207,12 +235,22 @@ class _Training:
         train, replicas = self._config.train, self._strategy.num_replicas_in_sync
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         classes = self._config.data.class_names
+        epochs = f"{train.epochs} + {train.swa_epochs}" if train.swa_epochs else train.epochs
         listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         self._progress.say(
             f"{self._config.name}: {len(self._train_data.images)} training images, {len(classes)} classes ({listed})\n"
-            f"{self._total_steps} steps: {train.epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
+            f"{self._total_steps} steps: {epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
             f"on {replicas} {kind} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
             f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
             f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of {train.warmup_steps} steps\n"
+            + (self._about_averaging() if train.swa_epochs else "")
             + (f"Going on from step {step}." if step else "The first step of each image size takes long: it compiles.")
+        )
+
+    def _about_averaging(self):
+        train = self._config.train
+        peak = scaled_learning_rate(train, train.swa_learning_rate)
+        return (
+            f"weight averaging in the last {train.swa_epochs} epochs: {self._num_cycles} times a learning rate from "
+            f"{peak:.4g} to {train.swa_final_factor * peak:.4g}\n"
         )

@@ -3,6 +3,8 @@
 import tensorflow as tf
 from tensorflow import keras
 
+from gfl_tf.layers.deformable import DeformableConv2D
+
 
 @keras.saving.register_keras_serializable(package="gfl_tf")
 class SGD(keras.optimizers.SGD):
@@ -21,49 +23,67 @@ class SGD(keras.optimizers.SGD):
     Args:
         learning_rate, momentum: as Keras.
         l2: factor of the weights in the gradient.
+        learning_rate_factors: one for each variable that it trains, in the order of `build`; None for 1 each.
         **kwargs: Keras's own, such as `global_clipnorm`, `use_ema`, `ema_momentum`.
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.9, l2=0.0, name="SGD", **kwargs):
+    def __init__(self, learning_rate=0.01, momentum=0.9, l2=0.0, learning_rate_factors=None, name="SGD", **kwargs):
         if kwargs.get("weight_decay") or kwargs.get("nesterov"):
             raise ValueError("this SGD has no decoupled weight_decay (use l2, or keras.optimizers.SGD) and no nesterov")
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
         self.l2 = l2
+        self.learning_rate_factors = learning_rate_factors
+
+    def build(self, var_list):
+        factors = self.learning_rate_factors
+        if factors is not None and len(factors) != len(var_list):
+            raise ValueError(f"there are {len(factors)} learning_rate_factors for {len(var_list)} variables")
+        super().build(var_list)
 
     def update_step(self, gradient, variable):
         gradient = tf.convert_to_tensor(gradient)  # dense, also where an embedding gives slices
         if self.l2 and self._use_weight_decay(variable):
             gradient += tf.cast(self.l2, variable.dtype) * variable
-        buffer = self.momentums[self._index_dict[self._var_key(variable)]]
+        index = self._index_dict[self._var_key(variable)]
+        buffer = self.momentums[index]
         buffer.assign(tf.cast(self.momentum, variable.dtype) * buffer + gradient)
-        variable.assign_sub(tf.cast(self.learning_rate, variable.dtype) * buffer)
+        factor = 1.0 if self.learning_rate_factors is None else self.learning_rate_factors[index]
+        variable.assign_sub(tf.cast(self.learning_rate * factor, variable.dtype) * buffer)
 
     def get_config(self):
-        return {**super().get_config(), "l2": self.l2}
+        return {**super().get_config(), "l2": self.l2, "learning_rate_factors": self.learning_rate_factors}
 
 
 def build_optimizer(train, learning_rate, model, precision="float32"):
     """The optimizer that `config.train` describes.
 
     Args:
-        train: `config.train`; reads optimizer, momentum, weight_decay, decay_bias, decay_norm, clip_norm, ema_momentum.
+        train: `config.train`; reads optimizer, momentum, bias_learning_rate_factor, weight_decay, decay_bias,
+            decay_norm, clip_norm, ema_momentum.
         learning_rate: a float or a schedule.
-        model: whose weights it will train.
+        model: built model whose weights it will train.
         precision: "mixed_float16" adds dynamic loss scaling.
 
     Raises:
-        ValueError: unknown `train.optimizer`.
+        ValueError: unknown `train.optimizer`, or one that cannot do what is asked.
     """
     options = {"global_clipnorm": train.clip_norm or None, "jit_compile": False}
     if train.ema_momentum:
         options.update(use_ema=True, ema_momentum=train.ema_momentum)
     if train.optimizer == "sgd":
+        if train.bias_learning_rate_factor != 1.0:
+            options["learning_rate_factors"] = bias_factors(model, train.bias_learning_rate_factor)
         optimizer = SGD(learning_rate, momentum=train.momentum, l2=train.weight_decay, **options)
     elif train.optimizer == "adamw":
+        if train.bias_learning_rate_factor != 1.0:
+            raise ValueError(
+                f"config.train.bias_learning_rate_factor is {train.bias_learning_rate_factor}, which only "
+                "config.train.optimizer='sgd' can do: set it to 1.0"
+            )
         optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=train.weight_decay, **options)
     else:
         raise ValueError(f"config.train.optimizer is {train.optimizer!r}; choose 'sgd' or 'adamw'")
-    undecayed = undecayed_variables(model.trainable_variables, train.decay_bias, train.decay_norm)
+    undecayed = undecayed_variables(model, train.decay_bias, train.decay_norm)
     if undecayed:
         optimizer.exclude_from_weight_decay(var_list=undecayed)
     if precision == "mixed_float16":
@@ -71,7 +91,31 @@ def build_optimizer(train, learning_rate, model, precision="float32"):
     return optimizer
 
 
-def undecayed_variables(variables, decay_bias, decay_norm):
+def undecayed_variables(model, decay_bias, decay_norm):
     """Those variables that no weight decay applies to: biases, and scale and offset of normalization, by choice."""
-    names = (() if decay_bias else ("bias",)) + (() if decay_norm else ("gamma", "beta"))
-    return [variable for variable in variables if variable.name.split("/")[-1].split(":")[0] in names]
+    undecayed = [] if decay_bias else bias_variables(model)
+    if not decay_norm:
+        undecayed += [variable for variable in model.trainable_variables if _own_name(variable) in ("gamma", "beta")]
+    return undecayed
+
+
+def bias_factors(model, factor):
+    """For each trainable variable, `factor` if it is one of `bias_variables`, otherwise 1."""
+    biases = {id(variable) for variable in bias_variables(model)}
+    return [factor if id(variable) in biases else 1.0 for variable in model.trainable_variables]
+
+
+def bias_variables(model):
+    """The biases that the reference treats as such: not the offset of a normalization, nor the bias of the convolution
+    that makes a deformable convolution's offsets, which learns and decays like a weight."""
+    deformable = [layer for layer in model.submodules if isinstance(layer, DeformableConv2D)]
+    of_offsets = {id(layer.offset_conv.bias) for layer in deformable}
+    return [
+        variable
+        for variable in model.trainable_variables
+        if _own_name(variable) == "bias" and id(variable) not in of_offsets
+    ]
+
+
+def _own_name(variable):
+    return variable.name.split("/")[-1].split(":")[0]

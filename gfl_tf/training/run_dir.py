@@ -75,7 +75,8 @@ class RunDirectory:
             ValueError: the stored config differs in more than `HARMLESS_FIELDS`.
         """
         if self.exists() and self.has_checkpoint():
-            differences = configs.differing_fields(self.read_config(), config, HARMLESS_FIELDS)
+            stored = configs.complete(self.read_config())  # fields that are newer than the run have their defaults
+            differences = configs.differing_fields(stored, config, HARMLESS_FIELDS)
             listed = [f"  config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences]
             if listed:
                 raise ValueError(

@@ -1,4 +1,6 @@
-"""The learning rate over a run: linear warm-up, then steps or a cosine."""
+"""The learning rate over a run: linear warm-up, then steps or a cosine, then the cycles of weight averaging."""
+
+import math
 
 import tensorflow as tf
 from tensorflow import keras
@@ -39,16 +41,61 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
         return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})
 
 
-def scaled_learning_rate(train):
-    """`train.learning_rate`, meant for `train.base_batch_size` images in a batch, for the batch that is used."""
-    return train.learning_rate * train.batch_size / train.base_batch_size
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class CyclesAfter(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule for `start` steps, then cycles that each fall by a half cosine, anew from the peak.
+
+    Step i of N in a cycle has final + (peak - final) * (1 + cos(pi * i / N)) / 2: the final rate would be step N's.
+
+    Args:
+        schedule: the `LearningRateSchedule` before the cycles.
+        start: number of the first step of the first cycle.
+        cycle_steps: N.
+        peak: learning rate of each cycle's first step.
+        final_factor: final / peak.
+    """
+
+    def __init__(self, schedule, start, cycle_steps, peak, final_factor):
+        super().__init__()
+        self.schedule = schedule
+        self.start = start
+        self.cycle_steps = cycle_steps
+        self.peak = peak
+        self.final_factor = final_factor
+
+    def __call__(self, step):
+        """The float32 learning rate of the update after `step` updates."""
+        since = tf.cast(step, tf.int64) - self.start
+        done = tf.cast(since % self.cycle_steps, tf.float32) / self.cycle_steps
+        factor = self.final_factor + (1.0 - self.final_factor) * (1.0 + tf.cos(math.pi * done)) / 2.0
+        return tf.where(since < 0, tf.cast(self.schedule(step), tf.float32), self.peak * factor)
+
+    def get_config(self):
+        return {
+            "schedule": keras.optimizers.schedules.serialize(self.schedule),
+            "start": self.start,
+            "cycle_steps": self.cycle_steps,
+            "peak": self.peak,
+            "final_factor": self.final_factor,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})
+
+
+def scaled_learning_rate(train, learning_rate=None):
+    """A learning rate meant for `train.base_batch_size` images in a batch, by default `train.learning_rate`, for the
+    batch that is used."""
+    learning_rate = train.learning_rate if learning_rate is None else learning_rate
+    return learning_rate * train.batch_size / train.base_batch_size
 
 
 def build_schedule(train, steps_per_epoch):
     """The schedule that `config.train` describes, over the number of updates made so far.
 
     "step" multiplies by `gamma` from the first step of each epoch (counted from 0) in `milestones` on. "cosine" falls
-    from the first step to 0 after the last.
+    from the first step to 0 after the last of `epochs`. With `swa_epochs`, `CyclesAfter` those.
 
     Raises:
         ValueError: unknown `train.schedule`, or milestones that do not rise.
@@ -60,7 +107,12 @@ def build_schedule(train, steps_per_epoch):
         decayed = keras.optimizers.schedules.CosineDecay(peak, train.epochs * steps_per_epoch)
     else:
         raise ValueError(f"config.train.schedule is {train.schedule!r}; choose 'step' or 'cosine'")
-    return LinearWarmup(decayed, train.warmup_steps, train.warmup_factor)
+    schedule = LinearWarmup(decayed, train.warmup_steps, train.warmup_factor)
+    if not train.swa_epochs:
+        return schedule
+    peak = scaled_learning_rate(train, train.swa_learning_rate)
+    cycle_steps = train.swa_cycle_epochs * steps_per_epoch
+    return CyclesAfter(schedule, train.epochs * steps_per_epoch, cycle_steps, peak, train.swa_final_factor)
 
 
 def _steps(peak, milestones, gamma, steps_per_epoch):

@@ -9,7 +9,6 @@ import tensorflow as tf
 from gfl_tf.data import pipeline
 from gfl_tf.evaluation import coco
 from gfl_tf.training import run_dir
-from gfl_tf.training.checkpoint import averaged_weights
 from gfl_tf.visualization.detections import draw_detections, legible
 
 # Less sure detections are not drawn.
@@ -33,9 +32,10 @@ class Validation:
         run: `RunDirectory`.
         progress: `Progress`.
         stop: `StopRequest`, looked at after each batch.
+        averaged: function that returns the context in which the model has the weights to evaluate and keep.
     """
 
-    def __init__(self, model, dataset, config, run, progress, stop):
+    def __init__(self, model, dataset, config, run, progress, stop, averaged):
         self.seconds = 0.0  # that the last evaluation took
         self._model = model
         self._dataset = dataset
@@ -43,6 +43,7 @@ class Validation:
         self._run = run
         self._progress = progress
         self._stop = stop
+        self._averaged = averaged
         self._detect = tf.function(model.detect, autograph=False)
         self._batches = pipeline.evaluation_batches(
             dataset,
@@ -65,7 +66,7 @@ class Validation:
     def evaluate(self, step):
         """Evaluates, reports, and keeps the weights if they are the best so far. Raises Stopped."""
         start = time.perf_counter()
-        with averaged_weights(self._model):
+        with self._averaged():
             result = coco.evaluate(
                 self._model, self._dataset, batches=self._batches, detect=self._detect, progress=self._on_batch
             )

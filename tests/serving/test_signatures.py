@@ -169,10 +169,11 @@ def test_mixed_precision(tiny_run):
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
-def test_a_detector_without_distributions(tiny_atss):
-    """ATSS: no edge uncertainty, all else as the others."""
+@pytest.mark.parametrize("detector", ["tiny_atss", "tiny_vfnet"])
+def test_a_detector_without_distributions(request, detector):
+    """ATSS and VarifocalNet: no edge uncertainty, all else as the others."""
     image = pixels(50, 70)
-    served = signatures.trace(tiny_atss, (160, 96))
+    served = signatures.trace(request.getfixturevalue(detector), (160, 96))
     outputs = served["serving_default"]([png(image)])
     keys = {name: key for name, key in KEYS.items() if name != "detection_edge_stddev"}
     assert {name: (value.dtype, tuple(value.shape[1:])) for name, value in outputs.items()} == keys

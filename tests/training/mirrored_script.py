@@ -1,33 +1,58 @@
-"""Trains three steps with each strategy; run by test_strategy.py in a process, which then has two CPU devices."""
+"""Trains a few steps with each strategy; run by test_strategy.py in a process, which then has two CPU devices."""
 
 import sys
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from gfl_tf.build import load_config
 from gfl_tf.data.shapes import write_shapes
 from gfl_tf.training import fit
+from gfl_tf.training.averaging import WeightAverage, averaged_weights
+from gfl_tf.training.run_dir import load_run
+from gfl_tf.training.strategy import build_strategy
+
+AVERAGES = {"moving": {"ema_momentum": 0.5}, "stochastic": {"swa_epochs": 1}}
 
 
 def main(config_file, shapes_directory, run_dir):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     data = write_shapes(shapes_directory, num_train=12, num_val=1, image_size=(64, 64))
-    weights = {}
+    arrays = {}
     for strategy in ("one_device", "mirrored"):
-        config = load_config(config_file)
-        config.data.source = "coco"  # with no validation data
-        config.data.train_annotations, config.data.train_images = map(str, data["train"])
-        config.train.epochs = 1
-        config.train.clip_norm = 5.0
-        config.train.warmup_steps = 0
-        config.train.ema_momentum = 0.5
-        model = fit.train(config, f"{run_dir}/{strategy}", strategy).model
-        weights[strategy] = [weight.numpy() for weight in model.trainable_variables]
-        weights[strategy] += [slot.numpy() for slot in model.optimizer.variables]
-    named = {f"{key}-{index}": array for key, arrays in weights.items() for index, array in enumerate(arrays)}
+        for average, fields in AVERAGES.items():
+            config = load_config(config_file)
+            config.data.source = "coco"  # with no validation data
+            config.data.train_annotations, config.data.train_images = map(str, data["train"])
+            config.train.update(epochs=1, clip_norm=5.0, warmup_steps=0, **fields)
+            directory = f"{run_dir}/{strategy}-{average}"
+            model = fit.train(config, directory, strategy).model
+            kept, _ = load_run(directory, "last")
+            arrays[strategy, average] = [*model.trainable_variables, *model.optimizer.variables, *kept.weights]
+        arrays[strategy, "statistics"] = batch_statistics(strategy)
+    named = {"-".join(key): values for key, values in arrays.items()}
+    named = {f"{key}-{index}": value.numpy() for key, values in named.items() for index, value in enumerate(values)}
     np.savez(f"{run_dir}/weights.npz", **named)
+
+
+def batch_statistics(strategy):
+    """Those of a weight average after a cycle, from two batches, of which each device of several has its part."""
+    images = np.random.default_rng(0).normal(size=(2, 4, 5, 5, 3)).astype(np.float32)
+    strategy = build_strategy(strategy)
+    if strategy.num_replicas_in_sync == 1:
+        images = images.reshape(4, 2, 5, 5, 3)  # the same parts, one after the other
+    batches = tf.data.Dataset.from_tensor_slices(images).map(lambda batch: (batch, {}))
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = keras.Sequential([keras.layers.Conv2D(3, 3), keras.layers.BatchNormalization()])
+        model.build((None, 5, 5, 3))
+        average = WeightAverage(model, strategy)
+    average.end_cycle(lambda: iter(strategy.experimental_distribute_dataset(batches)), len(images))
+    own = [tf.constant(value) for value in model.get_weights()]
+    with averaged_weights(model, average):
+        return [*own, *(tf.constant(value) for value in model.get_weights())]
 
 
 if __name__ == "__main__":

@@ -74,6 +74,37 @@ def test_counts_are_at_least_one():
         configs.complete(config)
 
 
+@pytest.mark.parametrize(
+    "train, message",
+    [
+        ({"swa_epochs": 3, "swa_cycle_epochs": 2}, "config.train.swa_epochs is 3; it must be 0 or a multiple of .* 2"),
+        ({"swa_epochs": -1}, "config.train.swa_epochs is -1"),
+        ({"swa_epochs": 2, "ema_momentum": 0.9}, "only one average"),
+        ({"swa_bn_batches": 0}, "config.train.swa_bn_batches is 0; it must be at least 1"),
+    ],
+)
+def test_weight_averaging_that_cannot_be(train, message):
+    config = _config()
+    config.train = train
+    with pytest.raises(ValueError, match=message):
+        configs.complete(config)
+
+
+def test_a_run_from_before_a_field_goes_on(tmp_path):
+    config = configs.complete(_config())
+    run = RunDirectory(tmp_path)
+    run.checkpoints.mkdir()
+    (run.checkpoints / "ckpt-1.index").touch()
+    older = config.to_dict()
+    del older["train"]["swa_epochs"]
+    run.config_file.write_text(json.dumps(older))
+    run.start(config)
+    assert run.read_config().train.swa_epochs == 0
+    config.train.swa_epochs = 2
+    with pytest.raises(ValueError, match="config.train.swa_epochs: 0 in the run, now 2"):
+        run.start(config)
+
+
 def test_images_folder_is_checked(tmp_path):
     annotations, _ = _dataset(tmp_path)
     with pytest.raises(ValueError, match="config.data.train_images: there is no folder"):

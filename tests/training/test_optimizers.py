@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from gfl_tf.training.checkpoint import averaged_weights
+from gfl_tf.layers.deformable import DeformableConv2D
+from gfl_tf.training.averaging import averaged_weights
 from gfl_tf.training.config import default_train
 from gfl_tf.training.optimizers import SGD, build_optimizer
 
@@ -104,6 +105,60 @@ def test_float16_skips_steps_that_overflow():
     optimizer.apply_gradients([(np.inf * tf.ones_like(v), v) for v in model.trainable_variables])
     assert set(_by_name(model).values()) == {1.0}
     assert float(optimizer.loss_scale) < scale
+
+
+# What three updates with these gradients and rates make of 1, computed with torch.optim.SGD. Its parameter groups are
+# those of mmengine's constructor for a deformable convolution, a convolution and a group normalization, with
+# bias_lr_mult=2, bias_decay_mult=0, norm_decay_mult=1 (mmcv 1.x's default, which VarifocalNet trained with).
+GRADIENTS, RATES, DECAY = (1.0, -0.5, 0.25), (0.1, 0.1, 0.01), 0.01
+AS_WEIGHT, AS_BIAS = 0.8508533, 0.7078
+
+
+def _layered_model():
+    """Its variables in order: kernel, offset kernel, offset bias, kernel, bias, gamma, beta; all ones."""
+    layers = [
+        DeformableConv2D(1, 1, modulated=False),
+        keras.layers.Conv2D(1, 1),
+        keras.layers.LayerNormalization(),
+    ]
+    model = keras.Sequential(layers)
+    model.build((None, 4, 4, 1))
+    for variable in model.trainable_variables:
+        variable.assign(tf.ones_like(variable))
+    return model
+
+
+def _reference_updates(optimizer, model):
+    for gradient in GRADIENTS:
+        optimizer.apply_gradients([(gradient * tf.ones_like(v), v) for v in model.trainable_variables])
+    values = [float(tf.reduce_mean(variable)) for variable in model.trainable_variables]
+    assert values == pytest.approx([AS_WEIGHT] * 4 + [AS_BIAS] + [AS_WEIGHT] * 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("how", ["plain", "revived", "mixed_float16", "mirrored"])
+def test_bias_learning_rate_as_in_the_reference(how):
+    train = _train(weight_decay=DECAY, decay_bias=False, bias_learning_rate_factor=2.0)
+    rates = keras.optimizers.schedules.PiecewiseConstantDecay([1], [RATES[0], RATES[2]])
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"]) if how == "mirrored" else tf.distribute.get_strategy()
+    with strategy.scope():
+        model = _layered_model()
+        optimizer = build_optimizer(train, rates, model, "mixed_float16" if how == "mixed_float16" else "float32")
+    if how == "revived":
+        factors = optimizer.get_config()["learning_rate_factors"]
+        optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+        assert optimizer.get_config()["learning_rate_factors"] == factors == [1, 1, 1, 1, 2, 1, 1]
+        optimizer.exclude_from_weight_decay(var_list=[model.trainable_variables[4]])  # Keras does not store these
+    _reference_updates(optimizer, model)
+
+
+def test_bias_learning_rate_is_for_sgd():
+    with pytest.raises(ValueError, match="config.train.bias_learning_rate_factor is 2.0"):
+        build_optimizer(_train(optimizer="adamw", bias_learning_rate_factor=2.0), 0.1, _model())
+
+
+def test_learning_rate_factors_are_one_for_each_variable():
+    with pytest.raises(ValueError, match="2 learning_rate_factors for 1 variables"):
+        SGD(0.1, learning_rate_factors=[1.0, 2.0]).build([tf.Variable(1.0)])
 
 
 def test_unknown_optimizer():

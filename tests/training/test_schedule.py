@@ -41,12 +41,24 @@ def test_cosine_falls_during_the_warmup():
     np.testing.assert_allclose(_rates(schedule, [0, 2]), [0.0, 0.25], atol=1e-7)
 
 
-def test_is_float32_and_serializable():
-    train = _train(warmup_steps=10)
+def test_cycles_after_the_main_schedule():
+    averaging = dict(swa_epochs=4, swa_cycle_epochs=2, swa_learning_rate=0.2, swa_final_factor=0.1)
+    train = _train(batch_size=8, epochs=3, milestones=(2,), warmup_steps=2, warmup_factor=0.0, **averaging)
+    schedule = schedules.build_schedule(train, steps_per_epoch=2)
+    # Batch 8 of 16: peak 0.1, final 0.01. Cycles of 4 steps from step 6 on; a half cosine has lost a share of
+    # (1 - cos(pi / 4)) / 2 = 0.14645 after a quarter. No warm-up again, and the final rate itself is never reached.
+    cycle = [0.1, 0.01 + 0.09 * 0.85355339, 0.055, 0.01 + 0.09 * 0.14644661]
+    before = [0.0, 0.0025, 0.005, 0.005, 0.0005, 0.0005]
+    np.testing.assert_allclose(_rates(schedule, range(14)), [*before, *cycle, *cycle], rtol=1e-6)
+
+
+@pytest.mark.parametrize("fields", [{}, {"swa_epochs": 2}])
+def test_is_float32_and_serializable(fields):
+    train = _train(warmup_steps=10, **fields)
     schedule = schedules.build_schedule(train, steps_per_epoch=7)
     assert schedule(3).dtype == tf.float32
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
-    steps = [0, 5, 10, 55, 56, 80]
+    steps = [0, 5, 10, 55, 56, 80, 84, 93]
     assert _rates(again, steps) == _rates(schedule, steps)
 
 

@@ -23,14 +23,18 @@ def test_mirrored_equals_one_device(tmp_path):
     assert "on 1 CPU device," in done.stdout and "on 2 CPU devices," in done.stdout
 
     arrays = np.load(tmp_path / "weights.npz")
-    one = [arrays[name] for name in arrays.files if name.startswith("one_device")]
-    mirrored = [arrays[name] for name in arrays.files if name.startswith("mirrored")]
-    assert len(one) == len(mirrored) > 0
-    for expected, found in zip(one, mirrored):
-        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-6)
+    for what in ("moving", "stochastic", "statistics"):
+        one, mirrored = (
+            [arrays[name] for name in arrays.files if name.startswith(f"{strategy}-{what}-")]
+            for strategy in ("one_device", "mirrored")
+        )
+        assert len(one) == len(mirrored) > 0
+        for expected, found in zip(one, mirrored):
+            np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-6, err_msg=what)
     # What is reported is of the whole batch too.
     for tag in ("train/loss", "train/quality_loss", "train/box_loss", "train/num_positives", "train/mean_iou"):
-        np.testing.assert_allclose(_last(tmp_path / "mirrored", tag), _last(tmp_path / "one_device", tag), rtol=1e-4)
+        mirrored, one = (_last(tmp_path / f"{strategy}-moving", tag) for strategy in ("mirrored", "one_device"))
+        np.testing.assert_allclose(mirrored, one, rtol=1e-4)
 
 
 def _last(run_dir, tag):
