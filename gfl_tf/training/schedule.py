@@ -122,4 +122,6 @@ def _steps(peak, milestones, gamma, steps_per_epoch):
     # Keras holds a value up to and including its boundary.
     boundaries = [int(epoch * steps_per_epoch) - 1 for epoch in milestones]
     values = [peak * gamma**index for index in range(len(milestones) + 1)]
+    if not milestones:
+        boundaries, values = [0], [peak, peak]  # Keras's schedule needs a boundary
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)

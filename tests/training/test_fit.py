@@ -192,3 +192,30 @@ def _scalars(run_dir):
 def _scalar_at(run_dir, tag, step):
     found = [event for event in _events(run_dir).Tensors(tag) if event.step == step]
     return float(tf.make_ndarray(found[-1].tensor_proto))
+
+
+def test_every_data_field_reaches_the_batches(tiny_config, tmp_path, monkeypatch):
+    fields = dict(
+        scale=(96, 64),
+        short_side_range=(32, 64),
+        long_side_range=(64, 96),
+        num_sides=2,
+        crop=(0.25, 0.75),
+        zoom=(0.5, 2.0),
+        cutout=0.375,
+        flip=0.125,
+        vertical_flip=0.625,
+        color_jitter=(0.1, 0.2, 0.3),
+    )
+    tiny_config.data.update(fields)
+    real, seen = fit.pipeline.training_batches, {}
+
+    def spy(dataset, batch_size, **arguments):
+        seen.update(arguments)
+        return real(dataset, batch_size, **arguments)
+
+    monkeypatch.setattr(fit.pipeline, "training_batches", spy)
+    tiny_config.train.epochs = 1
+    tiny_config.train.milestones = ()
+    fit.train(tiny_config, tmp_path / "run")
+    assert {name: seen[name] for name in fields} == fields

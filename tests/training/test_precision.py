@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
+from gfl_tf.build import default_model
 from gfl_tf.training.config import complete
 from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.run_dir import build_model
@@ -19,8 +20,15 @@ BATCH = (
 )
 
 
+@pytest.mark.parametrize("detector", ["gfl", "vfnet"])
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_finite_steps(tiny_config, precision):
+def test_finite_steps(tiny_config, precision, detector):
+    if detector == "vfnet":
+        backbone = tiny_config.model.backbone
+        tiny_config.model = default_model("vfnet")
+        tiny_config.model.backbone = backbone
+        tiny_config.model.neck.channels = 16
+        tiny_config.model.head.update(channels=16, num_convs=1, groups=4, deformable=True)
     config = complete(tiny_config)
     config.precision = precision
     before = keras.mixed_precision.global_policy().name

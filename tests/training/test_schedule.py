@@ -28,6 +28,11 @@ def test_warmup_and_steps():
     np.testing.assert_allclose(_rates(schedule, table), list(table.values()), rtol=1e-6)
 
 
+def test_without_milestones_the_rate_stays():
+    schedule = schedules.build_schedule(_train(milestones=(), warmup_steps=0), steps_per_epoch=5)
+    np.testing.assert_allclose(_rates(schedule, [0, 1, 60]), 0.01, rtol=1e-6)
+
+
 def test_cosine():
     train = _train(learning_rate=0.5, base_batch_size=16, schedule="cosine", epochs=4, warmup_steps=0)
     schedule = schedules.build_schedule(train, steps_per_epoch=2)
