@@ -1,4 +1,5 @@
-"""Loads checkpoints of mmdetection (2.x and 3.x) and of its forks GFocal and GFocalV2 into detectors of gfl_tf.
+"""Loads checkpoints of mmdetection (2.x and 3.x) and of its forks GFocal, GFocalV2 and VarifocalNet into detectors of
+gfl_tf.
 
 `detector_modules` pairs the modules of the PyTorch detector with the layers of ours; `places` knows the layers. A new
 head or neck is one function more, and one line in `HEADS` or `NECKS`.
@@ -13,7 +14,9 @@ from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.checkpoints import places, state_dict
 from gfl_tf.heads.atss import ATSSHead
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
+from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.necks.fpn import FPN
+from gfl_tf.necks.pafpnx import PAFPNX
 
 
 def load_mmdet(model, path, ema=None, partial=False):
@@ -123,13 +126,29 @@ def _fpn(neck):
     return laterals + [(f"fpn_convs.{i}.conv", layer) for i, layer in enumerate(outputs)]
 
 
+def _pafpnx(neck):
+    laterals = [(f"lateral_convs.{i}.conv", layer) for i, layer in enumerate(neck.laterals.values())]
+    return [
+        *laterals,
+        *_blocks("fpn_convs", (*neck.outputs.values(), *neck.extra.values())),
+        *_blocks("downsample_convs", neck.downsamples.values()),
+        *_blocks("pafpn_convs", neck.aggregations.values()),
+    ]
+
+
+def _blocks(name, blocks):
+    """Of a list of ConvGN."""
+    return [pair for i, block in enumerate(blocks) for pair in _block(f"{name}.{i}", block)]
+
+
+def _block(name, block):
+    return [(f"{name}.conv", block.conv), (f"{name}.gn", block.norm)]
+
+
 def _towers(head):
     """What the heads have in common: two towers, and a factor for each level."""
-    modules = []
-    for name, tower in (("cls_convs", head.class_tower), ("reg_convs", head.box_tower)):
-        for i, block in enumerate(tower):
-            modules += [(f"{name}.{i}.conv", block.conv), (f"{name}.{i}.gn", block.norm)]
-    return modules + [(f"scales.{i}", scale) for i, scale in enumerate(head.scales)]
+    scales = [(f"scales.{i}", scale) for i, scale in enumerate(head.scales)]
+    return _blocks("cls_convs", head.class_tower) + _blocks("reg_convs", head.box_tower) + scales
 
 
 def _gfl(head):
@@ -151,8 +170,26 @@ def _atss(head):
     return [*_towers(head), *outputs]
 
 
-NECKS = {FPN: _fpn}
-HEADS = {GFLHead: _gfl, GFLV2Head: _gflv2, ATSSHead: _atss}
+def _vfnet(head):
+    if not (head.star and head.refine):
+        raise ValueError(
+            "published VFNet checkpoints have star-shaped features and refined boxes: set config.model.head.star=True "
+            "and config.model.head.refine=True"
+        )
+    return [
+        *_towers(head),
+        *_block("vfnet_reg_conv", head.box_feature),
+        ("vfnet_reg", head.box),
+        ("vfnet_reg_refine_dconv", head.refine_star),
+        ("vfnet_reg_refine", head.refinement),
+        *((f"scales_refine.{i}", scale) for i, scale in enumerate(head.refinement_scales)),
+        ("vfnet_cls_dconv", head.class_star),
+        ("vfnet_cls", head.classification),
+    ]
+
+
+NECKS = {FPN: _fpn, PAFPNX: _pafpnx}
+HEADS = {GFLHead: _gfl, GFLV2Head: _gflv2, ATSSHead: _atss, VFNetHead: _vfnet}
 
 
 def _constants(head):

@@ -8,6 +8,7 @@ from tensorflow import keras
 
 from gfl_tf.layers.blocks import GroupNormalization, Scale
 from gfl_tf.layers.deformable import DeformableConv2D
+from gfl_tf.layers.star import StarConv2D
 
 # torch's [out, in, height, width] -> Keras's [height, width, in, out]
 CONV_AXES = (2, 3, 1, 0)
@@ -73,6 +74,8 @@ def places_of(name, layer):
         places.append(_conv((f"{name}.conv_offset.weight", f"{name}_offset.weight"), offset.kernel))
         places.append(_vector((f"{name}.conv_offset.bias", f"{name}_offset.bias"), offset.bias))
         return places + ([_vector((f"{name}.bias",), layer.bias)] if layer.use_bias else [])
+    if isinstance(layer, StarConv2D):
+        return [_conv((f"{name}.weight",), layer.kernel)]
     if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
         places = [_conv((f"{name}.weight",), layer.kernel)]
         return places + ([_vector((f"{name}.bias",), layer.bias)] if layer.use_bias else [])

@@ -14,14 +14,17 @@ from gfl_tf.checkpoints import load_mmdet, mmdet, places, state_dict
 from gfl_tf.detectors.gfl import GFLV2
 from gfl_tf.heads.atss import ATSSHead
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
+from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.necks.fpn import FPN
+from gfl_tf.necks.pafpnx import PAFPNX
 from tests.checkpoints.shapes import (
     BINS,
     CHANNELS,
     CLASSES,
     atss_shapes,
     conv,
+    detector_shapes,
     gfl_shapes,
     gflv2_shapes,
     random_weights,
@@ -31,17 +34,46 @@ from tests.checkpoints.shapes import (
 DATA = Path(__file__).parent / "data"
 
 
+def conv_gn_shapes(name, offsets=False):
+    """3x3, without bias; `offsets`: deformable, v2."""
+    shapes = {f"{name}.conv.weight": (CHANNELS, CHANNELS, 3, 3), f"{name}.gn.weight": (CHANNELS,)}
+    shapes[f"{name}.gn.bias"] = (CHANNELS,)
+    return {**shapes, **(conv(f"{name}.conv.conv_offset", 27, CHANNELS, 3) if offsets else {})}
+
+
+def vfnet_shapes():
+    """With deformable convolutions at the end of the towers."""
+    shapes = detector_shapes() | conv_gn_shapes("bbox_head.vfnet_reg_conv")
+    for name in ("cls_convs.1", "reg_convs.1"):
+        shapes |= conv_gn_shapes(f"bbox_head.{name}", offsets=True)
+    for name in ("vfnet_reg_refine_dconv", "vfnet_cls_dconv"):
+        shapes[f"bbox_head.{name}.weight"] = (CHANNELS, CHANNELS, 3, 3)
+    for name, outputs in {"vfnet_reg": 4, "vfnet_reg_refine": 4, "vfnet_cls": CLASSES}.items():
+        shapes |= conv(f"bbox_head.{name}", outputs, CHANNELS, 3)
+    return shapes | {f"bbox_head.scales_refine.{i}.scale": () for i in range(5)}
+
+
+def vfnetx_shapes():
+    shapes = {name: shape for name, shape in vfnet_shapes().items() if not name.startswith("neck.fpn_convs.")}
+    for name, count in {"fpn_convs": 5, "downsample_convs": 2, "pafpn_convs": 3}.items():
+        for i in range(count):
+            shapes |= conv_gn_shapes(f"neck.{name}.{i}", offsets=name == "pafpn_convs")
+    return shapes
+
+
 def head_of(name):
     small = dict(channels=CHANNELS, num_convs=2, groups=4)
+    if name.startswith("vfnet"):
+        return VFNetHead(CLASSES, name="head", deformable=True, **small)
     if name == "atss":
         return ATSSHead(CLASSES, name="head", **small)
     base = GFLHead(CLASSES, name="head" if name == "gfl" else "base", **small)
     return base if name == "gfl" else GFLV2Head(base, name="head")
 
 
-def built(backbone, head):
+def built(backbone, head, neck=None):
     """What the import looks at of a detector, without the time that its graph takes."""
-    neck = FPN(CHANNELS, name="neck")
+    neck = neck or FPN(CHANNELS, name="neck")
     levels = zip(("P3", "P4", "P5"), (128, 256, 512))
     neck.build({level: (None, None, None, channels) for level, channels in levels})
     head.build([(None, None, None, CHANNELS)] * 5)
@@ -69,11 +101,18 @@ def all_values(model):
 
 @pytest.mark.parametrize(
     "name, shapes",
-    [("gfl", gfl_shapes()), ("gflv2", gflv2_shapes()), ("atss", atss_shapes())],
-    ids=["gfl", "gflv2", "atss"],
+    [
+        ("gfl", gfl_shapes()),
+        ("gflv2", gflv2_shapes()),
+        ("atss", atss_shapes()),
+        ("vfnet", vfnet_shapes()),
+        ("vfnetx", vfnetx_shapes()),
+    ],
+    ids=["gfl", "gflv2", "atss", "vfnet", "vfnetx"],
 )
 def test_every_tensor_finds_its_place(name, shapes, resnet18, gflv2):
-    model = gflv2 if name == "gflv2" else built(resnet18, head_of(name))
+    neck = PAFPNX(CHANNELS, groups=4, name="neck") if name == "vfnetx" else None
+    model = gflv2 if name == "gflv2" else built(resnet18, head_of(name), neck)
     weights = random_weights(shapes, seed=len(shapes))  # other values for each: they share the backbone
     before = all_values(model)
     report = mmdet.assign(model, weights)
@@ -112,6 +151,33 @@ def test_values(gflv2):
     np.testing.assert_array_equal(head.dgqp.output_layer.bias, weights["bbox_head.reg_conf.2.bias"])
 
 
+def test_values_of_vfnetx(resnet18):
+    weights = random_weights(vfnetx_shapes(), seed=6)
+    model = built(resnet18, head_of("vfnetx"), PAFPNX(CHANNELS, groups=4, name="neck"))
+    mmdet.assign(model, weights)
+    neck, head = model.neck, model.head
+    for name, blocks in {
+        "neck.fpn_convs": (*neck.outputs.values(), *neck.extra.values()),
+        "neck.downsample_convs": (neck.downsamples["P4"], neck.downsamples["P5"]),
+        "neck.pafpn_convs": (neck.aggregations["P3"], neck.aggregations["P4"], neck.aggregations["P5"]),
+        "bbox_head.cls_convs": head.class_tower,
+        "bbox_head.reg_convs": head.box_tower,
+    }.items():
+        for i, block in enumerate(blocks):
+            np.testing.assert_array_equal(block.norm.gamma, weights[f"{name}.{i}.gn.weight"])
+            kernel = block.conv.kernel.numpy().transpose(3, 2, 0, 1)
+            np.testing.assert_array_equal(kernel, weights[f"{name}.{i}.conv.weight"])
+    offset_conv = head.class_tower[1].conv.offset_conv
+    np.testing.assert_array_equal(offset_conv.bias, weights["bbox_head.cls_convs.1.conv.conv_offset.bias"])
+    np.testing.assert_array_equal(head.box_feature.norm.beta, weights["bbox_head.vfnet_reg_conv.gn.bias"])
+    for name, layer in {"vfnet_reg_refine_dconv": head.refine_star, "vfnet_cls_dconv": head.class_star}.items():
+        np.testing.assert_array_equal(layer.kernel.numpy()[0, 2], weights[f"bbox_head.{name}.weight"][:, :, 0, 2].T)
+    for name, layer in {"reg": head.box, "reg_refine": head.refinement, "cls": head.classification}.items():
+        np.testing.assert_array_equal(layer.bias, weights[f"bbox_head.vfnet_{name}.bias"])
+    assert head.scales[2].scale.numpy() == weights["bbox_head.scales.2.scale"]
+    assert head.refinement_scales[3].scale.numpy() == weights["bbox_head.scales_refine.3.scale"]
+
+
 def test_convolutions_are_torchs(gflv2):
     """A convolution's value at one place, summed by hand in torch's layout."""
     weights = random_weights(gflv2_shapes(), seed=2)
@@ -137,8 +203,9 @@ def resnet50_fpn():
         ("gfl_r50_fpn", GFLHead(80)),
         ("gfocal_r50_fpn", GFLV2Head(GFLHead(80))),
         ("atss_r50_fpn", ATSSHead(80)),
+        ("vfnet_r50_fpn", VFNetHead(80)),
     ],
-    ids=["gfl", "gflv2", "atss"],
+    ids=["gfl", "gflv2", "atss", "vfnet"],
 )
 def test_published_names_and_shapes(name, head, shared, resnet50_fpn):
     reference = np.load(shared / "reference" / f"{name}.npz")
@@ -303,6 +370,9 @@ def test_models_that_nobody_publishes():
         mmdet.HEADS[GFLHead](head)
     with pytest.raises(ValueError, match="statistics topk and mean"):
         mmdet.HEADS[GFLV2Head](GFLV2Head(GFLHead(CLASSES), DGQP(statistics=("topk", "variance"))))
+    for head in (VFNetHead(CLASSES, star=False), VFNetHead(CLASSES, refine=False)):
+        with pytest.raises(ValueError, match="VFNet checkpoints .* config.model.head.star=True .*refine=True"):
+            mmdet.HEADS[VFNetHead](head)
     with pytest.raises(ValueError, match="no rule for weights of a LayerNormalization"):
         places.places_of("a", keras.layers.LayerNormalization())
 

@@ -1,4 +1,4 @@
-"""Star-shaped features: where the nine points lie, the reference's offsets and gradient, XLA, mixed precision, export."""
+"""Star-shaped features: where the nine points lie, the reference's numbers, XLA, mixed precision, export."""
 
 import numpy as np
 import pytest

@@ -10,14 +10,13 @@ LEVELS = ("P3", "P4", "P5", "P6", "P7")
 LOSS_NAMES = {
     "loss_cls": ("quality_loss", "classification_loss"),
     "loss_bbox": ("box_loss",),
+    "loss_bbox_rf": ("refined_box_loss",),
     "loss_dfl": ("distribution_loss",),
     "loss_centerness": ("centerness_loss",),
     "total": ("loss",),
 }
-SETTINGS = {
-    "det": dict(candidates_per_level=1000, iou_threshold=0.6, max_detections=100),
-    "det_stress": dict(candidates_per_level=100, iou_threshold=0.3, max_detections=300),
-}
+# Changes to a config's own decoder.
+SETTINGS = {"det": {}, "det_stress": dict(candidates_per_level=100, iou_threshold=0.3, max_detections=300)}
 RULES = {"v2x": "points", "v3x": "pairs"}
 
 
@@ -67,6 +66,7 @@ class Run:
 
     def __init__(self, model, batch):
         self.model, self.batch = model, batch
+        self.decoder = model.prediction_decoder
         images = batch.padded_images(model.pad_value)
         with tf.GradientTape() as tape:
             self.outputs = model(images, training=True)
@@ -91,16 +91,18 @@ class Run:
         if "quality" in self.outputs:  # the reference puts out the joint score of GFLv2
             classification = tf.sigmoid(classification) * tf.sigmoid(self.outputs["quality"])
         kinds = {"cls": classification, "reg": self.outputs["box"]}
-        if "centerness" in self.outputs:
-            kinds["ctr"] = self.outputs["centerness"]
+        for kind, name in (("ctr", "centerness"), ("reg_refine", "refined_box")):
+            if name in self.outputs:
+                kinds[kind] = self.outputs[name]
         return {kind: value.numpy() for kind, value in kinds.items()}
 
     def detections(self, settings, rule):
         """[(boxes, scores, classes) of each image]."""
-        decoder = self.model.prediction_decoder.changed(**SETTINGS[settings], candidates=RULES[rule])
-        self.model.prediction_decoder = decoder
+        self.model.prediction_decoder = self.decoder.changed(**SETTINGS[settings], candidates=RULES[rule])
         candidates = self.model.candidates(self.outputs, tf.constant(self.batch.canvas), self.batch.image_shapes)
-        found = {name: value.numpy() for name, value in decoder.suppress(candidates).items()}
+        found = self.model.prediction_decoder.suppress(candidates)
+        self.model.prediction_decoder = self.decoder
+        found = {name: value.numpy() for name, value in found.items()}
         counts = found["num_detections"]
         return [
             tuple(found[name][image, :count] for name in ("boxes", "confidence", "classes"))

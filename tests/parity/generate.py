@@ -1,6 +1,6 @@
 """Makes data/*.npz: what the reference implementation computes, in small extracts.
 
-    python tests/parity/generate.py                         # every file, about ten minutes on two cores
+    python tests/parity/generate.py                         # every file, half an hour or more on two cores
     python tests/parity/generate.py --models NAME [NAME]    # some
     python tests/parity/generate.py --check REFERENCE       # against the stored values of ../shared/reference
 
@@ -18,13 +18,14 @@ A file of a detector holds (levels "P3" to "P7", maps as [2, H * W, channels], r
     state/names, state/shapes: the entries of the reference's state_dict ("64,3,7,7");
     out/KIND/LEVEL: every out_step-th position of the raw outputs; out_stats/KIND/LEVEL: mean, standard deviation, sum
         of magnitudes, smallest, largest of the whole map. Kinds: "cls" (logits; of GFLv2 the joint score), "reg", and
-        ATSS's "ctr";
+        ATSS's "ctr"; of VFNet "reg" are the initial distances and "reg_refine" the refined ones, in pixels;
     f64_maxabsdiff/KIND: by how much the outputs differ from those in float64, per level;
-    loss/CASE/NAME, loss/CASE/total: see inputs.CASES; per level, weighted;
+    loss/CASE/NAME, loss/CASE/total: see inputs.CASES; per level but for VFNet, weighted;
     grad/main/names, grad/main/l2: norm of each trainable parameter's gradient of the total;
     grad/main/noise_rel_l2: norm of its difference from the gradient in float64, or of another float32 run (without
         oneDNN) where that is larger, relative: the float32 noise;
-    det/RULE/imgN/..., det_stress/RULE/imgN/...: bboxes, scores, labels, stable: whether float64 finds it too.
+    det/RULE/imgN/..., det_stress/RULE/imgN/...: bboxes, scores, labels, stable: whether float64 finds it too, with
+        exact outputs and with NOISE: which of two boxes suppresses the other may hang on the last bits of their scores.
         RULE: v2x (mmdetection 2's and the papers' candidates: points) or v3x (version 3's: pairs of point and class).
 A file of a backbone: feat/C2..C5, every feat_step-th position and every third channel, feat_stats.
 """
@@ -37,22 +38,24 @@ import numpy as np
 import torch
 from mmcv.ops import batched_nms
 from mmdet.utils import register_all_modules
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from reference_models import (
     BACKBONES,
     DETECTORS,
-    SCORE_THRESHOLD,
-    SETTINGS,
+    KINDS,
     STAGES,
     Probabilities,
     build_backbone,
     build_detector,
-    detection_config,
+    stressed,
 )
 
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 OUT_STEP = (97, 37, 13, 7, 3)  # one position in so many, coprime to the widths of the maps
 FEAT_STEP = (997, 241, 61, 13)
+NOISE = 5e-6  # standard deviation, of a level's range: a few times float32's
+NOISY_DRAWS = 8
 
 
 def main():
@@ -87,16 +90,15 @@ def normalized(images, canvas):
 
 def detector_values(config, images, shapes, truth):
     """All values of a model, not strided yet: a dict of arrays as in the files."""
-    head, backbone = config
-    model = build_detector(head, backbone)
+    model = build_detector(*config)
     meta = [{"img_shape": shape, "pad_shape": tuple(-(-size // 32) * 32 for size in shape)} for shape in shapes]
     state = model.state_dict()
     values = {
         "state/names": np.array(list(state)),
         "state/shapes": np.array([",".join(map(str, value.shape)) for value in state.values()]),
     }
-    outputs, losses, gradients, detections = run(model, images, meta, truth, torch.float32)
-    outputs64, _, gradients64, detections64 = run(model, images, meta, truth, torch.float64)
+    outputs, losses, gradients, maps = run(model, images, meta, truth, torch.float32)
+    outputs64, _, gradients64, maps64 = run(model, images, meta, truth, torch.float64)
     for kind, levels in outputs.items():
         values.update({f"out/{kind}/{level}": array for level, array in zip(LEVELS, levels)})
         values.update({f"out_stats/{kind}/{level}": stats(array) for level, array in zip(LEVELS, levels)})
@@ -109,22 +111,41 @@ def detector_values(config, images, shapes, truth):
     values["grad/main/l2"] = np.array([np.linalg.norm(gradients[name].astype(np.float64)) for name in names])
     noise = [[relative_l2(other[name], gradients[name]) for name in names] for other in (gradients64, other_kernels)]
     values["grad/main/noise_rel_l2"] = np.max(noise, axis=0)
-    for key, found in detections.items():
+    return {**values, **detection_values(model, maps, maps64, meta)}
+
+
+def detection_values(model, maps, maps64, meta):
+    """Detections from raw outputs, and whether those from float64's agree: the keys "det..." of a file."""
+    random = torch.Generator().manual_seed(0)
+    others = [detect(model, maps64, meta)]
+    others += [detect(model, with_noise(maps64, random), meta) for _ in range(NOISY_DRAWS)]
+    values = {}
+    for key, found in detect(model, maps, meta).items():
         values.update({f"{key}/{field}": array for field, array in found.items()})
-        values[f"{key}/stable"] = stable(found, detections64[key])
+        values[f"{key}/stable"] = np.all([stable(found, other[key]) for other in others], axis=0)
     return values
 
 
-def run(model, images, meta, truth, dtype):
-    """One forward and backward pass. -> raw outputs, losses, gradients, detections, as NumPy arrays.
+def with_noise(maps, random):
+    def noisy(level):
+        values = level.as_subclass(torch.Tensor)
+        noise = torch.randn(values.shape, generator=random) * NOISE * (values.max() - values.min())
+        return (values + noise).as_subclass(type(level))
 
-    `dtype`: of the network. Losses and detections are float32 always: mmdetection's are not written for another type.
+    return {kind: [noisy(level) for level in levels] for kind, levels in maps.items()}
+
+
+def run(model, images, meta, truth, dtype):
+    """One forward and backward pass. -> raw outputs, losses, gradients, as NumPy arrays; the maps to detect from.
+
+    `dtype`: of the network. Losses, these maps and VFNet's exponentials are float32 always: mmdetection's code after
+    them is not written for another type.
     """
     model.to(dtype)
     model.zero_grad()
     head = model.bbox_head
     maps = head(model.neck(model.backbone(images.to(dtype))))
-    kinds = ("cls", "reg", "ctr")[: len(maps)]
+    kinds = KINDS.get(type(head).__name__, ("cls", "reg"))
     outputs = {kind: [flat(level) for level in levels] for kind, levels in zip(kinds, maps)}
     maps = [[level.float() for level in levels] for levels in maps]
     losses = {}
@@ -134,6 +155,8 @@ def run(model, images, meta, truth, dtype):
             for boxes, labels in images_truth
         ]
         parts = head.loss_by_feat(*maps, instances, meta)
+        # VFNet's are of all levels together.
+        parts = {name: part if isinstance(part, list) else [part] for name, part in parts.items()}
         total = sum(sum(part) for part in parts.values())
         losses[f"{case}/total"] = total.item()
         losses.update({f"{case}/{name}": np.array([v.item() for v in part]) for name, part in parts.items()})
@@ -141,16 +164,11 @@ def run(model, images, meta, truth, dtype):
             total.backward(retain_graph=True)
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     gradients = {name: np.zeros(p.shape) if p.grad is None else p.grad.numpy().copy() for name, p in parameters}
-    with torch.no_grad():
-        maps = [[level.detach() for level in levels] for levels in maps]
-        detections = {}
-        for settings, numbers in SETTINGS.items():
-            for image, found in enumerate(detect_3x(head, maps, meta, numbers)):
-                detections[f"{settings}/v3x/img{image}"] = found
-            for image, found in enumerate(detect_2x(head, maps, meta, numbers)):
-                detections[f"{settings}/v2x/img{image}"] = found
+    maps = {kind: [level.detach() for level in levels] for kind, levels in zip(kinds, maps)}
+    if "reg_refine" in maps:
+        maps = {"cls": maps["cls"], "reg": maps["reg_refine"]}
     outputs = {kind: [level.detach().numpy() for level in levels] for kind, levels in outputs.items()}
-    return outputs, losses, gradients, detections
+    return outputs, losses, gradients, maps
 
 
 def relative_l2(value, expected):
@@ -162,18 +180,28 @@ def flat(level):
     return level.as_subclass(torch.Tensor).flatten(2).transpose(1, 2)
 
 
-def detect_3x(head, maps, meta, numbers):
+@torch.no_grad()
+def detect(model, maps, meta):
+    """{"det/v2x/img0": detections of an image}, of all settings, rules and images."""
+    found = {}
+    for settings, config in (("det", ConfigDict(model.test_cfg)), ("det_stress", stressed(model.test_cfg))):
+        for rule, detect_by_rule in (("v3x", detect_3x), ("v2x", detect_2x)):
+            for image, arrays in enumerate(detect_by_rule(model.bbox_head, list(maps.values()), meta, config)):
+                found[f"{settings}/{rule}/img{image}"] = arrays
+    return found
+
+
+def detect_3x(head, maps, meta, config):
     """mmdetection 3's own selection: the best pairs of point and class of each level."""
-    found = head.predict_by_feat(*maps, batch_img_metas=meta, cfg=detection_config(*numbers), rescale=False)
+    found = head.predict_by_feat(*maps, batch_img_metas=meta, cfg=config, rescale=False)
     return [as_arrays(one.bboxes, one.scores, one.labels) for one in found]
 
 
-def detect_2x(head, maps, meta, numbers):
+def detect_2x(head, maps, meta, config):
     """Version 2's selection, the papers': the best points of each level, by score, then all their classes.
 
     ATSS ranks by score times centerness, but holds the score alone against the threshold.
     """
-    candidates, iou_threshold, max_detections = numbers
     sizes = [level.shape[-2:] for level in maps[0]]
     priors = head.prior_generator.grid_priors(sizes, device="cpu")
     strides = [stride for stride, _ in head.prior_generator.strides]
@@ -185,19 +213,18 @@ def detect_2x(head, maps, meta, numbers):
             is_probability = isinstance(maps[0][level], Probabilities)
             score = score if is_probability else score.sigmoid()
             factor = rest[0].sigmoid() if rest else torch.ones_like(score[:, :1])
-            if candidates < len(score):
-                keep = (score * factor).amax(dim=1).topk(candidates).indices
+            if config.nms_pre < len(score):
+                keep = (score * factor).amax(dim=1).topk(config.nms_pre).indices
                 score, box, factor, anchors = score[keep], box[keep], factor[keep], anchors[keep]
-            if not rest:  # distances from the anchor's centre
+            if hasattr(head, "integral"):  # distances from the anchor's centre
                 anchors, box = (anchors[:, :2] + anchors[:, 2:]) / 2, head.integral(box) * strides[level]
             boxes.append(head.bbox_coder.decode(anchors, box, max_shape=one["img_shape"]))
             scores.append(score)
             factors.append(factor)
         boxes, scores, factors = torch.cat(boxes), torch.cat(scores), torch.cat(factors)
-        point, label = (scores > SCORE_THRESHOLD).nonzero(as_tuple=True)
-        nms = dict(type="nms", iou_threshold=iou_threshold)
-        kept, keep = batched_nms(boxes[point], (scores * factors)[point, label], label, nms)
-        kept, label = kept[:max_detections], label[keep][:max_detections]
+        point, label = (scores > config.score_thr).nonzero(as_tuple=True)
+        kept, keep = batched_nms(boxes[point], (scores * factors)[point, label], label, config.nms)
+        kept, label = kept[: config.max_per_img], label[keep][: config.max_per_img]
         results.append(as_arrays(kept[:, :4], kept[:, 4], label))
     return results
 
@@ -256,8 +283,13 @@ def backbone_values(config, images):
 
 
 def check(folder):
-    """Prints how far this script's values are from the stored ones of the three ResNet-50 models."""
-    names = {"gfl_r50_fpn": "gfl_r50_fpn_1x", "gfocal_r50_fpn": "gflv2_r50_fpn_1x", "atss_r50_fpn": "atss_r50_fpn_1x"}
+    """Prints how far this script's values are from the stored ones of the four ResNet-50 models."""
+    names = {
+        "gfl_r50_fpn": "gfl_r50_fpn_1x",
+        "gfocal_r50_fpn": "gflv2_r50_fpn_1x",
+        "atss_r50_fpn": "atss_r50_fpn_1x",
+        "vfnet_r50_fpn": "vfnet_r50_fpn_1x",
+    }
     given = np.load(folder / "inputs.npz")
     truth = {case: [] for case in inputs.CASES}
     for case, with_boxes in inputs.CASES.items():

@@ -2,13 +2,14 @@
 
 import mmdet.models.dense_heads as dense_heads
 import torch
+from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from weights import weight
 
 STAGES = ("C2", "C3", "C4", "C5")
-SETTINGS = {"det": (1000, 0.6, 100), "det_stress": (100, 0.3, 300)}  # candidates, NMS threshold, detections
-SCORE_THRESHOLD = 0.05
+# Names of the raw outputs, by head.
+KINDS = {"ATSSHead": ("cls", "reg", "ctr"), "VFNetHead": ("cls", "reg", "reg_refine")}
 
 
 def resnet(depth, dcn_stages="", version=1, kind="ResNet", **options):
@@ -27,7 +28,8 @@ def res2net(**options):
     return resnet(101, kind="Res2Net", scales=4, base_width=26, **options)
 
 
-# The published models, by the names of our configs: head and backbone.
+# The published models, by the names of our configs: head, backbone, and the neck where it is not FPN. Where VFNet has
+# deformable convolutions, its towers end with one.
 DETECTORS = {
     "gfl_r50_fpn_1x": ("GFLHead", resnet(50)),
     "gfl_r101_fpn_ms2x": ("GFLHead", resnet(101)),
@@ -41,6 +43,17 @@ DETECTORS = {
     "gflv2_r2_101_fpn_dcn_ms2x": ("GFLV2Head", res2net(dcn_stages="C4 C5")),
     "atss_r50_fpn_1x": ("ATSSHead", resnet(50)),
     "atss_r101_fpn_1x": ("ATSSHead", resnet(101)),
+    "vfnet_r50_fpn_1x": ("VFNetHead", resnet(50)),
+    "vfnet_r50_fpn_mdconv_c3-c5_ms2x": ("VFNetHead", resnet(50, "C3 C4 C5", version=2)),
+    "vfnet_r101_fpn_1x": ("VFNetHead", resnet(101)),
+    "vfnet_r101_fpn_mdconv_c3-c5_ms2x": ("VFNetHead", resnet(101, "C3 C4 C5", version=2)),
+    "vfnet_x101_32x4d_fpn_ms2x": ("VFNetHead", resnext(32, 4)),
+    "vfnet_x101_32x4d_fpn_mdconv_c3-c5_ms2x": ("VFNetHead", resnext(32, 4, dcn_stages="C3 C4 C5", version=2)),
+    "vfnet_x101_64x4d_fpn_ms2x": ("VFNetHead", resnext(64, 4)),
+    "vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x": ("VFNetHead", resnext(64, 4, dcn_stages="C3 C4 C5", version=2)),
+    "vfnet_r2_101_fpn_ms2x": ("VFNetHead", res2net()),
+    "vfnet_r2_101_fpn_mdconv_c3-c5_ms2x": ("VFNetHead", res2net(dcn_stages="C3 C4 C5", version=2)),
+    "vfnetx_r2_101_fpn_mdconv_c3-c5": ("VFNetHead", res2net(dcn_stages="C3 C4 C5", version=2), "PAFPNX"),
 }
 # What no published detector here has.
 BACKBONES = {
@@ -78,48 +91,135 @@ class GFLV2Head(dense_heads.GFLHead):
         return scores.as_subclass(Probabilities), sides
 
 
-def build_detector(head, backbone):
+class PAFPNX(torch.nn.Module):
+    """VFNet-X's neck (section 5.3): FPN's levels P3 to P5, a path up again (PANet), P6 and P7 from the last of these.
+
+    Group norm after every convolution but the laterals, and no ReLU but the one between P6 and P7.
+    """
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+
+        def convs(count, **options):
+            norm = dict(type="GN", num_groups=32)
+            blocks = [
+                ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm, act_cfg=None, **options)
+                for _ in range(count)
+            ]
+            return torch.nn.ModuleList(blocks)
+
+        laterals = [ConvModule(channels, out_channels, 1, act_cfg=None) for channels in in_channels]
+        self.lateral_convs = torch.nn.ModuleList(laterals)
+        self.fpn_convs = convs(3) + convs(2, stride=2)
+        self.downsample_convs = convs(2, stride=2)
+        self.pafpn_convs = convs(3, conv_cfg=dict(type="DCNv2"))
+
+    def forward(self, features):
+        c3, c4, c5 = (conv(feature) for conv, feature in zip(self.lateral_convs, features[1:]))
+        c4 = c4 + c5.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        c3 = c3 + c4.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        n3 = self.fpn_convs[0](c3)
+        n4 = self.fpn_convs[1](c4) + self.downsample_convs[0](n3)
+        n5 = self.fpn_convs[2](c5) + self.downsample_convs[1](n4)
+        levels = [conv(n) for conv, n in zip(self.pafpn_convs, (n3, n4, n5))]
+        levels.append(self.fpn_convs[3](levels[2]))
+        levels.append(self.fpn_convs[4](levels[3].relu()))
+        return levels
+
+
+def build_detector(head, backbone, neck="FPN"):
     """The detector of mmdetection with the weights of their names."""
-    if head == "GFLV2Head":
-        MODELS.register_module(module=GFLV2Head, force=True)
-    focal = dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
-    quality = dict(type="QualityFocalLoss", use_sigmoid=True, beta=2.0, activated=head == "GFLV2Head")
-    head_config = dict(
-        type=head,
-        num_classes=80,
-        in_channels=256,
-        stacked_convs=4,
-        feat_channels=256,
-        anchor_generator=dict(
-            type="AnchorGenerator", ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128]
+    MODELS.register_module(module=GFLV2Head, force=True)
+    MODELS.register_module(module=PAFPNX, force=True)
+    nms = dict(type="nms", iou_threshold=0.6)
+    necks = {
+        "FPN": dict(
+            type="FPN",
+            in_channels=[256, 512, 1024, 2048],
+            out_channels=256,
+            start_level=1,
+            add_extra_convs="on_output",
+            num_outs=5,
+            relu_before_extra_convs=head == "VFNetHead",
         ),
-        loss_cls=focal if head == "ATSSHead" else quality,
-        loss_bbox=dict(type="GIoULoss", loss_weight=2.0),
-    )
-    if head == "ATSSHead":
-        head_config["bbox_coder"] = dict(type="DeltaXYWHBBoxCoder", target_stds=[0.1, 0.1, 0.2, 0.2])
-        head_config["loss_centerness"] = dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1.0)
-    else:
-        head_config.update(reg_max=16, loss_dfl=dict(type="DistributionFocalLoss", loss_weight=0.25))
+        "PAFPNX": dict(type="PAFPNX", in_channels=[512, 1024, 2048], out_channels=384),
+    }
+    head_config = HEADS[head]("dcn" in backbone)
+    if neck == "PAFPNX":
+        head_config.update(in_channels=384, feat_channels=384, stacked_convs=4)
+        nms = dict(type="soft_nms", iou_threshold=0.65)
     model = MODELS.build(
         dict(
-            type="ATSS" if head == "ATSSHead" else "GFL",
+            type={"ATSSHead": "ATSS", "VFNetHead": "VFNet"}.get(head, "GFL"),
             backbone=backbone,
-            neck=dict(
-                type="FPN",
-                in_channels=[256, 512, 1024, 2048],
-                out_channels=256,
-                start_level=1,
-                add_extra_convs="on_output",
-                num_outs=5,
-            ),
-            bbox_head=head_config,
+            neck=necks[neck],
+            bbox_head=dict(type=head, num_classes=80, **head_config),
             train_cfg=dict(assigner=dict(type="ATSSAssigner", topk=9), allowed_border=-1, pos_weight=-1, debug=False),
-            test_cfg=detection_config(*SETTINGS["det"]),
+            test_cfg=dict(nms_pre=1000, min_bbox_size=0, score_thr=0.05, nms=nms, max_per_img=100),
         )
     )
     assign(model)
     return model.train()  # the backbone's batch norm and first stage stay as they are: norm_eval, frozen_stages
+
+
+def stressed(test_cfg):
+    """Settings under which suppression and the choice of candidates have more to do."""
+    nms = {**test_cfg["nms"], "iou_threshold": 0.3}
+    return ConfigDict({**test_cfg, "nms_pre": 100, "max_per_img": 300, "nms": nms})
+
+
+def _atss(has_dcn):
+    return dict(
+        **_common(stacked_convs=4),
+        loss_cls=dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+        loss_bbox=dict(type="GIoULoss", loss_weight=2.0),
+        bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_stds=[0.1, 0.1, 0.2, 0.2]),
+        loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1.0),
+    )
+
+
+def _gfl(has_dcn, activated=False):
+    return dict(
+        **_common(stacked_convs=4),
+        loss_cls=dict(type="QualityFocalLoss", use_sigmoid=True, beta=2.0, activated=activated),
+        loss_bbox=dict(type="GIoULoss", loss_weight=2.0),
+        loss_dfl=dict(type="DistributionFocalLoss", loss_weight=0.25),
+        reg_max=16,
+    )
+
+
+def _gflv2(has_dcn):
+    return _gfl(has_dcn, activated=True)
+
+
+def _vfnet(has_dcn):
+    options = _common(stacked_convs=3)
+    options["anchor_generator"]["center_offset"] = 0.0
+    return dict(
+        **options,
+        strides=[8, 16, 32, 64, 128],
+        dcn_on_last_conv=has_dcn,
+        loss_cls=dict(
+            type="VarifocalLoss", use_sigmoid=True, alpha=0.75, gamma=2.0, iou_weighted=True, loss_weight=1.0
+        ),
+        loss_bbox=dict(type="GIoULoss", loss_weight=1.5),
+        loss_bbox_refine=dict(type="GIoULoss", loss_weight=2.0),
+    )
+
+
+def _common(stacked_convs):
+    return dict(
+        in_channels=256,
+        feat_channels=256,
+        stacked_convs=stacked_convs,
+        anchor_generator=dict(
+            type="AnchorGenerator", ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128]
+        ),
+    )
+
+
+# Configuration of a head, but for its number of classes; the argument: whether the model has deformable convolutions.
+HEADS = {"ATSSHead": _atss, "GFLHead": _gfl, "GFLV2Head": _gflv2, "VFNetHead": _vfnet}
 
 
 def build_backbone(config):
@@ -133,13 +233,3 @@ def assign(module, prefix=""):
     state = module.state_dict()
     values = {key: torch.from_numpy(weight(prefix + key, value.shape)) for key, value in state.items()}
     module.load_state_dict(values)
-
-
-def detection_config(nms_pre, iou_threshold, max_per_img):
-    return ConfigDict(
-        nms_pre=nms_pre,
-        min_bbox_size=0,
-        score_thr=SCORE_THRESHOLD,
-        nms=dict(type="nms", iou_threshold=iou_threshold),
-        max_per_img=max_per_img,
-    )

@@ -1,7 +1,7 @@
 """Whole detectors against the reference implementation: same weights, same images, same numbers.
 
 data/ holds what mmdetection computes with weights that depend on their names alone (weights.py) on the batch of
-inputs.py; generate.py made it and says how. Of the three ResNet-50 models ../shared/reference has complete outputs on
+inputs.py; generate.py made it and says how. Of the four ResNet-50 models ../shared/reference has complete outputs on
 another batch, where it is there.
 """
 
@@ -22,6 +22,7 @@ SHARED = {
     "gfl_r50_fpn_1x": "gfl_r50_fpn",
     "gflv2_r50_fpn_1x": "gfocal_r50_fpn",
     "atss_r50_fpn_1x": "atss_r50_fpn",
+    "vfnet_r50_fpn_1x": "vfnet_r50_fpn",
 }
 DETECTORS = [
     *SHARED,
@@ -34,6 +35,16 @@ DETECTORS = [
     "gflv2_x101_32x4d_fpn_dcn_ms2x",
     "gflv2_r2_101_fpn_dcn_ms2x",
     "atss_r101_fpn_1x",
+    "vfnet_r50_fpn_mdconv_c3-c5_ms2x",
+    "vfnet_r101_fpn_1x",
+    "vfnet_r101_fpn_mdconv_c3-c5_ms2x",
+    "vfnet_x101_32x4d_fpn_ms2x",
+    "vfnet_x101_32x4d_fpn_mdconv_c3-c5_ms2x",
+    "vfnet_x101_64x4d_fpn_ms2x",
+    "vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x",
+    "vfnet_r2_101_fpn_ms2x",
+    "vfnet_r2_101_fpn_mdconv_c3-c5_ms2x",
+    "vfnetx_r2_101_fpn_mdconv_c3-c5",
 ]
 OUTPUT_TOLERANCE = 1e-4  # of a level's range
 LOSS_TOLERANCE = 1e-4
