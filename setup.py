@@ -39,7 +39,7 @@ if __name__ == "__main__":
     setup(
         name="gfl_tf",
         version=re.search('__version__ = "(.+)"', Path("gfl_tf/__init__.py").read_text()).group(1),
-        description="Dense object detectors GFL and GFLv2 for TensorFlow and Keras",
+        description="Dense object detectors GFL, GFLv2 and VarifocalNet for TensorFlow and Keras",
         license="Apache-2.0",
         packages=find_packages(include=["gfl_tf", "gfl_tf.*"]),
         python_requires=">=3.9,<3.12",

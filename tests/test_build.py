@@ -27,6 +27,8 @@ def shrink(config):
     with config.model.backbone.unlocked():
         config.model.backbone.arguments = TINY_BACKBONE
     config.model.neck.channels = 16
+    if config.model.neck.name == "pafpnx":
+        config.model.neck.groups = 4
     config.model.head.update(channels=16, num_convs=1, groups=4)
     return config
 

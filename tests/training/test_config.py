@@ -1,12 +1,16 @@
 """Completing, checking and storing configs."""
 
 import json
+from pathlib import Path
 
 import ml_collections
 import pytest
 
+from gfl_tf.build import load_config
 from gfl_tf.training import config as configs
 from gfl_tf.training.run_dir import RunDirectory, build_model, load_run
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
 
 
 def _dataset(folder, names=("cat", "dog")):
@@ -144,3 +148,26 @@ def test_unknown_precision():
     config.precision = "float16"
     with pytest.raises(ValueError, match="config.precision is 'float16'"):
         build_model(config)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_is_whole(path):
+    config = load_config(path)
+    whole = configs.complete(config)
+    for part in ("data", "train"):
+        given = config[part].to_dict()
+        assert {name: value for name, value in whole[part].to_dict().items() if name in given} == given
+
+
+def test_published_schedules():
+    """VarifocalNet's own: biases at twice the rate, without decay, another start of the warm-up, VFNet-X's averaging."""
+    vfnet, gfl, vfnetx = (
+        configs.complete(load_config(path)).train
+        for name in ("vfnet_r50_fpn_ms2x", "gfl_r50_fpn_ms2x", "vfnetx_r2_101_fpn_mdconv_c3-c5")
+        for path in CONFIGS
+        if path.stem == name
+    )
+    assert (vfnet.bias_learning_rate_factor, vfnet.decay_bias, vfnet.warmup_factor) == (2.0, False, 0.1)
+    assert (gfl.bias_learning_rate_factor, gfl.decay_bias, gfl.warmup_factor) == (1.0, True, 0.001)
+    assert (vfnet.epochs, vfnet.milestones, vfnet.swa_epochs) == (24, (16, 22), 0)
+    assert (vfnetx.epochs, vfnetx.milestones, vfnetx.swa_epochs) == (41, (36, 40), 18)
