@@ -160,7 +160,7 @@ def test_every_config_is_whole(path):
 
 
 def test_published_schedules():
-    """VarifocalNet's own: biases at twice the rate, without decay, another start of the warm-up, VFNet-X's averaging."""
+    """VarifocalNet's own: biases at twice the rate without decay, another start of the warm-up; VFNet-X's averaging."""
     vfnet, gfl, vfnetx = (
         configs.complete(load_config(path)).train
         for name in ("vfnet_r50_fpn_ms2x", "gfl_r50_fpn_ms2x", "vfnetx_r2_101_fpn_mdconv_c3-c5")
