@@ -44,7 +44,7 @@ clean:  ## remove the environments and caches; runs and exports stay
 $(VENV)/installed: setup.py build_backend.py pyproject.toml requirements.txt
 	@$(PYTHON) -B -c 'import setup'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --constraint requirements.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --constraint requirements.txt --editable '.[dev,onnx]'
 	@touch $@
 
 # TensorFlow alone: exported models must run where nothing else is installed.

@@ -18,6 +18,7 @@ INSTALL_REQUIRES = [
     "absl-py>=1.4",
     "ml_collections>=0.1.1",
     "Pillow>=10.1",  # the first whose built-in font has sizes
+    "tensorflow-serving-api==2.15.1",  # the protos of an export's warm-up requests
     # Needed by keras-cv through tensorflow-datasets; 1.17 imports a protobuf newer than TensorFlow 2.15 allows.
     "tensorflow-metadata>=1.15,<1.17",
     # TensorBoard 2.15 imports pkg_resources, which setuptools 82 no longer has and 80.9 warns about.
@@ -26,7 +27,8 @@ INSTALL_REQUIRES = [
 
 EXTRAS_REQUIRE = {
     "gpu": ["tensorflow[and-cuda]==2.15.1"],
-    "serving": ["tensorflow-serving-api==2.15.1"],
+    # onnx 1.18 and later import a newer ml_dtypes than TensorFlow 2.15 allows.
+    "onnx": ["tf2onnx>=1.16", "onnx>=1.14,<1.18", "onnxruntime>=1.16"],
     "dev": ["pytest>=7", "pytest-xdist>=3.3", "ruff>=0.4"],
 }
 

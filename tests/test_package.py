@@ -140,7 +140,7 @@ def test_pins_satisfy_setup():
         if pin and (pin.marker is None or pin.marker.evaluate()):
             pins[pin.name.lower().replace("_", "-")] = str(pin.specifier).removeprefix("==")
     setup = runpy.run_path(str(ROOT / "setup.py"))
-    wanted = setup["INSTALL_REQUIRES"] + setup["EXTRAS_REQUIRE"]["dev"] + setup["EXTRAS_REQUIRE"]["serving"]
+    wanted = setup["INSTALL_REQUIRES"] + setup["EXTRAS_REQUIRE"]["dev"] + setup["EXTRAS_REQUIRE"]["onnx"]
     for requirement in map(Requirement, wanted):
         name = requirement.name.lower().replace("_", "-")
         assert requirement.specifier.contains(pins[name]), f"{requirement} against {name}=={pins[name]}"

@@ -17,7 +17,8 @@ class PredictionDecoder:
     The defaults are the papers' test settings.
 
     Args:
-        score_threshold: class scores at or below it are no candidates; it does not apply to what soft-NMS lowers.
+        score_threshold: class scores at or below it are no candidates; it does not apply to what soft-NMS lowers. In a
+            `tf.function` it may be a tensor, float32 [] or [B, 1, 1].
         candidates: what a level's candidates are. "points": the best points, ranked by their best class score, each
             with all its classes above the threshold; the papers' rule, and mmdetection's up to 2.x. "pairs": the best
             pairs of point and class, and no boxes without area; mmdetection's rule from 3.0 on.
@@ -93,19 +94,7 @@ class PredictionDecoder:
         candidates have, [B, D, ...], all padded with -1; "num_detections" int32 [B]. Best first.
         """
         candidates = dict(candidates)
-        scores = candidates.pop("scores")
-
-        def one_image(image):
-            candidate, classes, confidence = nms.suppress(
-                image["boxes"], image["scores"], self._select, class_wise=self.class_wise
-            )
-            return {
-                "candidate": self._pad(candidate),
-                "classes": self._pad(tf.cast(classes, tf.float32)),
-                "confidence": self._pad(confidence),
-                "num_detections": tf.size(classes),
-            }
-
+        images = {"boxes": candidates["boxes"], "scores": candidates.pop("scores")}
         d = self.max_detections
         signature = {
             "candidate": tf.TensorSpec([d], tf.int32),
@@ -113,10 +102,23 @@ class PredictionDecoder:
             "confidence": tf.TensorSpec([d], tf.float32),
             "num_detections": tf.TensorSpec([], tf.int32),
         }
-        images = {"boxes": candidates["boxes"], "scores": scores}
-        detections = tf.map_fn(one_image, images, fn_output_signature=signature)
+        detections = tf.map_fn(lambda image: self.suppress_image(**image), images, fn_output_signature=signature)
         index = detections.pop("candidate")
         return {**detections, **tf.nest.map_structure(lambda value: _at_candidates(value, index), candidates)}
+
+    def suppress_image(self, boxes, scores):
+        """`suppress` of one image's boxes [K, 4] and scores [K, C]: no loop over a batch.
+
+        Returns a dict: "candidate" int32 [D], index into the K candidates; "classes" and "confidence" float32 [D]; all
+        padded with -1; "num_detections" int32 [].
+        """
+        candidate, classes, confidence = nms.suppress(boxes, scores, self._select, class_wise=self.class_wise)
+        return {
+            "candidate": self._pad(candidate),
+            "classes": self._pad(tf.cast(classes, tf.float32)),
+            "confidence": self._pad(confidence),
+            "num_detections": tf.size(classes),
+        }
 
     def _select(self, boxes, scores):
         """Index and confidence of the detections among pairs [N, 4], [N]: the function that `nms.suppress` takes."""

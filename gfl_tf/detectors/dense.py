@@ -172,7 +172,7 @@ class DenseDetector(keras.Model):
         candidates = self.candidates(outputs, tf.shape(images)[1:3], image_shape, with_outputs)
         return self.prediction_decoder.suppress(candidates)
 
-    def candidates(self, outputs, canvas_shape, image_shape=None, with_outputs=False):
+    def candidates(self, outputs, canvas_shape, image_shape=None, with_outputs=False, decoder=None):
         """What goes into the suppression: decoded boxes with their scores.
 
         Candidates of several views of an image may be put together, along axis 1, before one suppression.
@@ -181,12 +181,13 @@ class DenseDetector(keras.Model):
             outputs: raw outputs.
             canvas_shape: int32 [2], height and width of the images.
             image_shape, with_outputs: see `detect`.
+            decoder: the `PredictionDecoder` whose candidates they are; default: the model's.
 
         Returns a dict for `PredictionDecoder.suppress`: "boxes" float32 [B, K, 4], xyxy pixels of the images, clipped
         to them; "scores" float32 [B, K, C], 0 for each class that a box does not stand for; and what `detect` returns
         besides, [B, K, ...] here.
         """
-        decoder = self.prediction_decoder
+        decoder = decoder or self.prediction_decoder
         points_px, point_strides = point_ops.grid_points(canvas_shape)
         points_per_level = tf.reduce_prod(point_ops.level_sizes(canvas_shape), axis=-1)
         index = decoder.select_points(self.point_scores(outputs), points_per_level)

@@ -16,13 +16,24 @@ def detect(model, images, scale, with_outputs=False):
 
     Returns `DenseDetector.detect`'s dict, "boxes" and any "edge_stddev" in pixels of `images`, boxes clipped to them.
     """
-    original_shape = tf.shape(images)[1:3]
-    resized_shape = image_ops.keep_ratio_size(original_shape, scale)
-    # As `images.resize` does for one image. The model pads to what its strides need.
-    resized = tf.image.resize(images, resized_shape, method="bilinear", antialias=False)
-    resized = tf.ensure_shape(tf.cast(resized, tf.float32), [None, None, None, 3])
+    resized = resize(images, scale)
     detections = model.detect(resized, with_outputs=with_outputs)
+    return to_original(detections, tf.shape(images)[1:3], tf.shape(resized)[1:3])
 
+
+def resize(images, scale):
+    """[B, h, w, 3] of any number type -> float32 [B, h', w', 3], as `images.resize_keep_ratio` does for one image.
+
+    Without padding: the model pads to what its strides need.
+    """
+    resized_shape = image_ops.keep_ratio_size(tf.shape(images)[1:3], scale)
+    resized = tf.image.resize(images, resized_shape, method="bilinear", antialias=False)
+    return tf.ensure_shape(tf.cast(resized, tf.float32), [None, None, None, 3])
+
+
+def to_original(detections, original_shape, resized_shape):
+    """`DenseDetector.detect`'s dict with "boxes" and any "edge_stddev" from pixels of images of `resized_shape`, int32
+    [2], to those of `original_shape`, boxes clipped to it."""
     limit = width_height_twice(original_shape)
     factor = limit / width_height_twice(resized_shape)
     is_detection = detections["classes"][..., tf.newaxis] >= 0
