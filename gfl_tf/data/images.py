@@ -3,32 +3,24 @@
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf.data import image_formats
+
 
 def decode_rgb(encoded):
     """Encoded JPEG, PNG, BMP or GIF (its first frame) -> uint8 [h, w, 3] RGB.
 
-    Grey images get three equal channels, transparency is dropped, EXIF rotation is ignored (COCO's
-    boxes belong to the stored pixels). Raises InvalidArgumentError for anything else.
+    Grey images get three equal channels, of 16 bits the upper 8 are left, transparency is dropped, EXIF rotation is
+    ignored (COCO's boxes belong to the stored pixels). Raises InvalidArgumentError for anything else.
     """
 
-    def jpeg():
-        # The accurate transform is what other libraries use; TensorFlow's default differs by
-        # some grey levels.
-        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-
-    def bitmap():
-        # For BMP the op insists on the file's own number of channels.
-        image = tf.io.decode_bmp(encoded)
-        grey = tf.shape(image)[-1] == 1
-        return tf.cond(grey, lambda: tf.image.grayscale_to_rgb(image), lambda: image[..., :3])
-
-    def other():
-        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
-
-    is_bitmap = tf.strings.substr(encoded, 0, 2) == b"BM"
-    image = tf.cond(
-        tf.io.is_jpeg(encoded), jpeg, lambda: tf.cond(is_bitmap, bitmap, other)
-    )
+    branches = {
+        "JPEG": lambda: image_formats.decode_jpeg(encoded),
+        "PNG": lambda: image_formats.decode_png(encoded),
+        "BMP": lambda: image_formats.decode_bmp(encoded),
+        "GIF": lambda: image_formats.decode_gif(encoded),
+    }
+    # For other bytes, an operation that says that it does not know them.
+    image = image_formats.switch_format(encoded, branches, lambda: tf.io.decode_png(encoded, channels=3))
     return tf.ensure_shape(image, [None, None, 3])
 
 
