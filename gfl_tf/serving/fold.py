@@ -1,0 +1,84 @@
+"""Batch normalization folded into the convolution before it: gamma (W x - mean) / stddev + beta = W' x + b'."""
+
+import keras_cv
+import numpy as np
+from tensorflow import keras
+
+from gfl_tf.layers.deformable import DeformableConv2D
+from gfl_tf.layers.grouped import GroupedConv2D
+
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, GroupedConv2D, DeformableConv2D)
+# KerasCV's blocks call their layers one after the other, and Keras's graph does not know in which order.
+BLOCK_PAIRS = {
+    keras_cv.layers.MBConvBlock: (("conv1", "bn1"), ("depthwise", "bn2"), ("output_conv", "bn3")),
+    keras_cv.layers.FusedMBConvBlock: (("conv1", "bn1"), ("output_conv", "bn3")),
+}
+
+
+def foldable_pairs(layers):
+    """(convolution, batch normalization) of all that can be folded exactly at inference, of a list of layers.
+
+    That is where the convolution has no activation, its output goes to the normalization alone and both are used
+    once.
+    """
+    pairs = []
+    for layer in layers:
+        if type(layer) in BLOCK_PAIRS:
+            pairs += [(getattr(layer, conv), getattr(layer, norm)) for conv, norm in BLOCK_PAIRS[type(layer)]]
+        elif type(layer) in CONVOLUTIONS:
+            pairs += [(layer, node.outbound_layer) for node in layer.outbound_nodes if _is_only_use(layer, node)]
+    return [pair for pair in pairs if _fits(*pair)]
+
+
+def _is_only_use(conv, node):
+    norm = node.outbound_layer
+    return (
+        len(conv.inbound_nodes) == len(conv.outbound_nodes) == 1
+        and isinstance(norm, keras.layers.BatchNormalization)
+        and len(norm.inbound_nodes) == 1
+        and not node.call_kwargs.get("training")  # a batch's own statistics, at inference too
+    )
+
+
+def _fits(conv, norm):
+    is_linear = getattr(conv, "activation", None) in (None, keras.activations.linear)
+    return conv.built and norm.built and is_linear and list(norm.axis) == [3]
+
+
+def fold(conv, norm, folded_conv, folded_norm):
+    """Gives `folded_conv` the weights of `conv` and `norm` together, and lets `folded_norm` do nothing.
+
+    Args:
+        conv, norm: one of `foldable_pairs`; they stay as they are.
+        folded_conv, folded_norm: layers like these in another model, of any type of weights.
+    """
+    scale = 1.0 / np.sqrt(_float64(norm.moving_variance) + norm.epsilon)
+    if norm.scale:
+        scale *= _float64(norm.gamma)
+    bias = (_float64(conv.bias) if conv.use_bias else 0.0) - _float64(norm.moving_mean)
+    bias *= scale
+    if norm.center:
+        bias += _float64(norm.beta)
+    kernel = _float64(_kernel(conv))
+    # The last two dimensions of a depthwise kernel are the output channels.
+    kernel *= scale.reshape(kernel.shape[2:]) if _is_depthwise(conv) else scale
+
+    if not folded_conv.use_bias:
+        folded_conv.use_bias = True
+        folded_conv.bias = folded_conv.add_weight(name="bias", shape=bias.shape)
+    _kernel(folded_conv).assign(kernel)
+    folded_conv.bias.assign(bias)
+    # Keras cannot take a layer out of a graph or block that is built.
+    folded_norm.call = lambda inputs, training=None, mask=None: inputs
+
+
+def _is_depthwise(conv):
+    return isinstance(conv, keras.layers.DepthwiseConv2D)
+
+
+def _kernel(conv):
+    return conv.depthwise_kernel if _is_depthwise(conv) else conv.kernel
+
+
+def _float64(variable):
+    return variable.numpy().astype(np.float64)
