@@ -10,10 +10,12 @@
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import warnings
 
+import tensorflow as tf
 from tensorflow import keras
 
 from gfl_tf.build import build_detector
@@ -65,6 +67,32 @@ class RunDirectory:
             )
         return configs.from_json(self.config_file.read_text())
 
+    def evaluation_of(self, which):
+        """The evaluation of the "best" or "last" weights: its JSON content and "file", relative to the run directory.
+
+        The training's own; where it made none of these weights, the newest without test-time augmentation that
+        `evaluate_run` left here after they were written. None: there is neither.
+
+        Raises:
+            ValueError: neither "best" nor "last".
+        """
+        weights = self.weights_file(which)
+        found = self._training_evaluation(which) or self._later_evaluation(which, weights)
+        return found and {"file": str(found.relative_to(self.path)), **json.loads(found.read_text())}
+
+    def _training_evaluation(self, which):
+        contents = {path: json.loads(path.read_text()) for path in sorted(self.evaluation.glob("step-*.json"))}
+        if which == "best":
+            return max(contents, key=lambda path: contents[path]["metrics"]["AP"], default=None)  # the first of equals
+        newest = tf.train.latest_checkpoint(str(self.checkpoints)) or ""
+        last_step = newest.rpartition("-")[2]
+        return next((path for path, content in contents.items() if str(content["step"]) == last_step), None)
+
+    def _later_evaluation(self, which, weights):
+        found = [path for path in self.evaluation.glob(f"{which}-*/metrics.json") if _is_newer(path, weights)]
+        plain = [path for path in found if "tta" not in json.loads(path.read_text())]
+        return max(plain, key=lambda path: path.stat().st_mtime_ns, default=None)
+
     def has_checkpoint(self):
         return any(self.checkpoints.glob("*.index"))
 
@@ -96,6 +124,10 @@ class RunDirectory:
         finally:
             model.optimizer = optimizer
         os.replace(partial, target)
+
+
+def _is_newer(path, other):
+    return other.exists() and path.stat().st_mtime_ns > other.stat().st_mtime_ns
 
 
 def load_run(run_dir, which="best"):

@@ -1,0 +1,72 @@
+"""Which evaluation in a run directory is that of its weights."""
+
+import json
+import os
+
+import pytest
+import tensorflow as tf
+
+from gfl_tf.training import run_dir
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory with both weights files, written at second 100, and no evaluations."""
+    run = run_dir.RunDirectory(tmp_path)
+    run.evaluation.mkdir()
+    for which in run_dir.WEIGHTS:
+        run.weights_file(which).touch()
+        os.utime(run.weights_file(which), (100, 100))
+    return run
+
+
+def step_file(run, step, ap):
+    content = {"step": step, "metrics": {"AP": ap}}
+    (run.evaluation / f"step-{step:08d}.json").write_text(json.dumps(content))
+    return content
+
+
+def later_file(run, name, second, **content):
+    file = run.evaluation / name / "metrics.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(content))
+    os.utime(file, (second, second))
+
+
+def save_checkpoint(run, step):
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(step=tf.Variable(step)), str(run.checkpoints), 1)
+    manager.save(checkpoint_number=step)
+
+
+def test_nothing_was_evaluated(run):
+    assert [run.evaluation_of(which) for which in run_dir.WEIGHTS] == [None, None]
+    save_checkpoint(run, 8)
+    assert run.evaluation_of("last") is None
+
+
+def test_the_first_of_the_best_and_that_of_the_last_step(run):
+    contents = [step_file(run, step, ap) for step, ap in ((4, 0.1), (8, 0.3), (12, 0.3), (16, 0.2))]
+    assert run.evaluation_of("best") == {"file": "evaluation/step-00000008.json", **contents[1]}
+    assert run.evaluation_of("last") is None  # no checkpoint: nobody knows the step of these weights
+    save_checkpoint(run, 14)
+    assert run.evaluation_of("last") is None
+    save_checkpoint(run, 16)
+    assert run.evaluation_of("last") == {"file": "evaluation/step-00000016.json", **contents[3]}
+
+
+def test_those_after_the_training(run):
+    later_file(run, "best-old", 99, metrics={"AP": 0.9})
+    later_file(run, "best-tta-val", 300, metrics={"AP": 0.8}, tta={"flip": True})
+    later_file(run, "last-val", 200, metrics={"AP": 0.7})
+    assert run.evaluation_of("best") is None
+    later_file(run, "best-val", 102, metrics={"AP": 0.6})
+    later_file(run, "best-other", 101, metrics={"AP": 0.5})
+    assert run.evaluation_of("best") == {"file": "evaluation/best-val/metrics.json", "metrics": {"AP": 0.6}}
+    assert run.evaluation_of("last") == {"file": "evaluation/last-val/metrics.json", "metrics": {"AP": 0.7}}
+    step_file(run, 4, 0.1)  # that of the training goes first
+    assert run.evaluation_of("best")["step"] == 4
+
+
+def test_unknown_weights(run):
+    with pytest.raises(ValueError, match="'first'; choose one of best, last"):
+        run.evaluation_of("first")
