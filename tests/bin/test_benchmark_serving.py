@@ -1,0 +1,78 @@
+"""bin/benchmark_serving through its command line, on a tiny export."""
+
+import re
+
+import pytest
+import tensorflow as tf
+
+from gfl_tf.serving import export
+from gfl_tf.training import run_dir
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run, tmp_path_factory):
+    """Path of a tiny export."""
+    model, config = run_dir.load_run(tiny_run)
+    return export.export(model, config.data.scale, tmp_path_factory.mktemp("saved_models"), "tiny")
+
+
+@pytest.fixture(scope="module")
+def without_stages(tmp_path_factory):
+    """Path of a SavedModel that says how large each JPEG is, and has no stages."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def shape(image_bytes):
+        return {
+            "shape": tf.map_fn(
+                lambda image: tf.shape(tf.io.decode_jpeg(image)), image_bytes, fn_output_signature=tf.int32
+            )
+        }
+
+    path = tmp_path_factory.mktemp("shape")
+    tf.saved_model.save(tf.Module(), str(path), signatures=shape.get_concrete_function())
+    return path
+
+
+def test_two_models(command, exported, without_stages):
+    sizes = "--sizes=640x480,480x640,500x375,333x500"
+    result = command("benchmark_serving", f"--model={exported},{without_stages}", sizes, "--requests=80")
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()]
+    times, shares = ([float(text.rstrip("%")) for text in row[:-1]] for row in rows if row[-1:] == [str(exported)])
+    p50, p95, p99, rate, *ratios = times
+    assert 0 < p50 <= p95 <= p99 and rate > 0 and ratios == [1, 1]
+    assert sum(shares[:4]) == pytest.approx(100, abs=0.2) and min(shares) > 0  # rounded to 0.1 each
+    other_times, no_shares = (row[:-1] for row in rows if row[-1:] == [str(without_stages)])
+    assert float(other_times[4]) < 1 < float(other_times[5])
+    assert " ".join(no_shares) == "this export has no stages: no shares"
+
+    warm, *quarters = map(float, re.findall(r"([0-9.]+) (?:after the warm-up|at \d+%)", result.stdout))
+    assert len(quarters) == 4
+    # A leak of one decoded image per request would be 60 MiB; on an idle machine it settled within 6.
+    assert quarters[-1] - warm < 30
+
+
+def test_failed_requests(command, without_stages, tmp_path):
+    jpeg = tf.io.encode_jpeg(tf.zeros([48, 64, 3], tf.uint8)).numpy()
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    (tmp_path / "b.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    flags = (f"--model={without_stages}", f"--images={tmp_path}", "--requests=6", "--concurrency=1")
+    result = command("benchmark_serving", *flags)
+    assert result.returncode == 1
+    assert f"3 of 6 requests failed: {without_stages}\nInvalidArgumentError: " in result.stdout
+    assert "not measured, as requests failed" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ["flags", "message"],
+    [
+        ([], "--model"),
+        (["--model=nowhere", "--images=photos", "--sizes=5x7"], "--sizes are those of synthetic images"),
+        (["--model=nowhere", "--requests=0"], "--requests"),
+    ],
+)
+def test_wrong_flags(command, flags, message):
+    result = command("benchmark_serving", *flags)
+    assert result.returncode != 0
+    assert message in result.stderr and "Traceback" not in result.stderr
