@@ -1,65 +1,146 @@
-"""A detector to a SavedModel in a folder of integer versions, the layout that TensorFlow Serving watches."""
+"""A detector to a versioned folder that other programs run: as SavedModel, TensorFlow Lite or ONNX file."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
-import tempfile
+import typing
 
 import tensorflow as tf
 from absl import logging
 
-from gfl_tf.serving import signatures
+from gfl_tf.serving import assets, network, signatures, tf_serving, versions, warmup
+
+# Options of one format alone.
+ONLY_OF = {
+    "saved_model": ("freeze", "on_bad_image", "max_pixels", "batch_sizes"),
+    "tflite": ("canvas", "representative_images"),
+    "onnx": (),
+}
 
 
-def export(model, scale, output, name, score_threshold=None, max_detections=None, iou_threshold=None):
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to export.
+
+    Attributes:
+        format: "saved_model", "tflite" or "onnx".
+        precision: "float32", of a SavedModel "bfloat16" or "float16", of TensorFlow Lite "float16" or "int8".
+        score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there.
+        freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
+        batch_sizes: of a SavedModel: the server's allowed batch sizes, each of which gets a warm-up request.
+        canvas: of TensorFlow Lite: (height, width) of the input, multiples of 32.
+        representative_images: of int8: folder of images like those that the model will see.
+        keep: how many versions to keep, this one included; 0: all.
+
+    Raises:
+        ValueError: a value that is out of its range, or an option that the format does not have.
+    """
+
+    format: str = "saved_model"
+    precision: str = "float32"
+    score_threshold: typing.Optional[float] = None
+    max_detections: typing.Optional[int] = None
+    iou_threshold: typing.Optional[float] = None
+    freeze: bool = False
+    on_bad_image: str = "error"
+    max_pixels: int = signatures.MAX_PIXELS
+    batch_sizes: tuple = tf_serving.BATCH_SIZES
+    canvas: tuple = ()
+    representative_images: str = ""
+    keep: int = 0
+
+    def __post_init__(self):
+        if self.format not in ONLY_OF:
+            raise ValueError(f"format is {self.format!r}; choose one of {', '.join(ONLY_OF)}")
+        for field in dataclasses.fields(self):
+            formats = [name for name, fields in ONLY_OF.items() if field.name in fields]
+            if formats and self.format not in formats and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} is an option of {formats[0]}, not of {self.format}")
+        if self.on_bad_image not in signatures.ON_BAD_IMAGE:
+            raise ValueError(f"on_bad_image is {self.on_bad_image!r}; choose one of {signatures.ON_BAD_IMAGE}")
+        for name in ("score_threshold", "iou_threshold"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
+        for name in ("max_detections", "max_pixels"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+def export(model, scale, output, name, options=None, class_names=None, config=None, evaluation=None):
     """Writes `output`/`name`/VERSION, VERSION being one above the highest there is, and returns its path.
 
     The version appears under its number complete or not at all, also when the process is killed, and no version is
-    ever overwritten; several exports may run at once. A killed export leaves a hidden folder ".exporting-*", which can
-    be deleted. For the model's inputs and outputs see `signatures.trace`.
+    ever overwritten; several exports may run at once. See `versions.new_version`.
 
     Args:
-        model: a detector.
+        model: a detector; it stays as it is.
         scale: (long, short) limits of the keep-ratio resize in front of the network.
         output: folder of all exported models.
-        name: the model's name, one folder.
-        score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there.
+        name: the model's name, one folder. TensorFlow Serving loads SavedModels alone: give each format its own.
+        options: `Options`; default `Options()`.
+        class_names: C names; default "0", "1", ...
+        config: dict of plain values, the run's resolved config, which goes with the model.
+        evaluation: dict of plain values, the evaluation of these weights, likewise.
 
     Raises:
-        ValueError: a name that is no folder name, or a value that is out of its range.
+        ValueError: a name that is no folder name, another number of class names, or what a format refuses.
     """
+    options = options or Options()
     if name != os.path.basename(name) or name.startswith(".") or not name:
         raise ValueError(f"name is {name!r}; give the name of one folder, without slashes and leading dots")
-    directory = pathlib.Path(output) / name
-    changes = dict(score_threshold=score_threshold, max_detections=max_detections, iou_threshold=iou_threshold)
-    original_decoder = model.prediction_decoder
-    model.prediction_decoder = _changed_decoder(original_decoder, changes)
-    try:
-        functions = signatures.trace(model, scale)
-    finally:
-        model.prediction_decoder = original_decoder
+    class_names = tuple(class_names or map(str, range(model.num_classes)))
+    if len(class_names) != model.num_classes:
+        raise ValueError(f"{len(class_names)} class names for a model of {model.num_classes} classes")
+    changes = {key: getattr(options, key) for key in ("score_threshold", "max_detections", "iou_threshold")}
+    decoder = model.prediction_decoder.changed(**{key: value for key, value in changes.items() if value is not None})
+    write = {"saved_model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}[options.format]
+    with versions.new_version(pathlib.Path(output) / name, options.keep) as version:
+        write(version.partial, model, scale, decoder, class_names, name, options)
+        assets.write(version.partial, class_names, config, evaluation, dataclasses.asdict(options))
+    return version.path
+
+
+def _write_saved_model(folder, model, scale, decoder, class_names, name, options):
+    functions, stages = signatures.trace(
+        network.serving_model(model, options.precision),
+        scale,
+        class_names,
+        decoder,
+        options.on_bad_image,
+        options.max_pixels,
+        options.freeze,
+    )
     # Only what the functions read: no Keras objects, metrics or optimizer. And only concrete functions: a SavedModel
     # traces others anew, which takes as long again.
     served = tf.Module()
     used = [variable for function in functions.values() for variable in function.variables]
     served.weights = list({variable.ref(): variable for variable in used}.values())
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".exporting-", dir=directory) as hidden:
-        # One folder deeper, as the outer one is readable by its owner alone, and a server may be another user.
-        complete = pathlib.Path(hidden) / "version"
-        with _without_notes():
-            tf.saved_model.save(served, str(complete), signatures=functions)
-        return take_next_version(complete, directory)
+    served.stages = stages
+    with _without_notes():
+        tf.saved_model.save(served, str(folder), signatures=functions)
+    tf_serving.write(folder, options.batch_sizes)
+    warmup.write(folder, name, warmup.pictures(scale), options.batch_sizes)
 
 
-def _changed_decoder(decoder, changes):
-    changes = {name: value for name, value in changes.items() if value is not None}
-    for name in ("score_threshold", "iou_threshold"):
-        if not 0 <= changes.get(name, 0) <= 1:
-            raise ValueError(f"{name} is {changes[name]}; it must lie between 0 and 1")
-    if changes.get("max_detections", 1) < 1:
-        raise ValueError(f"max_detections is {changes['max_detections']}; it must be at least 1")
-    return decoder.changed(**changes)
+def _write_tflite(folder, model, scale, decoder, class_names, name, options):
+    raise NotImplementedError
+
+
+def _write_onnx(folder, model, scale, decoder, class_names, name, options):
+    raise NotImplementedError
+
+
+def parse_sizes(text, separator):
+    """("800x1344", "x") to (800, 1344), and an empty text to ().
+
+    Raises:
+        ValueError: there is something else between separators than numbers from 1 on.
+    """
+    parts = text.split(separator) if text else []
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"give numbers from 1 on with {separator!r} between them, not {text!r}")
+    return tuple(int(part) for part in parts)
 
 
 @contextlib.contextmanager
@@ -71,18 +152,3 @@ def _without_notes():
         yield
     finally:
         logging.set_verbosity(before)
-
-
-def take_next_version(complete, directory):
-    """Moves the folder `complete` to the next version of `directory`."""
-    version = 1 + max([0, *(int(path.name) for path in directory.iterdir() if path.name.isdecimal())])
-    while True:
-        target = directory / str(version)
-        try:
-            if not os.path.lexists(target):
-                os.rename(complete, target)  # fails where another export has just taken the number
-                return target
-        except OSError:
-            if not os.path.lexists(target):
-                raise
-        version += 1

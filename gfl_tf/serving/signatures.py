@@ -2,63 +2,201 @@
 
 import tensorflow as tf
 
-from gfl_tf.data import images as image_ops
+from gfl_tf.detectors.decoder import PADDING
 from gfl_tf.evaluation import original_pixels
+from gfl_tf.serving import decode
+from gfl_tf.serving.freeze import frozen
+
+ON_BAD_IMAGE = ("error", "report")
+MAX_PIXELS = 1 << 26  # 192 MiB
+# Rows that a request may ask for at most, where the export itself has not more.
+MAX_DETECTIONS_PER_REQUEST = 1000
 
 
-def trace(model, scale):
+def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=MAX_PIXELS, freeze=False):
     """The served functions: everything from encoded images to boxes in their own pixels.
 
     Args:
-        model: a detector; its prediction decoder of this moment becomes part of the functions.
+        model: a detector.
         scale: (long, short) limits of the keep-ratio resize in front of the network.
+        class_names: C names.
+        decoder: `PredictionDecoder` in place of the model's.
+        on_bad_image: one of `ON_BAD_IMAGE`, what happens with an image that cannot be decoded. "error": the request
+            fails, and the message names the image. "report": the image answers with no detections and a status that
+            says why, and the others of the request with theirs.
+        max_pixels: larger images are refused before their pixels are allocated.
+        freeze: the weights of the network are constants of the graph instead of variables beside it.
 
-    Returns a dict of concrete functions:
+    Returns (signatures, stages), two dicts of concrete functions. Signatures, B being the batch:
         serving_default: of "image_bytes", string [B], encoded JPEG, PNG, BMP or GIF (first frame) images of any sizes.
         image_tensor: of "image_tensor", uint8 [B, h, w, 3], RGB.
+        image_bytes_with_options: of "image_bytes" and, for each image, "score_threshold", float32 [B], and
+            "max_detections", int32 [B], at most `MAX_DETECTIONS_PER_REQUEST` or the decoder's.
 
-    Both return, best detection first, D being the decoder's `max_detections`:
+    They return, best detection first, D being the decoder's `max_detections` or the largest of the request's:
         detection_boxes: float32 [B, D, 4], y1, x1, y2, x2 in pixels of the original image.
         detection_scores: float32 [B, D].
         detection_classes: int32 [B, D], 0-based class index.
+        detection_class_names: string [B, D].
         num_detections: int32 [B].
         detection_edge_stddev: float32 [B, D, 4], standard deviation of the left, top, right and bottom side in pixels
             of the original image; of detectors with box distributions alone.
-    Rows from `num_detections` on are padding: class -1, all else 0.
+        status: string [B], "ok" or why an image has no detections; not of image_tensor.
+    Rows from `num_detections` on are padding: class -1, name "", all else 0.
+
+    The stages are what the signatures consist of, for one image and for looking at each alone:
+        decode: string [] -> "image" uint8 [h, w, 3], "status" string [].
+        resize: uint8 [B, h, w, 3] -> float32 [B, h', w', 3].
+        network: float32 [B, h', w', 3] -> raw outputs.
+        detections: raw outputs, and int32 [2] height and width each of the original and the resized images -> the
+            outputs of image_tensor.
     """
+    stages = _stages(model, scale, max_pixels, freeze)
+    raw_outputs = stages["network"].structured_outputs
+    stages["detections"] = _detections(model, decoder, class_names, raw_outputs)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
-    def from_tensor(image_tensor):
-        return _served_outputs(original_pixels.detect(model, image_tensor, scale))
+    def detect(images, detections, *options):
+        resized = stages["resize"](images)
+        shapes = tf.shape(images)[1:3], tf.shape(resized)[1:3]
+        return detections(stages["network"](resized), *shapes, *options)
 
-    tensor_function = from_tensor.get_concrete_function()
-    one_image_signature = {
-        name: tf.TensorSpec(spec.shape[1:], spec.dtype) for name, spec in tensor_function.structured_outputs.items()
-    }
+    def detect_encoded(encoded, detections, *options):
+        """Outputs of one encoded image, batch of one."""
+        decoded = stages["decode"](encoded)
+        found = tf.cond(
+            decoded["status"] == decode.OK,
+            lambda: detect(decoded["image"][tf.newaxis], detections, *options),
+            lambda: _nothing(detections.structured_outputs),
+        )
+        return {**{name: value[0] for name, value in found.items()}, "status": decoded["status"]}
 
-    def one_image(encoded):
-        outputs = from_tensor(image_ops.decode_rgb(encoded)[tf.newaxis])
-        return {name: value[0] for name, value in outputs.items()}
+    def detect_all(image_bytes, detections, *options):
+        # One by one: on a common canvas, padding would reach the features through group normalization and deeper
+        # convolutions, and an image's detections would depend on its neighbours in the request.
+        of_batch = {**detections.structured_outputs, "status": tf.TensorSpec([None], tf.string)}
+        outputs = tf.map_fn(
+            lambda item: detect_encoded(item[0], detections, *item[1:]),
+            (image_bytes, *options),
+            parallel_iterations=1,  # the memory of one image, and of its network
+            fn_output_signature={name: tf.TensorSpec(spec.shape[1:], spec.dtype) for name, spec in of_batch.items()},
+        )
+        return outputs if on_bad_image == "report" else _fail_unless_ok(outputs)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def from_bytes(image_bytes):
-        # One by one: on a common canvas, padding would reach the features through group normalization and deeper
-        # convolutions, and an image's detections would depend on its neighbours in the request.
-        return tf.map_fn(one_image, image_bytes, fn_output_signature=one_image_signature)
+        return detect_all(image_bytes, stages["detections"])
 
-    return {"serving_default": from_bytes.get_concrete_function(), "image_tensor": tensor_function}
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
+    def from_tensor(image_tensor):
+        return detect(image_tensor, stages["detections"])
+
+    most = max(decoder.max_detections, MAX_DETECTIONS_PER_REQUEST)
+    with_options = _detections(
+        model, decoder.changed(max_detections=most), class_names, raw_outputs, tf.TensorSpec([], tf.float32)
+    )
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="image_bytes"),
+            tf.TensorSpec([None], tf.float32, name="score_threshold"),
+            tf.TensorSpec([None], tf.int32, name="max_detections"),
+        ]
+    )
+    def from_bytes_with_options(image_bytes, score_threshold, max_detections):
+        outputs = detect_all(image_bytes, with_options, tf.maximum(score_threshold, 0.0))
+        return _first(outputs, tf.clip_by_value(max_detections, 0, most))
+
+    signatures = {
+        "serving_default": from_bytes,
+        "image_tensor": from_tensor,
+        "image_bytes_with_options": from_bytes_with_options,
+    }
+    return {name: function.get_concrete_function() for name, function in signatures.items()}, stages
 
 
-def _served_outputs(detections):
+def _stages(model, scale, max_pixels, freeze):
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="encoded")])
+    def decode_one(encoded):
+        image, status = decode.decode(encoded, max_pixels)
+        return {"image": image, "status": status}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
+    def resize(images):
+        return original_pixels.resize(images, scale)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
+    def network(images):
+        return model(images, training=False)
+
+    network = network.get_concrete_function()
+    return {
+        "decode": decode_one.get_concrete_function(),
+        "resize": resize.get_concrete_function(),
+        "network": frozen(network) if freeze else network,
+    }
+
+
+def _detections(model, decoder, class_names, raw_outputs, *threshold_spec):
+    """Concrete function of raw outputs, original and resized (height, width) and, where there is a spec for it, a score
+    threshold in place of the decoder's: the outputs of image_tensor."""
+    names = [*class_names, ""]
+    raw_spec = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in raw_outputs.items()}
+    shape_spec = tf.TensorSpec([2], tf.int32)
+
+    @tf.function(input_signature=[raw_spec, shape_spec, shape_spec, *threshold_spec])
+    def detections(outputs, original_shape, resized_shape, *threshold):
+        used = decoder.changed(score_threshold=threshold[0]) if threshold else decoder
+        found = used.suppress(model.candidates(outputs, resized_shape, decoder=used))
+        return _served_outputs(original_pixels.to_original(found, original_shape, resized_shape), names)
+
+    return detections.get_concrete_function()
+
+
+def _served_outputs(detections, names):
     is_detection = detections["classes"] >= 0
     boxes = tf.where(is_detection[..., tf.newaxis], detections["boxes"], 0.0)
+    classes = tf.cast(detections["classes"], tf.int32)
     outputs = {
         "detection_boxes": tf.gather(boxes, [1, 0, 3, 2], axis=-1),
         "detection_scores": tf.where(is_detection, detections["confidence"], 0.0),
-        "detection_classes": tf.cast(detections["classes"], tf.int32),
+        "detection_classes": classes,
+        "detection_class_names": tf.gather(names, tf.where(is_detection, classes, len(names) - 1)),
         "num_detections": detections["num_detections"],
     }
     if "edge_stddev" in detections:
         edge_stddev = tf.where(is_detection[..., tf.newaxis], detections["edge_stddev"], 0.0)
         outputs["detection_edge_stddev"] = edge_stddev
     return outputs
+
+
+def _nothing(specs):
+    """Outputs of these specs, batch of one, that are padding alone."""
+    return {name: tf.fill([1, *spec.shape[1:]], _padding(name, spec.dtype)) for name, spec in specs.items()}
+
+
+def _padding(name, dtype):
+    return PADDING if name == "detection_classes" else tf.zeros([], dtype)
+
+
+def _fail_unless_ok(outputs):
+    bad = tf.where(outputs["status"] != decode.OK)[:, 0]
+    each = tf.strings.join(["image_bytes[", tf.strings.as_string(bad), "]: ", tf.gather(outputs["status"], bad)])
+    check = tf.debugging.Assert(tf.size(bad) == 0, [tf.strings.reduce_join(each, separator="; ")], summarize=1)
+    with tf.control_dependencies([check]):
+        return {name: tf.identity(value) for name, value in outputs.items()}
+
+
+def _first(outputs, max_detections):
+    """At most the first `max_detections`, int32 [B], of each image; as many rows as the largest of them."""
+    rows = tf.reduce_max(tf.concat([max_detections, [0]], axis=0))
+    counts = tf.minimum(outputs["num_detections"], max_detections)
+    is_kept = tf.sequence_mask(counts, rows)  # [B, rows]
+    first = {}
+    for name, value in outputs.items():
+        if value.shape.rank == 1:
+            first[name] = value
+            continue
+        padding = _padding(name, value.dtype)
+        mask = is_kept[..., tf.newaxis] if value.shape.rank == 3 else is_kept
+        first[name] = tf.where(mask, value[:, :rows], padding)
+    return {**first, "num_detections": counts}

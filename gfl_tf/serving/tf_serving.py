@@ -9,8 +9,8 @@ import pathlib
 
 BATCHING_PATH = "batching_params.pbtxt"
 MONITORING_PATH = "assets.extra/monitoring_config.txt"
-# How many images a run of the model may have. A request with more is refused. Every number: a batch between two sizes is
-# filled up with copies of an image, which cost as much as images do.
+# How many images a run of the model may have; a request with more is refused. Each number is there, as a batch between
+# two sizes is filled up with copies of an image, which cost as much as images do.
 BATCH_SIZES = (1, 2, 3, 4)
 
 _BATCHING = """\

@@ -1,37 +1,40 @@
 """Versions of an exported model: numbered upwards, whole or absent, never overwritten."""
 
-import threading
+import json
 import types
 
 import pytest
 import tensorflow as tf
 
 from gfl_tf.detectors.decoder import PredictionDecoder
-from gfl_tf.serving import export, signatures
+from gfl_tf.serving import export, network, signatures, warmup
 
 
 @pytest.fixture
 def exporting(monkeypatch, tmp_path):
     """`export.export` to `tmp_path`/m, in no time: of y = 2 x in place of a detector.
 
-    Its attribute `decoders` lists the prediction decoders that the model had when it was traced.
+    Its attribute `decoders` lists the prediction decoders that it was traced with.
     """
     weight = tf.Variable(2.0)
-    model = types.SimpleNamespace(prediction_decoder=PredictionDecoder(nms="soft_gaussian"))
+    model = types.SimpleNamespace(prediction_decoder=PredictionDecoder(nms="soft_gaussian"), num_classes=2)
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
     def double(x):
         return {"y": x * weight}
 
-    def trace(model, scale):
-        run.decoders.append(model.prediction_decoder)
-        return {"serving_default": double.get_concrete_function()}
+    def trace(model, scale, class_names, decoder, *options):
+        run.decoders.append(decoder)
+        concrete = double.get_concrete_function()
+        return {"serving_default": concrete}, {"network": concrete}
 
-    def run(**options):
-        return export.export(model, (64, 64), tmp_path, "m", **options)
+    def run(class_names=None, config=None, evaluation=None, **options):
+        options = export.Options(**options)
+        return export.export(model, (64, 64), tmp_path, "m", options, class_names, config, evaluation)
 
     run.decoders = []
     monkeypatch.setattr(signatures, "trace", trace)
+    monkeypatch.setattr(network, "serving_model", lambda model, precision: model)
     return run
 
 
@@ -51,7 +54,8 @@ def test_next_version_is_above_the_highest(exporting, tmp_path):
 
 def test_exports_and_loads(exporting):
     loaded = tf.saved_model.load(str(exporting()))
-    assert loaded.signatures["serving_default"](tf.constant(4.0))["y"] == 8.0
+    assert loaded.signatures["serving_default"](tf.constant([4.0]))["y"] == 8.0
+    assert loaded.stages["network"](tf.constant([4.0]))["y"] == 8.0
 
 
 def test_version_is_readable_by_others(exporting, tmp_path):
@@ -71,30 +75,6 @@ def test_nothing_is_left_of_a_failed_export(exporting, monkeypatch, tmp_path):
     assert versions(tmp_path / "m") == []
 
 
-def test_exports_at_once_take_different_versions(tmp_path):
-    count = 16
-    directory = tmp_path / "m"
-    barrier = threading.Barrier(count)
-    taken = {}
-
-    def take(number):
-        complete = directory / f".exporting-{number}"
-        complete.mkdir(parents=True)
-        (complete / "content").write_text(str(number))
-        barrier.wait()
-        taken[number] = export.take_next_version(complete, directory)
-
-    threads = [threading.Thread(target=take, args=[number]) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert versions(directory) == sorted(str(version) for version in range(1, count + 1))
-    assert {number: (path / "content").read_text() for number, path in taken.items()} == {
-        number: str(number) for number in range(count)
-    }
-
-
 def test_decoder_can_be_changed_for_the_export(exporting):
     exporting(score_threshold=0.0, max_detections=7)
     exporting()
@@ -109,12 +89,45 @@ def test_decoder_can_be_changed_for_the_export(exporting):
         ({"score_threshold": 1.5}, "score_threshold is 1.5"),
         ({"iou_threshold": -0.1}, "iou_threshold is -0.1"),
         ({"max_detections": 0}, "max_detections is 0"),
+        ({"max_pixels": 0}, "max_pixels is 0"),
+        ({"on_bad_image": "ignore"}, "on_bad_image is 'ignore'"),
+        ({"format": "onnx", "freeze": True}, "freeze is an option of saved_model, not of onnx"),
+        ({"format": "tf"}, "format is 'tf'; choose one of saved_model, tflite, onnx"),
+        ({"batch_sizes": (4, 2)}, "each larger than the one before"),
+        ({"class_names": ["cat"]}, "1 class names for a model of 2"),
+        ({"keep": -1}, "keep is -1"),
     ],
 )
 def test_values_out_of_range(exporting, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         exporting(**options)
-    assert not (tmp_path / "m").exists()
+    assert not (tmp_path / "m").exists() or versions(tmp_path / "m") == []
+
+
+def test_what_goes_with_it(exporting):
+    evaluation = {"metrics": {"AP": 0.5}}
+    options = {"batch_sizes": (1, 3), "keep": 2, "class_names": ["cat", "dog"]}
+    extra = exporting(config={"name": "x"}, evaluation=evaluation, **options) / "assets.extra"
+    found = {path.stem: json.loads(path.read_text()) for path in extra.glob("*.json")}
+    assert found["class_names"] == ["cat", "dog"]
+    assert (found["config"], found["evaluation"]) == ({"name": "x"}, evaluation)
+    assert (found["build"]["options"]["batch_sizes"], found["build"]["options"]["keep"]) == ([1, 3], 2)
+    batches = [log.predict_log.request.inputs["image_bytes"] for log in warmup.read(extra.parent)]
+    assert [tf.make_ndarray(batch).shape for batch in batches] == [(1,), (3,)]
+
+
+def test_old_versions_go(exporting, tmp_path):
+    for _ in range(3):
+        exporting(keep=2)
+    assert versions(tmp_path / "m") == ["2", "3"]
+
+
+def test_sizes_of_flags():
+    assert export.parse_sizes("800x1344", "x") == (800, 1344)
+    assert export.parse_sizes("", "x") == ()
+    for text in ("1,,2", "0,1", "a", "-1"):
+        with pytest.raises(ValueError, match="give numbers from 1 on"):
+            export.parse_sizes(text, ",")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])

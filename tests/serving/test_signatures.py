@@ -13,9 +13,11 @@ KEYS = {
     "detection_boxes": (tf.float32, (D, 4)),
     "detection_scores": (tf.float32, (D,)),
     "detection_classes": (tf.int32, (D,)),
+    "detection_class_names": (tf.string, (D,)),
     "num_detections": (tf.int32, ()),
     "detection_edge_stddev": (tf.float32, (D, 4)),
 }
+STATUS = {"status": (tf.string, ())}
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +25,26 @@ def model_and_config(tiny_run):
     return run_dir.load_run(tiny_run)
 
 
+def trace(model, config, decoder=None, **options):
+    decoder = decoder or model.prediction_decoder
+    return signatures.trace(model, config.data.scale, config.data.class_names, decoder, **options)[0]
+
+
 @pytest.fixture(scope="module")
-def served(model_and_config):
+def traced(model_and_config):
     model, config = model_and_config
-    return signatures.trace(model, config.data.scale)
+    decoder = model.prediction_decoder
+    return signatures.trace(model, config.data.scale, config.data.class_names, decoder, max_pixels=1 << 20)
+
+
+@pytest.fixture(scope="module")
+def served(traced):
+    return traced[0]
+
+
+@pytest.fixture(scope="module")
+def reporting(model_and_config):
+    return trace(*model_and_config, on_bad_image="report")
 
 
 def pixels(height, width, channels=3, seed=0):
@@ -53,34 +71,43 @@ def bmp(image):
 def assert_same(found, expected, tolerance=1e-3):
     assert set(found) == set(expected)
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, atol=tolerance, rtol=1e-4, err_msg=name)
+        if value.dtype == tf.string:
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+        else:
+            np.testing.assert_allclose(found[name], value, atol=tolerance, rtol=1e-4, err_msg=name)
+
+
+def row_of(outputs, row, without=()):
+    return {name: value[row] for name, value in outputs.items() if name not in without}
 
 
 def test_shapes_types_and_padding(served):
     outputs = served["image_tensor"](pixels(40, 64)[np.newaxis])
     assert {name: (value.dtype, tuple(value.shape[1:])) for name, value in outputs.items()} == KEYS
-    for name, function in served.items():
-        declared = {key: (spec.dtype, tuple(spec.shape[1:])) for key, spec in function.structured_outputs.items()}
-        assert declared == KEYS, name
+    for name, keys in (("image_tensor", KEYS), ("serving_default", {**KEYS, **STATUS})):
+        specs = served[name].structured_outputs
+        assert {key: (spec.dtype, tuple(spec.shape[1:])) for key, spec in specs.items()} == keys, name
     count = outputs["num_detections"].numpy()[0]
     assert 0 < count <= D
     scores = outputs["detection_scores"].numpy()[0]
     assert (np.diff(scores[:count]) <= 0).all() and (scores[:count] > 0.4).all()
-    assert set(outputs["detection_classes"].numpy()[0, :count]) <= {0, 1, 2}
+    names = np.array([b"circle", b"square", b"star"])
+    classes = outputs["detection_classes"].numpy()[0, :count]
+    assert (outputs["detection_class_names"].numpy()[0, :count] == names[classes]).all()
 
 
 def test_rows_after_the_last_detection(served, model_and_config):
     model, config = model_and_config
     decoder = model.prediction_decoder
     scores = served["image_tensor"](pixels(40, 64)[np.newaxis])["detection_scores"][0]
-    model.prediction_decoder = type(decoder)(**{**decoder.get_config(), "score_threshold": float(scores[2])})
-    outputs = signatures.trace(model, config.data.scale)["image_tensor"](pixels(40, 64)[np.newaxis])
-    model.prediction_decoder = decoder
+    fewer = decoder.changed(score_threshold=float(scores[2]))
+    outputs = trace(model, config, fewer)["image_tensor"](pixels(40, 64)[np.newaxis])
     assert outputs["num_detections"].numpy() == [2]
     for name in ("detection_boxes", "detection_scores", "detection_edge_stddev"):
         assert (outputs[name].numpy()[0, :2] != 0).any() and (outputs[name].numpy()[0, 2:] == 0).all()
     assert (outputs["detection_classes"].numpy()[0, :2] >= 0).all()
     assert (outputs["detection_classes"].numpy()[0, 2:] == -1).all()
+    assert (outputs["detection_class_names"].numpy()[0, 2:] == b"").all()
 
 
 @pytest.mark.parametrize("size", [(96, 160), (333, 517), (75, 31), (7, 200)])
@@ -95,7 +122,7 @@ def test_finds_what_predict_finds(served, model_and_config, size):
     # The model pads to 32 and clips to that; serving clips to the image.
     to_original = np.tile(np.divide(size, resized.shape[:2])[::-1], 2)
     boxes = np.clip(expected["boxes"][0, :count] * to_original, 0, np.tile(size[::-1], 2))
-    found = {name: value.numpy()[0, :count] for name, value in outputs.items() if name != "num_detections"}
+    found = {name: value.numpy()[0, :count] for name, value in outputs.items() if value.shape.rank > 1}
     np.testing.assert_allclose(found["detection_boxes"], boxes[:, [1, 0, 3, 2]], atol=1e-3)
     np.testing.assert_allclose(found["detection_scores"], expected["confidence"][0, :count], atol=1e-5)
     np.testing.assert_array_equal(found["detection_classes"], expected["classes"][0, :count])
@@ -118,8 +145,8 @@ def test_each_image_of_a_mixed_batch_is_alone(served):
     for row, image in enumerate(images):
         alone = served["serving_default"]([png(image)])
         assert alone["num_detections"][0] > 0
-        assert_same({name: value[row] for name, value in together.items()}, {n: v[0] for n, v in alone.items()}, 1e-6)
-        assert_same(alone, served["image_tensor"](image[np.newaxis]))
+        assert_same(row_of(together, row), row_of(alone, 0), 1e-6)
+        assert_same(row_of(alone, 0, STATUS), row_of(served["image_tensor"](image[np.newaxis]), 0))
 
 
 def test_tensor_batch_is_row_by_row(served):
@@ -127,7 +154,7 @@ def test_tensor_batch_is_row_by_row(served):
     together = served["image_tensor"](images)
     for row, image in enumerate(images):
         alone = served["image_tensor"](image[np.newaxis])
-        assert_same({name: value[row] for name, value in together.items()}, {n: v[0] for n, v in alone.items()})
+        assert_same(row_of(together, row), row_of(alone, 0))
 
 
 def test_formats(served):
@@ -145,37 +172,92 @@ def test_formats(served):
     for name, (encoded, decoded) in cases.items():
         found, expected = served["serving_default"]([encoded]), served["image_tensor"](decoded[np.newaxis])
         assert expected["num_detections"][0] > 0, name
-        assert_same(found, expected)
+        assert_same(row_of(found, 0, STATUS), row_of(expected, 0))
 
 
 def test_empty_batch(served):
-    assert served["serving_default"](tf.zeros([0], tf.string))["detection_boxes"].shape == (0, D, 4)
+    none = tf.zeros([0], tf.string)
+    assert served["serving_default"](none)["detection_boxes"].shape == (0, D, 4)
+    options = {"score_threshold": tf.zeros([0]), "max_detections": tf.zeros([0], tf.int32)}
+    assert served["image_bytes_with_options"](image_bytes=none, **options)["detection_boxes"].shape == (0, 0, 4)
 
 
-def test_not_an_image(served):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        served["serving_default"]([b"not an image"])
+def test_bad_images_fail_the_request_by_name(served):
+    good = png(pixels(33, 47))
+    message = r"image_bytes\[1\]: empty.*image_bytes\[3\]: not a JPEG, PNG, BMP or GIF image"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        served["serving_default"]([good, b"", good, b"not an image"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[0\].*2000 x 1000.*1048576"):
+        served["serving_default"]([png(np.zeros((1000, 2000, 3), np.uint8))])
 
 
-def test_mixed_precision(tiny_run):
-    run = run_dir.RunDirectory(tiny_run)
-    config = run.read_config()
-    config.precision = "mixed_bfloat16"
-    model = run_dir.build_model(config)
-    model.load_weights(run.weights_file("best"))
-    outputs = signatures.trace(model, config.data.scale)["serving_default"]([png(pixels(50, 70))])
-    assert {name: (value.dtype, tuple(value.shape[1:])) for name, value in outputs.items()} == KEYS
-    assert outputs["num_detections"][0] > 0
-    assert all(np.isfinite(value).all() for value in outputs.values())
+def test_bad_images_leave_the_others_alone(reporting, served):
+    good = png(pixels(64, 96))
+    outputs = reporting["serving_default"]([good, b"", good[:-30], good])
+    alone = served["serving_default"]([good])
+    for row in (0, 3):
+        assert_same(row_of(outputs, row), row_of(alone, 0), 1e-6)
+    status = outputs["status"].numpy()
+    assert status[0] == b"ok" and status[1].startswith(b"empty") and b"cannot be decoded" in status[2]
+    for row in (1, 2):
+        for name, value in row_of(outputs, row, STATUS).items():
+            padding = {"detection_classes": -1, "detection_class_names": b""}.get(name, 0)
+            assert (value.numpy() == padding).all(), name
+
+
+def test_options_of_a_request(served, model_and_config):
+    images = [png(pixels(64, 96, seed=1)), png(pixels(90, 70, seed=2)), png(pixels(33, 47, seed=3))]
+    default = served["serving_default"](images)
+    third = float(default["detection_scores"][2, 3])  # above it are three
+    outputs = served["image_bytes_with_options"](
+        image_bytes=tf.constant(images),
+        score_threshold=tf.constant([0.4, 0.1, third]),  # the model has 0.4
+        max_detections=tf.constant([5, D + 1, D]),
+    )
+    assert outputs["detection_boxes"].shape == (3, D + 1, 4)
+    assert (default["num_detections"].numpy() == D).all(), "there are not enough detections to test with"
+    assert outputs["num_detections"].numpy().tolist() == [5, D + 1, 3]
+    for row, count in enumerate((5, D, 3)):
+        for name, value in row_of(default, row, {"num_detections", "status"}).items():
+            found = outputs[name][row]
+            np.testing.assert_array_equal(found[:count], value[:count], err_msg=name)
+        assert (outputs["detection_classes"].numpy()[row, max(count, D + 1 if row == 1 else 0) :] == -1).all()
+    lower = trace(*model_and_config, model_and_config[0].prediction_decoder.changed(score_threshold=0.0))
+    outputs = served["image_bytes_with_options"](
+        image_bytes=tf.constant(images[:1]), score_threshold=tf.constant([-1.0]), max_detections=tf.constant([D])
+    )
+    assert_same(row_of(outputs, 0), row_of(lower["serving_default"](images[:1]), 0), 1e-6)
+
+
+def test_options_out_of_range(served):
+    outputs = served["image_bytes_with_options"](
+        image_bytes=tf.constant([png(pixels(64, 96))] * 2),
+        score_threshold=tf.constant([np.nan, 0.4]),
+        max_detections=tf.constant([5, -7]),
+    )
+    assert outputs["detection_boxes"].shape == (2, 5, 4) and outputs["num_detections"].numpy().tolist() == [0, 0]
+
+
+def test_stages_make_up_the_whole(traced):
+    served, stages = traced
+    encoded = png(pixels(200, 90))
+    decoded = stages["decode"](tf.constant(encoded))
+    assert decoded["status"] == b"ok"
+    images = decoded["image"][tf.newaxis]
+    resized = stages["resize"](images)
+    shapes = tf.shape(images)[1:3], tf.shape(resized)[1:3]
+    outputs = stages["detections"](stages["network"](resized), *shapes)
+    assert_same(row_of(outputs, 0), row_of(served["serving_default"]([encoded]), 0, STATUS), 1e-6)
 
 
 @pytest.mark.parametrize("detector", ["tiny_atss", "tiny_vfnet"])
 def test_a_detector_without_distributions(request, detector):
     """ATSS and VarifocalNet: no edge uncertainty, all else as the others."""
     image = pixels(50, 70)
-    served = signatures.trace(request.getfixturevalue(detector), (160, 96))
+    model = request.getfixturevalue(detector)
+    served, _ = signatures.trace(model, (160, 96), ("circle", "square", "star"), model.prediction_decoder)
     outputs = served["serving_default"]([png(image)])
-    keys = {name: key for name, key in KEYS.items() if name != "detection_edge_stddev"}
+    keys = {name: key for name, key in {**KEYS, **STATUS}.items() if name != "detection_edge_stddev"}
     assert {name: (value.dtype, tuple(value.shape[1:])) for name, value in outputs.items()} == keys
     assert outputs["num_detections"][0] > 0
-    assert_same(outputs, served["image_tensor"](image[np.newaxis]))
+    assert_same(row_of(outputs, 0, STATUS), row_of(served["image_tensor"](image[np.newaxis]), 0))
