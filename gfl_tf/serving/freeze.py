@@ -39,6 +39,10 @@ def frozen(function):
 def _with_constants(graph_def, values):
     """The graph with captured inputs replaced by their values, for those that read them as variables, too."""
     result = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
+    # Gradients of operations that define their own: a SavedModel would hold them too, and cannot for imported graphs.
+    for nodes in (graph_def.node, *(called.node_def for called in result.library.function)):
+        for node in nodes:
+            node.attr.pop("_gradient_op_type", None)
     constant_of = {
         node.name: node.input[0] for node in graph_def.node if node.op == "ReadVariableOp" and node.input[0] in values
     }
