@@ -2,8 +2,8 @@ VENV := .venv
 BARE := .venv-bare
 # The first of these that runs and is supported; python3 otherwise, so that setup.py can say what is wrong with it.
 PYTHON ?= $(shell for p in python3.11 python3.10 python3.9; do $$p -c '' 2>/dev/null && echo $$p && break; done || echo python3)
-# Two processes, each test file in one of them: TensorFlow alone keeps little more than one core busy.
-PYTEST := TF_CPP_MIN_LOG_LEVEL=3 GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(VENV)/bin/python -m pytest -n 2 --dist loadfile
+# Two processes, each test file in one of them (tests/conftest.py): TensorFlow alone keeps little more than one core busy.
+PYTEST := TF_CPP_MIN_LOG_LEVEL=3 GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help train test test-slow lint clean
 
