@@ -32,16 +32,16 @@ class GroupNormalization(keras.layers.Layer):
 
     def call(self, inputs):
         channels = inputs.shape[-1]
+        by_group = [-1, self.groups, channels // self.groups]
         x = tf.cast(inputs, tf.float32)
         moments = tf.stack([tf.reduce_mean(x, axis=[1, 2]), tf.reduce_mean(tf.square(x), axis=[1, 2])])  # [2, B, C]
-        moments = tf.reshape(moments, [2, -1, self.groups, channels // self.groups])
-        mean, mean_square = tf.unstack(tf.reduce_mean(moments, axis=-1))  # [B, groups]
+        moments = tf.reduce_mean(tf.reshape(moments, [2, *by_group]), axis=-1, keepdims=True)
+        mean, mean_square = tf.unstack(moments)  # [B, groups, 1]
         variance = tf.nn.relu(mean_square - tf.square(mean))
-        per_channel = channels // self.groups
-        inverse_stddev = tf.repeat(tf.math.rsqrt(variance + self.epsilon), per_channel, axis=-1)  # [B, C]
-        scale = inverse_stddev * tf.cast(self.gamma, tf.float32)
-        shift = tf.cast(self.beta, tf.float32) - tf.repeat(mean, per_channel, axis=-1) * scale
-        scale, shift = (tf.cast(t, inputs.dtype)[:, tf.newaxis, tf.newaxis, :] for t in (scale, shift))
+        gamma, beta = (tf.reshape(tf.cast(weight, tf.float32), by_group) for weight in (self.gamma, self.beta))
+        scale = tf.math.rsqrt(variance + self.epsilon) * gamma  # [B, groups, C / groups]
+        shift = beta - mean * scale
+        scale, shift = (tf.cast(tf.reshape(t, [-1, 1, 1, channels]), inputs.dtype) for t in (scale, shift))
         return inputs * scale + shift
 
     def get_config(self):

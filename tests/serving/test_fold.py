@@ -105,7 +105,9 @@ def test_norm_without_scale_or_shift(options):
     check(lambda x: layers.BatchNormalization(**options)(layers.Conv2D(4, 1)(x)), folded=1)
 
 
-@pytest.mark.parametrize(("name", "folded"), [("inverted", 3), ("fused", 2), ("fused, not expanded", 1), ("sequential", 1)])
+@pytest.mark.parametrize(
+    ("name", "folded"), [("inverted", 3), ("fused", 2), ("fused, not expanded", 1), ("sequential", 1)]
+)
 def test_inside_blocks(name, folded):
     check(lambda x: BLOCKS[name]()(x), folded)
 
