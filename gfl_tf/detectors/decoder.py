@@ -132,7 +132,8 @@ class PredictionDecoder:
 
     def _pad(self, values):
         padded = tf.pad(values, [[0, self.max_detections - tf.size(values)]], constant_values=PADDING)
-        return tf.ensure_shape(padded, [self.max_detections])
+        # TensorFlow Lite has no `tf.ensure_shape`.
+        return tf.reshape(padded, [self.max_detections])
 
     def changed(self, **changes):
         """A new decoder with other values of some arguments, all others as here."""

@@ -200,7 +200,8 @@ class DenseDetector(keras.Model):
         candidates["boxes"] = tf.clip_by_value(candidates["boxes"], 0.0, limit)
         is_chosen = decoder.select_pairs(candidates["boxes"], candidates["scores"], points_per_level)
         scores = candidates["scores"] * candidates.pop("score_factors", 1.0)
-        candidates["scores"] = tf.where(is_chosen, scores, 0.0)
+        # A product, as TensorFlow Lite rounds what `tf.where` takes to 8 bits in an int8 file.
+        candidates["scores"] = scores * tf.cast(is_chosen, scores.dtype)
         if with_outputs:
             candidates.update(points_px=points_px, point_strides=point_strides, outputs=outputs)
         return candidates

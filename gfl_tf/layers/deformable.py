@@ -5,7 +5,7 @@ import functools
 import tensorflow as tf
 from tensorflow import keras
 
-from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, sample_and_multiply, shape_of
+from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, is_unrolled, sample_and_multiply, shape_of
 
 
 def deformable_conv2d(
@@ -45,12 +45,16 @@ def deformable_conv2d(
         _check_shape("mask", mask, (*output_shape, deformable_groups * points))
         tensors.append(tf.cast(mask, offsets.dtype))
     signature = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors)
-    return _traced(signature, strides, padding, dilation_rate, groups, deformable_groups)(*tensors)
+    traced = _traced(signature, is_unrolled(), strides, padding, dilation_rate, groups, deformable_groups)
+    return traced(*tensors)
 
 
 @functools.cache
-def _traced(signature, *options):
-    """The convolution for tensors of a signature, as a `tf.function`: networks have dozens of layers of the same."""
+def _traced(signature, unrolled, *options):
+    """The convolution for tensors of a signature, as a `tf.function`: networks have dozens of layers of the same.
+
+    `unrolled` only tells apart what is traced inside and outside `sampling.unrolled`.
+    """
 
     @tf.function(input_signature=signature, autograph=False)
     def convolve(inputs, offsets, kernel, *mask):

@@ -80,10 +80,19 @@ def hard(boxes, scores, iou_threshold, max_detections):
 
     Args:
         boxes: float32 [N, 4], xyxy.
-        scores: float32 [N].
+        scores: float32 [N], above 0.
         max_detections: D at most.
     """
-    return tf.image.non_max_suppression_with_scores(boxes, scores, max_detections, iou_threshold)
+    # By its count, as TensorFlow Lite pads to `max_detections`, and above 0, as its quantization knows no infinity.
+    index, kept_scores, count = tf.raw_ops.NonMaxSuppressionV5(
+        boxes=boxes,
+        scores=scores,
+        max_output_size=max_detections,
+        iou_threshold=iou_threshold,
+        score_threshold=0.0,
+        soft_nms_sigma=0.0,
+    )
+    return index[:count], kept_scores[:count]
 
 
 def soft(boxes, scores, decay, min_score, max_detections):

@@ -1,11 +1,32 @@
 """Bilinear sampling of feature maps at any position, multiplied by a kernel: the core of deformable convolution."""
 
+import contextlib
+import contextvars
+
 import tensorflow as tf
 
 # Bytes of cells gathered at a time.
 CPU_STEP_BYTES = 4 << 20  # they stay in the cache until interpolated and multiplied
 CPU_BACKWARD_STEP_BYTES = 32 << 20  # TensorFlow's scatter copies the whole map's gradient in every step: fewer steps
 ACCELERATOR_STEP_BYTES = 512 << 20  # few large steps; bounds memory only
+UNROLLED_STEP_BYTES = 32 << 20  # the graph grows with each
+
+_unrolled = contextvars.ContextVar("unrolled", default=False)
+
+
+@contextlib.contextmanager
+def unrolled():
+    """Inside, `sample_and_multiply` of known sizes is traced as its steps one by one, without a loop around them: what
+    TensorFlow Lite's calibration for int8 cannot take."""
+    before = _unrolled.set(True)
+    try:
+        yield
+    finally:
+        _unrolled.reset(before)
+
+
+def is_unrolled():
+    return _unrolled.get()
 
 
 def bilinear_corners(positions, height, width):
@@ -17,15 +38,15 @@ def bilinear_corners(positions, height, width):
     inside = tf.reduce_all(inside, axis=-1, keepdims=True)
     positions = tf.where(inside, positions, -1)  # the ring's corner: zero value, zero gradient
     low = tf.floor(positions)
-    high_weight = positions - low
-    weights = tf.stack([1 - high_weight, high_weight], axis=-2)  # [..., 2 (low, high), 2 (y, x)]
-    weights = weights[..., :, tf.newaxis, 0] * weights[..., tf.newaxis, :, 1]
+    # Neither here nor below slices of tensors of more than five axes, which TensorFlow Lite does not have.
+    y_high, x_high = tf.unstack(positions - low, axis=-1)
+    y_low, x_low = 1 - y_high, 1 - x_high
+    weights = tf.stack([y_low * x_low, y_low * x_high, y_high * x_low, y_high * x_high], axis=-1)
 
     y, x = tf.unstack(tf.cast(low, tf.int32) + 1, axis=-1)
     image = tf.reshape(tf.range(shape_of(positions)[0]), [-1, 1, 1, 1, 1])
     cell = (image * (height + 2) + y) * (width + 2) + x
-    corners = cell[..., tf.newaxis] + tf.stack([0, 1, width + 2, width + 3])
-    return corners, tf.reshape(weights, tf.shape(corners))
+    return tf.expand_dims(cell, -1) + tf.stack([0, 1, width + 2, width + 3]), weights
 
 
 @tf.custom_gradient
@@ -36,7 +57,8 @@ def sample_and_multiply(cells, corners, weights, kernel):
     """
     groups, depth, group_filters = kernel.shape
     rows, row_bytes = shape_of(corners)[0], 4 * groups * depth * cells.dtype.size
-    steps = _Steps(rows, row_bytes, CPU_STEP_BYTES)
+    unroll = is_unrolled() and not tf.is_tensor(rows)
+    steps = _Steps(rows, row_bytes, UNROLLED_STEP_BYTES if unroll else CPU_STEP_BYTES)
 
     def forward(step):
         _, columns = _columns(cells, *step, groups)
@@ -70,6 +92,9 @@ def sample_and_multiply(cells, corners, weights, kernel):
         weights_gradient = steps.join(weights_gradient.stack())
         return tf.cast(cells_gradient, cells.dtype), None, weights_gradient, tf.cast(kernel_gradient, kernel.dtype)
 
+    if unroll:
+        cut = zip(tf.unstack(steps.cut(corners)), tf.unstack(steps.cut(weights)))
+        return tf.concat([forward(step) for step in cut], axis=0)[:rows], gradient
     outputs = tf.map_fn(
         forward,
         (steps.cut(corners), steps.cut(weights)),

@@ -1,0 +1,125 @@
+"""Detection on a canvas of fixed size: what the formats for devices hold, whose graphs know all shapes at export.
+
+The application decodes its image, resizes it, puts it at the canvas's top left corner and says how large it is there.
+Empty canvas costs time, and reaches the features through group normalization: choose one of the images' own shape.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from gfl_tf.data import images as image_ops
+from gfl_tf.ops.points import SIZE_DIVISOR
+
+
+def detect_canvas(model, height, width, decoder=None):
+    """A detector as a `tf.function` of one image on a canvas of `height` x `width` pixels.
+
+    Args:
+        model: a detector.
+        height, width: of the canvas, multiples of 32.
+        decoder: `PredictionDecoder` in place of the model's.
+
+    Inputs:
+        image: uint8 [1, height, width, 3], RGB, the image at the top left. What lies outside it does not matter.
+        image_shape: int32 [2], the image's own height and width in it.
+
+    Outputs, best detection first, D being the decoder's `max_detections`:
+        detection_boxes: float32 [1, D, 4], y1, x1, y2, x2 in pixels of the canvas, clipped to `image_shape`.
+        detection_scores: float32 [1, D].
+        detection_classes: int32 [1, D], 0-based class index.
+        num_detections: int32 [1].
+        detection_edge_stddev: float32 [1, D, 4], standard deviation of the left, top, right and bottom side in pixels
+            of the canvas; of detectors with box distributions alone.
+    Rows from `num_detections` on are padding: class -1, all else 0.
+
+    Raises:
+        ValueError: a height or width that is no multiple of 32.
+    """
+    check_size(height, width)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([1, height, width, 3], tf.uint8, name="image"),
+            tf.TensorSpec([2], tf.int32, name="image_shape"),
+        ]
+    )
+    def detect(image, image_shape):
+        outputs = model(_fill_outside(image, image_shape, model.pad_value), training=False)
+        return _detections(model, outputs, (height, width), image_shape, decoder or model.prediction_decoder)
+
+    return detect
+
+
+def check_size(height, width):
+    """Raises ValueError for a canvas whose sides are no multiples of what the network pads to."""
+    if height % SIZE_DIVISOR or width % SIZE_DIVISOR or min(height, width) < SIZE_DIVISOR:
+        raise ValueError(
+            f"the canvas is {height} x {width} (height x width) pixels; give multiples of {SIZE_DIVISOR}, "
+            f"for example {_round_up(height)} x {_round_up(width)}"
+        )
+
+
+def _round_up(side):
+    return max(-(-side // SIZE_DIVISOR), 1) * SIZE_DIVISOR
+
+
+def _fill_outside(image, image_shape, pad_value):
+    """float32 [1, H, W, 3]: `image` with the colour `pad_value` below and right of `image_shape` (int32 [2])."""
+    rows = tf.range(image.shape[1])[:, tf.newaxis, tf.newaxis] < image_shape[0]
+    columns = tf.range(image.shape[2])[:, tf.newaxis] < image_shape[1]
+    return tf.where(rows & columns, tf.cast(image, tf.float32), tf.constant(pad_value, tf.float32))
+
+
+def _detections(model, outputs, canvas_shape, image_shape, decoder):
+    canvas_shape = tf.constant(canvas_shape, tf.int32)
+    candidates = model.candidates(outputs, canvas_shape, image_shape[tf.newaxis], decoder=decoder)
+    found = decoder.suppress_image(candidates["boxes"][0], candidates["scores"][0])
+    is_detection = found["candidate"][:, tf.newaxis] >= 0
+
+    def of_detections(values):
+        return tf.where(is_detection, tf.gather(values[0], tf.maximum(found["candidate"], 0)), 0.0)[tf.newaxis]
+
+    served = {
+        "detection_boxes": tf.gather(of_detections(candidates["boxes"]), [1, 0, 3, 2], axis=-1),
+        "detection_scores": tf.maximum(found["confidence"], 0.0)[tf.newaxis],
+        "detection_classes": tf.cast(found["classes"], tf.int32)[tf.newaxis],
+        "num_detections": found["num_detections"][tf.newaxis],
+    }
+    if "edge_stddev" in candidates:
+        served["detection_edge_stddev"] = of_detections(candidates["edge_stddev"])
+    return served
+
+
+def place(image, canvas_shape, scale=None):
+    """An image on a canvas, as an application does it: the inputs of `detect_canvas`.
+
+    Rounding the resized pixels to whole numbers, which the SavedModel does not do, moves scores by 0.001 on average.
+
+    Args:
+        image: uint8 [h, w, 3], RGB.
+        canvas_shape: (height, width) of the canvas.
+        scale: (long, short) limits of the keep-ratio resize; default: as large as fits.
+
+    Returns:
+        image: uint8 [1, *canvas_shape, 3].
+        image_shape: int32 [2].
+        factor: float32 [4], which takes detection_boxes to pixels of the original by multiplication.
+
+    Raises:
+        ValueError: the image, resized to `scale`, is larger than the canvas.
+    """
+    height, width = image.shape[:2]
+    # `scale` knows no orientation, a canvas does: in one that lies the other way, the short side is the limit.
+    same_way = (height - width) * (canvas_shape[0] - canvas_shape[1]) >= 0
+    scale = scale or (canvas_shape if same_way else [min(canvas_shape)] * 2)
+    resized = image_ops.resize_keep_ratio(image, scale).numpy()
+    shape = np.array(resized.shape[:2], np.int32)
+    if (shape > canvas_shape).any():
+        raise ValueError(
+            f"an image of {height} x {width} (height x width) is {shape[0]} x {shape[1]} at scale {tuple(scale)}, "
+            f"larger than the canvas of {canvas_shape[0]} x {canvas_shape[1]}"
+        )
+    canvas = np.zeros([1, *canvas_shape, 3], np.uint8)
+    canvas[0, : shape[0], : shape[1]] = np.round(resized)
+    factor = np.tile(np.array([height, width], np.float32) / shape, 2).astype(np.float32)
+    return canvas, shape, factor

@@ -1,0 +1,132 @@
+"""TensorFlow Lite files in the interpreter against the detectors that they were made of."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gfl_tf.ops import boxes as box_ops
+from gfl_tf.ops import sampling
+from gfl_tf.serving import canvas, tflite
+from gfl_tf.training import run_dir
+
+CANVAS = (64, 96)
+IMAGE_SHAPE = np.array([60, 90], np.int32)
+
+
+def picture(seed):
+    coarse = np.random.default_rng(seed).uniform(0, 255, (1, 5, 6, 3))
+    return tf.cast(tf.clip_by_value(tf.image.resize(coarse, CANVAS, "bicubic"), 0, 255), tf.uint8).numpy()
+
+
+@pytest.fixture(scope="module")
+def gflv2(tiny_run):
+    return run_dir.load_run(tiny_run)[0]
+
+
+@pytest.fixture(scope="module")
+def expected(gflv2):
+    return outputs_of(canvas.detect_canvas(gflv2, *CANVAS), picture(1))
+
+
+def outputs_of(detect, image):
+    return {name: np.array(value) for name, value in detect(image=image, image_shape=IMAGE_SHAPE).items()}
+
+
+def interpreted(content, image):
+    return outputs_of(tf.lite.Interpreter(model_content=content).get_signature_runner(), image)
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    assert expected["num_detections"][0] > 5
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype and found[name].shape == value.shape
+        # Pixels of a canvas of 96, and scores: sums of some hundred float32 products in another order.
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-3, err_msg=name)
+
+
+def test_gflv2(gflv2, expected):
+    assert_same(interpreted(tflite.convert(gflv2, *CANVAS), picture(1)), expected)
+
+
+def test_atss(tiny_atss):
+    content = tflite.convert(tiny_atss, *CANVAS)
+    assert_same(interpreted(content, picture(1)), outputs_of(canvas.detect_canvas(tiny_atss, *CANVAS), picture(1)))
+
+
+def test_vfnet(tiny_vfnet, monkeypatch):
+    """Deformable and star-shaped convolutions, of several steps on P3; soft-NMS."""
+    monkeypatch.setattr(sampling, "UNROLLED_STEP_BYTES", 1 << 16)
+    content = tflite.convert(tiny_vfnet, *CANVAS)
+    assert_same(interpreted(content, picture(1)), outputs_of(canvas.detect_canvas(tiny_vfnet, *CANVAS), picture(1)))
+
+
+def test_float16(gflv2, expected):
+    content = tflite.convert(gflv2, *CANVAS, "float16")
+    tensors = tf.lite.Interpreter(model_content=content).get_tensor_details()
+    stored = sum(np.prod(tensor["shape"]) for tensor in tensors if tensor["dtype"] == np.float16)
+    assert stored >= sum(np.prod(weight.shape) for weight in gflv2.weights if weight.shape.rank > 1)
+    # Weights rounded to 11 bits, by 5e-4 of them at most, one layer's errors on top of the other's.
+    assert_close(interpreted(content, picture(1)), expected, min_iou=0.98, max_score=0.005)
+
+
+def test_int8(gflv2, expected):
+    examples = ((picture(seed), IMAGE_SHAPE) for seed in range(2, 6))
+    content = tflite.convert(gflv2, *CANVAS, "int8", examples)
+    # Random weights give neighbours nearly the same score, and another of them may suppress the others. A trained
+    # detector keeps its AP.
+    assert_close(interpreted(content, picture(1)), expected, min_iou=0.7, max_score=0.02)
+
+    tensors = tf.lite.Interpreter(model_content=content).get_tensor_details()
+    kernels = [t for t in tensors if t["dtype"] == np.int8 and len(t["quantization_parameters"]["scales"]) > 1]
+    in_integers = sum(np.prod(kernel["shape"]) for kernel in kernels)
+    convolutions = [weight for weight in gflv2.weights if weight.shape.rank == 4]
+    output_convolutions = [gflv2.head.base.classification.kernel, gflv2.head.base.box.kernel]
+    assert in_integers == sum(map(tf.size, convolutions)).numpy() - sum(map(tf.size, output_convolutions)).numpy()
+    in_float = re.compile(r"^Softmax|NonMaxSuppression|/norm/(Mean|unstack)|TopK|/base/(box|classification)/")
+    assert not [t["name"] for t in tensors if in_float.search(t["name"]) and t["dtype"] == np.int8]
+
+
+@pytest.mark.slow
+def test_int8_with_deformable_convolutions(tiny_vfnet):
+    decoder = tiny_vfnet.prediction_decoder.changed(nms="hard")
+    content = tflite.convert(tiny_vfnet, *CANVAS, "int8", [(picture(2), IMAGE_SHAPE)] * 2, decoder)
+    reference = outputs_of(canvas.detect_canvas(tiny_vfnet, *CANVAS, decoder), picture(1))
+    assert_close(interpreted(content, picture(1)), reference, min_iou=0.7, max_score=0.02)
+
+
+def assert_close(found, expected, min_iou, max_score):
+    """Every detection of `expected` has one of its class in `found`, and their numbers are the same."""
+    count = int(expected["num_detections"][0])
+    assert found["num_detections"][0] == count
+    boxes = [outputs["detection_boxes"][0, :count] for outputs in (expected, found)]
+    overlap = box_ops.iou(boxes[0][:, np.newaxis], boxes[1]).numpy()  # whether of x or y first
+    classes = [outputs["detection_classes"][0, :count] for outputs in (expected, found)]
+    overlap[classes[0][:, np.newaxis] != classes[1]] = 0
+    counterpart = overlap.argmax(axis=1)
+    scores = [outputs["detection_scores"][0, :count] for outputs in (expected, found)]
+    assert overlap.max(axis=1).min() > min_iou
+    assert np.abs(scores[0] - scores[1][counterpart]).max() < max_score
+
+
+def test_int8_with_soft_nms_is_refused(tiny_vfnet):
+    with pytest.raises(ValueError, match="nms is 'soft_linear', a loop"):
+        tflite.convert(tiny_vfnet, *CANVAS, "int8", [(picture(2), IMAGE_SHAPE)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((60, 96), "60 x 96 .* multiples of 32"),
+        ((64, 96, "bfloat16"), "'bfloat16'; TensorFlow Lite has float32, float16, int8"),
+        ((64, 96, "int8"), "int8 needs representative images"),
+        ((64, 96, "float16", [(picture(0), IMAGE_SHAPE)]), "are for int8, not for float16"),
+        ((64, 96, "int8", []), "there are no representative images"),
+        ((64, 96, "int8", [(picture(0)[0], IMAGE_SHAPE)]), r"representative image 0 is \(64, 96, 3\)"),
+    ],
+)
+def test_wrong_arguments(gflv2, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tflite.convert(gflv2, *arguments)
