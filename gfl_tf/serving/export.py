@@ -9,8 +9,11 @@ import typing
 import tensorflow as tf
 from absl import logging
 
-from gfl_tf.serving import assets, network, signatures, tf_serving, versions, warmup
+from gfl_tf.data import images as image_ops
+from gfl_tf.serving import assets, canvas, network, onnx, signatures, tf_serving, tflite, versions, warmup
+from gfl_tf.visualization import predict
 
+MAX_REPRESENTATIVE_IMAGES = 100
 # Options of one format alone.
 ONLY_OF = {
     "saved_model": ("freeze", "on_bad_image", "max_pixels", "batch_sizes"),
@@ -30,7 +33,7 @@ class Options:
         freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
         batch_sizes: of a SavedModel: the server's allowed batch sizes, each of which gets a warm-up request.
         canvas: of TensorFlow Lite: (height, width) of the input, multiples of 32.
-        representative_images: of int8: folder of images like those that the model will see.
+        representative_images: of int8: folder of images like those that the model will see; a hundred are used.
         keep: how many versions to keep, this one included; 0: all.
 
     Raises:
@@ -124,11 +127,23 @@ def _write_saved_model(folder, model, scale, decoder, class_names, name, options
 
 
 def _write_tflite(folder, model, scale, decoder, class_names, name, options):
-    raise NotImplementedError
+    if len(options.canvas) != 2:
+        raise ValueError(f"canvas is {options.canvas}; TensorFlow Lite needs the (height, width) of its input")
+    representative = None
+    if options.representative_images:
+        files = predict.image_files([options.representative_images])
+        files = files[:: -(-len(files) // MAX_REPRESENTATIVE_IMAGES)]
+        images = (image_ops.decode_rgb(tf.io.read_file(str(file))).numpy() for file in files)
+        representative = (canvas.place(image, options.canvas)[:2] for image in images)
+    content = tflite.convert(network.serving_model(model), *options.canvas, options.precision, representative, decoder)
+    (folder / "model.tflite").write_bytes(content)
 
 
 def _write_onnx(folder, model, scale, decoder, class_names, name, options):
-    raise NotImplementedError
+    if options.precision != "float32":
+        raise ValueError(f"precision is {options.precision!r}; ONNX files are float32")
+    content = onnx.convert(network.serving_model(model), scale, class_names, decoder)
+    (folder / "model.onnx").write_bytes(content)
 
 
 def parse_sizes(text, separator):

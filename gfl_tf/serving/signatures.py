@@ -139,7 +139,6 @@ def _stages(model, scale, max_pixels, freeze):
 def _detections(model, decoder, class_names, raw_outputs, *threshold_spec):
     """Concrete function of raw outputs, original and resized (height, width) and, where there is a spec for it, a score
     threshold in place of the decoder's: the outputs of image_tensor."""
-    names = [*class_names, ""]
     raw_spec = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in raw_outputs.items()}
     shape_spec = tf.TensorSpec([2], tf.int32)
 
@@ -147,20 +146,21 @@ def _detections(model, decoder, class_names, raw_outputs, *threshold_spec):
     def detections(outputs, original_shape, resized_shape, *threshold):
         used = decoder.changed(score_threshold=threshold[0]) if threshold else decoder
         found = used.suppress(model.candidates(outputs, resized_shape, decoder=used))
-        return _served_outputs(original_pixels.to_original(found, original_shape, resized_shape), names)
+        outputs = served_outputs(original_pixels.to_original(found, original_shape, resized_shape))
+        name_index = outputs["detection_classes"] % (len(class_names) + 1)  # of -1, padding: the last
+        return {**outputs, "detection_class_names": tf.gather([*class_names, ""], name_index)}
 
     return detections.get_concrete_function()
 
 
-def _served_outputs(detections, names):
+def served_outputs(detections):
+    """`DenseDetector.detect`'s dict with the signatures' names, order of coordinates and padding; no class names."""
     is_detection = detections["classes"] >= 0
     boxes = tf.where(is_detection[..., tf.newaxis], detections["boxes"], 0.0)
-    classes = tf.cast(detections["classes"], tf.int32)
     outputs = {
         "detection_boxes": tf.gather(boxes, [1, 0, 3, 2], axis=-1),
         "detection_scores": tf.where(is_detection, detections["confidence"], 0.0),
-        "detection_classes": classes,
-        "detection_class_names": tf.gather(names, tf.where(is_detection, classes, len(names) - 1)),
+        "detection_classes": tf.cast(detections["classes"], tf.int32),
         "num_detections": detections["num_detections"],
     }
     if "edge_stddev" in detections:

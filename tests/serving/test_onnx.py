@@ -1,0 +1,186 @@
+"""The ONNX model: runs in onnxruntime alone, and finds what the detector finds."""
+
+import json
+import logging
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gfl_tf.evaluation import original_pixels
+from gfl_tf.layers.deformable import deformable_conv2d
+from gfl_tf.ops import sampling
+from gfl_tf.serving import network, onnx
+from gfl_tf.training import run_dir
+
+SCALE = (160, 96)
+CLASS_NAMES = ("circle", "square", "star")
+D = 20
+KEYS = {
+    "detection_boxes": ("tensor(float)", [D, 4]),
+    "detection_scores": ("tensor(float)", [D]),
+    "detection_classes": ("tensor(int32)", [D]),
+    "num_detections": ("tensor(int32)", []),
+}
+EDGE_STDDEV = {"detection_edge_stddev": ("tensor(float)", [D, 4])}
+
+
+def with_scores_apart(model):
+    """A copy of a detector with random weights that finds things whose scores are not nearly equal."""
+    copy = type(model).from_config(model.get_config())
+    tf.keras.utils.set_random_seed(1)
+    for weight in copy.head.trainable_weights:
+        if weight.shape.rank > 1:
+            weight.assign(tf.random.normal(weight.shape, stddev=0.2))
+    return copy
+
+
+@pytest.fixture(scope="module", params=["gflv2", "atss", "vfnet", pytest.param("gfl", marks=pytest.mark.slow)])
+def model(request):
+    if request.param in ("atss", "vfnet"):
+        return with_scores_apart(request.getfixturevalue(f"tiny_{request.param}"))
+    run = request.getfixturevalue("tiny_run")
+    if request.param == "gflv2":
+        return network.serving_model(run_dir.load_run(run)[0])
+    config = run_dir.RunDirectory(run).read_config()
+    config.model.detector = "gfl"
+    config.model.decoder.score_threshold = 0.01
+    return with_scores_apart(run_dir.build_model(config))
+
+
+@pytest.fixture(scope="module")
+def session(model):
+    return load(onnx.convert(model, SCALE, CLASS_NAMES))
+
+
+def load(content):
+    """The onnxruntime session of a model, bytes."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
+def run(session, **inputs):
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs)))
+
+
+def pixels(height, width, seed=0):
+    """A smooth random picture, uint8."""
+    coarse = np.random.default_rng(seed).uniform(0, 255, (5, 6, 3))
+    return tf.cast(tf.clip_by_value(tf.image.resize(coarse, (height, width), "bicubic"), 0, 255), tf.uint8).numpy()
+
+
+def assert_same_detections(found, expected):
+    """One image's served outputs against `original_pixels.detect`'s. Nearly equal scores may change places."""
+    count = expected["num_detections"]
+    assert found["num_detections"] == count > 0
+    np.testing.assert_allclose(found["detection_scores"][:count], expected["confidence"][:count], atol=1e-5)
+    expected = {**expected, "boxes": expected["boxes"][:, [1, 0, 3, 2]]}
+    pairs = [("detection_" + name, name) for name in ("classes", "boxes", "edge_stddev") if name in expected]
+    left = list(range(count))
+    for row in range(count):
+        same = [
+            other
+            for other in left
+            if abs(found["detection_scores"][other] - expected["confidence"][row]) < 1e-5
+            and all(np.allclose(found[ours][other], expected[its][row], atol=1e-2) for ours, its in pairs)
+        ]
+        assert same, f"detection {row} is missing"
+        left.remove(same[0])
+    for name, value in found.items():
+        if name != "num_detections":
+            assert (value[count:] == (-1 if name == "detection_classes" else 0)).all(), name
+
+
+def test_finds_what_the_detector_finds(model, session):
+    """In images of any size, one or several at a time."""
+    detect = tf.function(lambda images: original_pixels.detect(model, images, SCALE), reduce_retracing=True)
+    for number, size in enumerate([(96, 160), (333, 517), (75, 31), (7, 200)]):
+        images = np.stack([pixels(*size, seed=seed) for seed in range(1 + number % 2)])
+        expected = {name: value.numpy() for name, value in detect(tf.constant(images)).items()}
+        found = run(session, image_tensor=images)
+        for row in range(len(images)):
+            assert_same_detections(
+                {name: value[row] for name, value in found.items()}, {n: v[row] for n, v in expected.items()}
+            )
+
+
+def test_inputs_outputs_and_metadata(model, session):
+    (image_tensor,) = session.get_inputs()
+    assert (image_tensor.name, image_tensor.type, image_tensor.shape[3]) == ("image_tensor", "tensor(uint8)", 3)
+    expected = {**KEYS, **(EDGE_STDDEV if "GFL" in type(model).__name__ else {})}
+    assert {output.name: (output.type, output.shape[1:]) for output in session.get_outputs()} == expected
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert {name: json.loads(value) for name, value in metadata.items()} == {
+        "class_names": list(CLASS_NAMES),
+        "scale": list(SCALE),
+    }
+
+
+@pytest.mark.slow
+def test_decoder_in_place_of_the_models(tiny_run):
+    model, _ = run_dir.load_run(tiny_run)
+    decoder = model.prediction_decoder.changed(max_detections=3, nms="soft_gaussian", class_wise=False)
+    levels = [logging.getLogger(name).level for name in ("tf2onnx", "tensorflow")]
+    found = run(load(onnx.convert(model, SCALE, CLASS_NAMES, decoder)), image_tensor=pixels(75, 90)[np.newaxis])
+    assert [logging.getLogger(name).level for name in ("tf2onnx", "tensorflow")] == levels
+    model.prediction_decoder = decoder
+    expected = original_pixels.detect(model, pixels(75, 90)[np.newaxis], SCALE)
+    assert found["detection_boxes"].shape == (1, 3, 4)
+    assert_same_detections({n: v[0] for n, v in found.items()}, {n: v[0].numpy() for n, v in expected.items()})
+
+
+@pytest.mark.parametrize(
+    ["options", "masked"],
+    [
+        ({}, False),
+        ({"padding": (0, 2), "strides": (2, 1), "dilation_rate": (1, 2)}, True),
+        ({"groups": 2, "deformable_groups": 4}, True),
+        ({"groups": 4, "deformable_groups": 2, "kernel_size": (1, 5)}, False),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 7])
+def test_deformable_convolution(monkeypatch, steps, options, masked):
+    options = dict(options)
+    package = pytest.importorskip("onnx")
+    helper, float32 = package.helper, package.TensorProto.FLOAT
+    random = np.random.default_rng(0)
+    groups, parts = options.get("groups", 1), options.get("deformable_groups", 1)
+    kernel = random.normal(size=(*options.pop("kernel_size", (3, 3)), 8 // groups, 12)).astype(np.float32)
+    points = kernel.shape[0] * kernel.shape[1]
+    (sy, sx), (py, px), (dy, dx) = (options.get(name, (1, 1)) for name in ("strides", "padding", "dilation_rate"))
+    images = random.normal(size=(2, 9, 11, 8)).astype(np.float32)
+    height = (9 + 2 * py - dy * (kernel.shape[0] - 1) - 1) // sy + 1
+    width = (11 + 2 * px - dx * (kernel.shape[1] - 1) - 1) // sx + 1
+    offsets = random.normal(size=(2, height, width, parts * points * 2), scale=3).astype(np.float32)
+    mask = random.uniform(size=(2, height, width, parts * points)).astype(np.float32)
+    expected = deformable_conv2d(images, offsets, kernel, tf.constant(mask) if masked else None, **options)
+
+    monkeypatch.setattr(sampling, "CPU_STEP_BYTES", 4 * 4 * points * 8 * (2 * height * width // steps + 1))
+    mask = mask if masked else np.ones([1, 1, 1, parts * points], np.float32)
+    inputs = {"images": images, "offsets": offsets, "kernel": kernel, "mask": mask}
+    function = onnx._deformable_function("Convolve", kernel.shape, sy, sx, py, px, dy, dx, groups, parts)
+    graph = helper.make_graph(
+        [helper.make_node("Convolve", list(inputs), ["y"], domain=onnx.DOMAIN)],
+        "graph",
+        [helper.make_tensor_value_info(name, float32, value.shape) for name, value in inputs.items()],
+        [helper.make_tensor_value_info("y", float32, None)],
+    )
+    opsets = [helper.make_opsetid("", onnx.OPSET), helper.make_opsetid(onnx.DOMAIN, 1)]
+    content = helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=8)
+    found = run(load(content.SerializeToString()), **inputs)["y"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_another_precision_than_float32(tiny_run):
+    config = run_dir.RunDirectory(tiny_run).read_config()
+    config.precision = "mixed_bfloat16"
+    with pytest.raises(ValueError, match="computes in bfloat16; an export to ONNX needs"):
+        onnx.convert(run_dir.build_model(config), SCALE, CLASS_NAMES)
+
+
+def test_without_tf2onnx(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(ImportError, match=r"pip install .*onnx"):
+        onnx.convert(None, SCALE, CLASS_NAMES)
