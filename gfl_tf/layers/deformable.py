@@ -56,11 +56,12 @@ def _traced(signature, unrolled, *options):
     `unrolled` only tells apart what is traced inside and outside `sampling.unrolled`.
     """
 
-    @tf.function(input_signature=signature, autograph=False)
     def convolve(inputs, offsets, kernel, *mask):
         return _deformable_conv2d(inputs, offsets, kernel, *(mask or (None,)), *options)
 
-    return convolve
+    # An export to a format with a deformable convolution of its own finds this one, and its options, by the name.
+    convolve.__name__ = "_".join(map(str, ["deformable_conv2d", *tf.nest.flatten(options)]))
+    return tf.function(convolve, input_signature=signature, autograph=False)
 
 
 def _deformable_conv2d(inputs, offsets, kernel, mask, strides, padding, dilation_rate, groups, deformable_groups):

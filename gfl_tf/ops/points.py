@@ -12,7 +12,7 @@ def level_sizes(image_shape, strides=STRIDES):
     `image_shape`: int [..., 2], height and width in pixels; rounded up to `SIZE_DIVISOR` first, as the network
     input is.
     """
-    image_shape = tf.cast(image_shape, tf.int32)[..., tf.newaxis, :]
+    image_shape = tf.expand_dims(tf.cast(image_shape, tf.int32), axis=-2)
     padded = -(-image_shape // SIZE_DIVISOR) * SIZE_DIVISOR
     return -(-padded // tf.constant(strides, tf.int32)[:, tf.newaxis])
 
