@@ -29,7 +29,8 @@ class Options:
     Attributes:
         format: "saved_model", "tflite" or "onnx".
         precision: "float32", of a SavedModel "bfloat16" or "float16", of TensorFlow Lite "float16" or "int8".
-        score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there.
+        score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there. The last has
+            no effect on "soft_gaussian" NMS.
         freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
         batch_sizes: of a SavedModel: the server's allowed batch sizes, each of which gets a warm-up request.
         canvas: of TensorFlow Lite: (height, width) of the input, multiples of 32.
