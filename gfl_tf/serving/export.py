@@ -100,7 +100,8 @@ def export(model, scale, output, name, options=None, class_names=None, config=No
     decoder = model.prediction_decoder.changed(**{key: value for key, value in changes.items() if value is not None})
     write = {"saved_model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}[options.format]
     with versions.new_version(pathlib.Path(output) / name, options.keep) as version:
-        write(version.partial, model, scale, decoder, class_names, name, options)
+        with _without_notes():
+            write(version.partial, model, scale, decoder, class_names, name, options)
         assets.write(version.partial, class_names, config, evaluation, dataclasses.asdict(options))
     return version.path
 
@@ -121,8 +122,7 @@ def _write_saved_model(folder, model, scale, decoder, class_names, name, options
     used = [variable for function in functions.values() for variable in function.variables]
     served.weights = list({variable.ref(): variable for variable in used}.values())
     served.stages = stages
-    with _without_notes():
-        tf.saved_model.save(served, str(folder), signatures=functions)
+    tf.saved_model.save(served, str(folder), signatures=functions)
     tf_serving.write(folder, options.batch_sizes)
     warmup.write(folder, name, warmup.pictures(scale), options.batch_sizes)
 
@@ -161,7 +161,7 @@ def parse_sizes(text, separator):
 
 @contextlib.contextmanager
 def _without_notes():
-    """Without TensorFlow's note, thousands of characters long, on how it names the weights among the inputs."""
+    """Without TensorFlow's notes, one of them thousands of characters long, on how it names what it saves."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.WARNING)
     try:

@@ -46,6 +46,13 @@ DETECTORS = [
     "vfnet_r2_101_fpn_mdconv_c3-c5_ms2x",
     "vfnetx_r2_101_fpn_mdconv_c3-c5",
 ]
+# Their parts, or parts that differ in width alone, are in other models of the list: these are in `make test-slow`.
+SLOW = {
+    "vfnet_r101_fpn_1x",
+    "vfnet_x101_32x4d_fpn_ms2x",
+    "vfnet_x101_64x4d_fpn_ms2x",
+    "vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x",
+}
 OUTPUT_TOLERANCE = 1e-4  # of a level's range
 LOSS_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3, 5  # relative, or so many times the reference's own float32 noise
@@ -59,7 +66,10 @@ def build(name, reference):
     return model, {place.names[0]: place.variable for module in modules for place in places.places_of(*module)}
 
 
-@pytest.fixture(scope="module", params=DETECTORS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in DETECTORS],
+)
 def detector(request):
     """(name, run on the batch of inputs.py, reference values, {the reference's parameter: our variable})."""
     name = request.param

@@ -36,7 +36,9 @@ def with_scores_apart(model):
     return copy
 
 
-@pytest.fixture(scope="module", params=["gflv2", "atss", "vfnet", pytest.param("gfl", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=["gflv2", "vfnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gfl", "atss"))]
+)
 def model(request):
     if request.param in ("atss", "vfnet"):
         return with_scores_apart(request.getfixturevalue(f"tiny_{request.param}"))

@@ -51,6 +51,7 @@ def test_gflv2(gflv2, expected):
     assert_same(interpreted(tflite.convert(gflv2, *CANVAS), picture(1)), expected)
 
 
+@pytest.mark.slow
 def test_atss(tiny_atss):
     content = tflite.convert(tiny_atss, *CANVAS)
     assert_same(interpreted(content, picture(1)), outputs_of(canvas.detect_canvas(tiny_atss, *CANVAS), picture(1)))
