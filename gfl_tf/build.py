@@ -138,6 +138,17 @@ def build_detector(config, load_weights=True):
     return built
 
 
+@contextlib.contextmanager
+def precision_policy(name):
+    """Inside, new layers have this Keras policy: "float32", "mixed_bfloat16", "bfloat16", ..."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
 def load_config(path):
     """The ConfigDict of a config file (a Python file with `get_config()`)."""
     spec = importlib.util.spec_from_file_location("gfl_tf_config", os.fspath(path))

@@ -1,9 +1,8 @@
 """A detector made ready to be served: batch normalization folded away, weights in the precision of the convolutions."""
 
-import contextlib
-
 from tensorflow import keras
 
+from gfl_tf.build import precision_policy
 from gfl_tf.serving import fold
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -27,7 +26,7 @@ def serving_model(model, precision="float32"):
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
     config = model.get_config()
-    with _policy(precision):
+    with precision_policy(precision):
         backbone = _folded_backbone(model.backbone)
         parts = {name: _without_dtype(config[name]) for name in ("neck", "head")}
         served = type(model).from_config({**config, **parts, "backbone": backbone})
@@ -77,13 +76,3 @@ def _without_dtype(config):
         # A graph's nodes may have a dtype of their own, as a cast has.
         return {key: value if key == "inbound_nodes" else _without_dtype(value) for key, value in kept.items()}
     return config
-
-
-@contextlib.contextmanager
-def _policy(name):
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(name)
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)

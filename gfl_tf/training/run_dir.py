@@ -16,12 +16,12 @@ import pathlib
 import warnings
 
 import tensorflow as tf
-from tensorflow import keras
 
-from gfl_tf.build import build_detector
+from gfl_tf.build import build_detector, precision_policy
 from gfl_tf.training import config as configs
 
 WEIGHTS = ("best", "last")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # A run may go on with other values of these: they change what is reported and kept, not what is learned.
 HARMLESS_FIELDS = tuple(
     f"train.{name}"
@@ -153,20 +153,10 @@ def load_run(run_dir, which="best"):
 
 def build_model(config, load_weights=True):
     """The detector of a config, in its precision; `load_weights` as in `build_detector`."""
-    with _precision(config.precision):
+    if config.precision not in PRECISIONS:
+        raise ValueError(f"config.precision is {config.precision!r}; choose one of {', '.join(PRECISIONS)}")
+    with precision_policy(config.precision):
         return build_detector(config, load_weights)
-
-
-@contextlib.contextmanager
-def _precision(name):
-    if name not in ("float32", "mixed_bfloat16", "mixed_float16"):
-        raise ValueError(f"config.precision is {name!r}; choose 'float32', 'mixed_bfloat16' or 'mixed_float16'")
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(name)
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)
 
 
 @contextlib.contextmanager
