@@ -107,6 +107,7 @@ def export(model, scale, output, name, options=None, class_names=None, config=No
 
 
 def _write_saved_model(folder, model, scale, decoder, class_names, name, options):
+    tf_serving.write(folder, options.batch_sizes)  # first, as it refuses some sizes, and the rest takes a while
     functions, stages = signatures.trace(
         network.serving_model(model, options.precision),
         scale,
@@ -123,7 +124,6 @@ def _write_saved_model(folder, model, scale, decoder, class_names, name, options
     served.weights = list({variable.ref(): variable for variable in used}.values())
     served.stages = stages
     tf.saved_model.save(served, str(folder), signatures=functions)
-    tf_serving.write(folder, options.batch_sizes)
     warmup.write(folder, name, warmup.pictures(scale), options.batch_sizes)
 
 
