@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tensorflow import keras
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -15,6 +16,12 @@ def pytest_collection_modifyitems(items):
         detector = item.callspec.params.get("detector") if hasattr(item, "callspec") else None
         part = f"-{detector}" if item.path.name == "test_parity.py" and detector else ""
         item.add_marker(pytest.mark.xdist_group(f"{item.path}{part}"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """The same random weights in every run, whatever ran before; ahead of the fixtures of all scopes."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")

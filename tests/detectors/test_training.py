@@ -85,24 +85,30 @@ def policy():
 
 @pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(build, policy, name):
-    policy(name)
-    model = build(gfl_tf.GFLV2)
-    model.compile(optimizer=keras.optimizers.SGD(0.001), run_eagerly=True)
-    images, labels = bright_boxes()
-    outputs = model(images)
-    assert {output.dtype for output in outputs.values()} == {tf.float32}
-    assert model.head.base.box_tower[0].conv.compute_dtype == name.removeprefix("mixed_")
-    before = [variable.numpy() for variable in model.trainable_variables]
-    # float16's loss scale of 2^15 may be too high at first: such a step is skipped and the scale halved.
-    batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
-    history = model.fit(batches, steps_per_epoch=1, epochs=6, verbose=0).history
-    assert np.isfinite([history[metric] for metric in METRICS]).all()
-    after = [variable.numpy() for variable in model.trainable_variables]
-    assert all(np.isfinite(value).all() for value in after)
-    changed = [np.any(a != b) for a, b in zip(before, after)]
-    assert np.mean(changed) > 0.9  # scales of levels without positives have no gradient
-    detections = model.predict(images, verbose=0)
-    assert all(np.isfinite(value).all() for value in detections.values())
+    """Six steps in half precision move the float32 weights where six steps in float32 do, to a few percent."""
+
+    def movement(name):
+        policy(name)
+        keras.utils.set_random_seed(0)
+        model = build(gfl_tf.GFLV2)
+        model.compile(optimizer=keras.optimizers.SGD(0.001), run_eagerly=True)
+        images, labels = bright_boxes()
+        outputs = model(images)
+        assert {output.dtype for output in outputs.values()} == {tf.float32}
+        assert model.head.base.box_tower[0].conv.compute_dtype == name.removeprefix("mixed_")
+        before = [variable.numpy() for variable in model.trainable_variables]
+        batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
+        history = model.fit(batches, steps_per_epoch=1, epochs=6, verbose=0).history
+        assert np.isfinite([history[metric] for metric in METRICS]).all()
+        detections = model.predict(images, verbose=0)
+        assert all(np.isfinite(value).all() for value in detections.values())
+        after = [variable.numpy() for variable in model.trainable_variables]
+        return np.concatenate([(b - a).ravel() for a, b in zip(before, after)])
+
+    half, full = movement(name), movement("float32")
+    # Over six seeds: cosines from 0.991, lengths within 0.8 %. A skipped step would make it a sixth shorter.
+    np.testing.assert_allclose(np.linalg.norm(half), np.linalg.norm(full), rtol=0.03)
+    assert half @ full > 0.98 * np.linalg.norm(half) * np.linalg.norm(full)
 
 
 def test_regularization_is_minimized_and_not_part_of_the_metrics(build):

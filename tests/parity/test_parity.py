@@ -48,7 +48,10 @@ DETECTORS = [
 ]
 # Their parts, or parts that differ in width alone, are in other models of the list: these are in `make test-slow`.
 SLOW = {
+    "atss_r101_fpn_1x",
     "vfnet_r101_fpn_1x",
+    "vfnet_r101_fpn_mdconv_c3-c5_ms2x",
+    "vfnet_r2_101_fpn_ms2x",
     "vfnet_x101_32x4d_fpn_ms2x",
     "vfnet_x101_64x4d_fpn_ms2x",
     "vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x",
