@@ -112,7 +112,7 @@ def test_import_is_quiet_and_leaves_addons_alone():
     program = "import sys, gfl_tf; assert 'tensorflow_addons' not in sys.modules"
     env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     result = subprocess.run([sys.executable, "-c", program], env=env, cwd=ROOT, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("version", [(3, 8), (3, 12)])

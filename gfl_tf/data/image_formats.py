@@ -5,32 +5,50 @@ is wanted. Numbers of headers are int64 scalars, so that products of two do not 
 followed the end of the file. A "problem" is a string scalar that says why there is no image, "" where there is one.
 """
 
+import functools
+import typing
+
 import tensorflow as tf
 
-_SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "GIF": b"GIF8"}
-
+_MOST_JPEG_SCANS = 100  # programs write some ten; each takes a pass over all pixels, and a scan may have 20 bytes
+_IHDR = int.from_bytes(b"IHDR", "big")  # the name of a PNG's first chunk
 _USUAL_BMP_MASKS = (0xFF0000, 0xFF00, 0xFF)
 _MOST_GIF_EXTENSIONS = 100  # in front of the first frame: files have a few, and each costs a turn of a loop
 _GIF_WINDOW = 1024  # bytes in which one turn looks for lengths
 
 
-def switch_format(encoded, branches, default):
-    """What `branches[format]` returns for an encoded image, format being "JPEG", "PNG", "BMP" or "GIF".
+def switch_format(encoded, branch, default):
+    """What `branch(format)` returns for an encoded image, format being the one of `FORMATS` that it starts like.
 
     Args:
         encoded: string scalar.
-        branches: a dict of functions without arguments.
-        default: the function for anything else.
+        branch: function of an `ImageFormat`.
+        default: function without arguments, for anything else.
     """
-    found = [tf.strings.substr(encoded, 0, len(start)) == start for start in _SIGNATURES.values()]
+    found = [tf.strings.substr(encoded, 0, len(known.start)) == known.start for known in FORMATS]
     index = tf.argmax(tf.stack([*found, True]), output_type=tf.int32)
-    return tf.switch_case(index, [branches[name] for name in _SIGNATURES], default)
+    return tf.switch_case(index, [functools.partial(branch, known) for known in FORMATS], default)
 
 
 def jpeg_header(encoded):
     """A dict of what an encoded JPEG says: "height", "width", "problem". InvalidArgumentError if that is corrupt."""
     height, width, _ = tf.unstack(tf.cast(tf.ensure_shape(tf.io.extract_jpeg_shape(encoded), [3]), tf.int64))
-    return {"height": height, "width": width, "problem": ""}
+    scans = _number_of_scans(encoded)
+    too_many = tf.strings.join(["JPEG image of ", _text(scans), f" scans, more than {_MOST_JPEG_SCANS}"])
+    return {"height": height, "width": width, "problem": tf.where(scans > _MOST_JPEG_SCANS, too_many, "")}
+
+
+def _number_of_scans(encoded):
+    """How often there is a start of scan: its marker, FF DA, and a length, 00 and 6 + 2 n, that fits its n components.
+
+    Chance makes these five bytes once in some 250 GB, so not in what follows an image, such as a film.
+    """
+    data = tf.io.decode_raw(encoded, tf.uint8)
+    size = tf.maximum(tf.size(data) - 4, 0)
+    marker, marker_name, high, low, components = (data[start : start + size] for start in range(5))
+    is_start = (marker == 0xFF) & (marker_name == 0xDA) & (high == 0)
+    is_start &= (low == 6 + 2 * components) & (components >= 1) & (components <= 4)
+    return tf.math.count_nonzero(is_start)
 
 
 def decode_jpeg(encoded):
@@ -42,7 +60,12 @@ def decode_jpeg(encoded):
 def png_header(encoded):
     """A dict of what an encoded PNG says: "height", "width", "problem"."""
     words = tf.cast(tf.io.decode_raw(encoded, tf.int32, little_endian=False, fixed_length=24), tf.int64)
-    return {"height": words[5], "width": words[4], "problem": ""}
+    size = tf.strings.length(encoded)
+    # TensorFlow decodes files with a chunk of another name in front of the one that tells the size.
+    broken = tf.strings.join([
+        "PNG image of ", _text(size), " bytes is truncated or corrupt: it does not start with its header",
+    ])  # fmt: skip
+    return {"height": words[5], "width": words[4], "problem": tf.where(words[3] == _IHDR, "", broken)}
 
 
 def decode_png(encoded):
@@ -216,3 +239,27 @@ def _uint16(data, start, number):
 
 def _text(number):
     return tf.strings.as_string(number)
+
+
+class ImageFormat(typing.NamedTuple):
+    """A format of image files.
+
+    Attributes:
+        name: what people call it.
+        start: the bytes that its files start with.
+        header: function of an encoded image that returns a dict of "height", "width", "problem" and perhaps more.
+        decode: function of an encoded image that returns its pixels, uint8 [h, w, 3] RGB.
+    """
+
+    name: str
+    start: bytes
+    header: typing.Callable
+    decode: typing.Callable
+
+
+FORMATS = (
+    ImageFormat("JPEG", b"\xff\xd8\xff", jpeg_header, decode_jpeg),
+    ImageFormat("PNG", b"\x89PNG\r\n\x1a\n", png_header, decode_png),
+    ImageFormat("BMP", b"BM", bmp_header, decode_bmp),
+    ImageFormat("GIF", b"GIF8", gif_header, decode_gif),
+)

@@ -13,14 +13,10 @@ def decode_rgb(encoded):
     ignored (COCO's boxes belong to the stored pixels). Raises InvalidArgumentError for anything else.
     """
 
-    branches = {
-        "JPEG": lambda: image_formats.decode_jpeg(encoded),
-        "PNG": lambda: image_formats.decode_png(encoded),
-        "BMP": lambda: image_formats.decode_bmp(encoded),
-        "GIF": lambda: image_formats.decode_gif(encoded),
-    }
-    # For other bytes, an operation that says that it does not know them.
-    image = image_formats.switch_format(encoded, branches, lambda: tf.io.decode_png(encoded, channels=3))
+    def unknown():
+        return tf.io.decode_png(encoded, channels=3)  # an operation that says that it does not know these bytes
+
+    image = image_formats.switch_format(encoded, lambda known: known.decode(encoded), unknown)
     return tf.ensure_shape(image, [None, None, 3])
 
 
@@ -101,17 +97,17 @@ def keep_ratio_size(hw, scale):
 
 
 def resize(image, size):
-    """[h, w, 3] of any number type -> float32 [*size, 3], bilinear.
+    """[h, w, 3] or [B, h, w, 3] of any number type -> float32 [*size, 3] or [B, *size, 3], bilinear.
 
     Half-pixel centres, no antialiasing, not rounded.
     """
     resized = tf.image.resize(image, size, method="bilinear", antialias=False)
-    return tf.ensure_shape(tf.cast(resized, tf.float32), [None, None, 3])
+    return tf.ensure_shape(tf.cast(resized, tf.float32), [*image.shape[:-3], None, None, 3])
 
 
 def resize_keep_ratio(image, scale):
-    """[h, w, 3] -> float32 [h', w', 3] of `keep_ratio_size`, bilinear. Same value range."""
-    return resize(image, keep_ratio_size(tf.shape(image)[:2], scale))
+    """`resize` to `keep_ratio_size`. Same value range."""
+    return resize(image, keep_ratio_size(tf.shape(image)[-3:-1], scale))
 
 
 def pad_to_canvas(image, canvas, pad_value=(0.0, 0.0, 0.0), start=(0, 0)):

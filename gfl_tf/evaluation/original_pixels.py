@@ -16,19 +16,9 @@ def detect(model, images, scale, with_outputs=False):
 
     Returns `DenseDetector.detect`'s dict, "boxes" and any "edge_stddev" in pixels of `images`, boxes clipped to them.
     """
-    resized = resize(images, scale)
+    resized = image_ops.resize_keep_ratio(images, scale)  # the model pads to what its strides need
     detections = model.detect(resized, with_outputs=with_outputs)
     return to_original(detections, tf.shape(images)[1:3], tf.shape(resized)[1:3])
-
-
-def resize(images, scale):
-    """[B, h, w, 3] of any number type -> float32 [B, h', w', 3], as `images.resize_keep_ratio` does for one image.
-
-    Without padding: the model pads to what its strides need.
-    """
-    resized_shape = image_ops.keep_ratio_size(tf.shape(images)[1:3], scale)
-    resized = tf.image.resize(images, resized_shape, method="bilinear", antialias=False)
-    return tf.ensure_shape(tf.cast(resized, tf.float32), [None, None, None, 3])
 
 
 def to_original(detections, original_shape, resized_shape):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import coco
-from gfl_tf.evaluation.original_pixels import resize, width_height_twice
+from gfl_tf.evaluation.original_pixels import width_height_twice
 
 # Of 800 pixels, test size of the published models: 480, 640, 800 and 960, evenly over the range that GFLv2 is trained
 # on (section 4.2).
@@ -85,7 +85,7 @@ def _checked(scales):
 def _view_candidates(model, images, scale, is_mirrored):
     """Candidates (see `DenseDetector.candidates`) of one view, in pixels of `images`."""
     original_hw = tf.shape(images)[1:3]
-    view = resize(images, scale)
+    view = image_ops.resize_keep_ratio(images, scale)
     resized_hw = tf.shape(view)[1:3]
     # Before the model's padding, which thus stays at the right in the mirror image too.
     view = tf.cond(is_mirrored, lambda: tf.reverse(view, [2]), lambda: view)

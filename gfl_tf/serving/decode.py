@@ -18,17 +18,17 @@ def decode(encoded, max_pixels):
         max_pixels: int; an image of more is refused for what its header says, before memory for them is taken.
     """
 
-    def branch(name, header_of, decode_format):
+    def branch(known):
         def image_and_status(encoded):
-            problem = _header_problem(name, header_of(encoded), max_pixels)
-            image = tf.cond(problem == "", lambda: decode_format(encoded), _no_image)
+            problem = _header_problem(known, encoded, max_pixels)
+            image = tf.cond(problem == "", lambda: known.decode(encoded), _no_image)
             return tf.ensure_shape(image, [None, None, 3]), tf.where(problem == "", OK, problem)
 
         # A graph cannot catch an operation's error; a data set of one element can drop the element that fails. What a
         # data set costs is making its function for every call: one for each format is smaller than one for all.
         broken = tf.strings.join([
-            f"{name} image of ", _size_text(encoded), " cannot be decoded: it is truncated, corrupt or of a kind that"
-            " TensorFlow does not decode",
+            f"{known.name} image of ", _size_text(encoded), " cannot be decoded: it is truncated, corrupt or of a kind"
+            " that TensorFlow does not decode",
         ])  # fmt: skip
         decoded = tf.data.Dataset.from_tensors(encoded).map(image_and_status).ignore_errors()
         fallback = tf.data.Dataset.from_tensors((_no_image(), broken))
@@ -38,13 +38,7 @@ def decode(encoded, max_pixels):
         text = tf.strings.join(["not a JPEG, PNG, BMP or GIF image (", _size_text(encoded), ")"])
         return _no_image(), tf.where(tf.strings.length(encoded) == 0, "empty (0 bytes)", text)
 
-    branches = {
-        "JPEG": lambda: branch("JPEG", image_formats.jpeg_header, image_formats.decode_jpeg),
-        "PNG": lambda: branch("PNG", image_formats.png_header, image_formats.decode_png),
-        "BMP": lambda: branch("BMP", image_formats.bmp_header, image_formats.decode_bmp),
-        "GIF": lambda: branch("GIF", image_formats.gif_header, image_formats.decode_gif),
-    }
-    return image_formats.switch_format(encoded, branches, unknown)
+    return image_formats.switch_format(encoded, branch, unknown)
 
 
 def _no_image():
@@ -55,11 +49,12 @@ def _size_text(encoded):
     return tf.strings.join([tf.strings.as_string(tf.strings.length(encoded)), " bytes"])
 
 
-def _header_problem(name, header, max_pixels):
-    """Why an image is not decoded for what its header says, "" if it is to be decoded."""
+def _header_problem(known, encoded, max_pixels):
+    """Why an image of the format `known` is not decoded for what its header says, "" if it is to be decoded."""
+    header = known.header(encoded)
     height, width = header["height"], header["width"]
     sides = tf.strings.join([tf.strings.as_string(width), " x ", tf.strings.as_string(height)])
-    size = f"{name} image of " + sides + " pixels (width x height)"
+    size = f"{known.name} image of " + sides + " pixels (width x height)"
     too_many = size + f", more than the {max_pixels} that this model was exported for"
     none = size + ": it is truncated or corrupt"
     by_size = tf.where((height < 1) | (width < 1), none, tf.where(height * width > max_pixels, too_many, ""))

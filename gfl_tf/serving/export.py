@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import typing
 
 import tensorflow as tf
@@ -14,6 +15,7 @@ from gfl_tf.serving import assets, canvas, network, onnx, signatures, tf_serving
 from gfl_tf.visualization import predict
 
 MAX_REPRESENTATIVE_IMAGES = 100
+PRECISIONS = {"saved_model": network.PRECISIONS, "tflite": tflite.PRECISIONS, "onnx": ("float32",)}
 # Options of one format alone.
 ONLY_OF = {
     "saved_model": ("freeze", "on_bad_image", "max_pixels", "batch_sizes"),
@@ -29,8 +31,8 @@ class Options:
     Attributes:
         format: "saved_model", "tflite" or "onnx".
         precision: "float32", of a SavedModel "bfloat16" or "float16", of TensorFlow Lite "float16" or "int8".
-        score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there. The last has
-            no effect on "soft_gaussian" NMS.
+        score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there. See
+            `PredictionDecoder`: what the first and the last mean depends on the kind of NMS.
         freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
         batch_sizes: of a SavedModel: the server's allowed batch sizes, each of which gets a warm-up request.
         canvas: of TensorFlow Lite: (height, width) of the input, multiples of 32.
@@ -61,14 +63,19 @@ class Options:
             formats = [name for name, fields in ONLY_OF.items() if field.name in fields]
             if formats and self.format not in formats and getattr(self, field.name) != field.default:
                 raise ValueError(f"{field.name} is an option of {formats[0]}, not of {self.format}")
+        if self.precision not in PRECISIONS[self.format]:
+            precisions = ", ".join(PRECISIONS[self.format])
+            raise ValueError(f"precision is {self.precision!r}; {self.format} has {precisions}")
+        if self.format == "tflite" and len(self.canvas) != 2:
+            raise ValueError(f"canvas is {self.canvas}; tflite needs the (height, width) of its input, HEIGHTxWIDTH")
         if self.on_bad_image not in signatures.ON_BAD_IMAGE:
             raise ValueError(f"on_bad_image is {self.on_bad_image!r}; choose one of {signatures.ON_BAD_IMAGE}")
         for name in ("score_threshold", "iou_threshold"):
             if not 0 <= (getattr(self, name) or 0) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
         for name in ("max_detections", "max_pixels"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            if getattr(self, name) is not None and not 1 <= getattr(self, name) < 1 << 31:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1 and below 2^31")
 
 
 def export(model, scale, output, name, options=None, class_names=None, config=None, evaluation=None):
@@ -88,18 +95,22 @@ def export(model, scale, output, name, options=None, class_names=None, config=No
         evaluation: dict of plain values, the evaluation of these weights, likewise.
 
     Raises:
-        ValueError: a name that is no folder name, another number of class names, or what a format refuses.
+        ValueError: a name that is no folder name, a path that TensorFlow would not load, another number of class names,
+            or what a format refuses.
     """
     options = options or Options()
     if name != os.path.basename(name) or name.startswith(".") or not name:
         raise ValueError(f"name is {name!r}; give the name of one folder, without slashes and leading dots")
+    directory = pathlib.Path(output) / name
+    if re.search(r"[*?\[\\]", os.path.abspath(directory)):
+        raise ValueError(f"{directory}: TensorFlow finds no variables in folders whose names have *, ?, [ or \\")
     class_names = tuple(class_names or map(str, range(model.num_classes)))
     if len(class_names) != model.num_classes:
         raise ValueError(f"{len(class_names)} class names for a model of {model.num_classes} classes")
     changes = {key: getattr(options, key) for key in ("score_threshold", "max_detections", "iou_threshold")}
     decoder = model.prediction_decoder.changed(**{key: value for key, value in changes.items() if value is not None})
     write = {"saved_model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}[options.format]
-    with versions.new_version(pathlib.Path(output) / name, options.keep) as version:
+    with versions.new_version(directory, options.keep) as version:
         with _without_notes():
             write(version.partial, model, scale, decoder, class_names, name, options)
         assets.write(version.partial, class_names, config, evaluation, dataclasses.asdict(options))
@@ -124,12 +135,10 @@ def _write_saved_model(folder, model, scale, decoder, class_names, name, options
     served.weights = list({variable.ref(): variable for variable in used}.values())
     served.stages = stages
     tf.saved_model.save(served, str(folder), signatures=functions)
-    warmup.write(folder, name, warmup.pictures(scale), options.batch_sizes)
+    warmup.write(folder, name, warmup.pictures(scale, options.max_pixels), options.batch_sizes)
 
 
 def _write_tflite(folder, model, scale, decoder, class_names, name, options):
-    if len(options.canvas) != 2:
-        raise ValueError(f"canvas is {options.canvas}; TensorFlow Lite needs the (height, width) of its input")
     representative = None
     if options.representative_images:
         files = predict.image_files([options.representative_images])
@@ -141,21 +150,19 @@ def _write_tflite(folder, model, scale, decoder, class_names, name, options):
 
 
 def _write_onnx(folder, model, scale, decoder, class_names, name, options):
-    if options.precision != "float32":
-        raise ValueError(f"precision is {options.precision!r}; ONNX files are float32")
     content = onnx.convert(network.serving_model(model), scale, class_names, decoder)
     (folder / "model.onnx").write_bytes(content)
 
 
-def parse_sizes(text, separator):
-    """("800x1344", "x") to (800, 1344), and an empty text to ().
+def parse_sizes(name, text, separator):
+    """("canvas", "800x1344", "x") to (800, 1344), and an empty text to ().
 
     Raises:
-        ValueError: there is something else between separators than numbers from 1 on.
+        ValueError: there is something else between separators than numbers from 1 on; has the name.
     """
     parts = text.split(separator) if text else []
     if not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"give numbers from 1 on with {separator!r} between them, not {text!r}")
+        raise ValueError(f"{name} is {text!r}; give numbers from 1 on with {separator!r} between them")
     return tuple(int(part) for part in parts)
 
 

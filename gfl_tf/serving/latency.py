@@ -41,7 +41,8 @@ class Timing:
 
     @property
     def images_per_second(self):
-        return self.batch_size * len(self.seconds) / self.wall_seconds if self.wall_seconds else float("nan")
+        is_known = self.seconds and self.wall_seconds
+        return self.batch_size * len(self.seconds) / self.wall_seconds if is_known else float("nan")
 
 
 @dataclasses.dataclass

@@ -8,6 +8,7 @@ import string
 
 import tensorflow as tf
 
+from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import original_pixels
 from gfl_tf.ops import sampling
 from gfl_tf.serving import signatures
@@ -89,7 +90,7 @@ def _detect(model, scale, decoder):
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")], autograph=False)
     def detect(image_tensor):
         # To float32 here, as what tf2onnx makes of a resize returns the type that it is given, TensorFlow float32.
-        resized = original_pixels.resize(tf.cast(image_tensor, tf.float32), scale)
+        resized = image_ops.resize_keep_ratio(tf.cast(image_tensor, tf.float32), scale)
         original_shape, resized_shape = tf.shape(image_tensor)[1:3], tf.shape(resized)[1:3]
         found = decoder.suppress(model.candidates(model(resized, training=False), resized_shape, decoder=decoder))
         found = original_pixels.to_original(found, original_shape, resized_shape)

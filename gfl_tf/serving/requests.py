@@ -78,7 +78,11 @@ def ask(url, body, timeout=60.0):
     Raises:
         RefusedError: the server refused the request; has its message.
         OSError: there is no server, or it did not answer in time.
+        ValueError: the URL has no scheme.
     """
+    url = url.rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url} is no URL of a model; give http://HOST:PORT/v1/models/NAME")
     request = urllib.request.Request(f"{url}:predict", body, {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:

@@ -2,13 +2,14 @@
 
 import tensorflow as tf
 
+from gfl_tf.data import images as image_ops
 from gfl_tf.detectors.decoder import PADDING
 from gfl_tf.evaluation import original_pixels
 from gfl_tf.serving import decode
 from gfl_tf.serving.freeze import frozen
 
 ON_BAD_IMAGE = ("error", "report")
-MAX_PIXELS = 1 << 26  # 192 MiB
+MAX_PIXELS = 1 << 26  # 192 MiB decoded; a progressive JPEG takes three times that while it is
 # Rows that a request may ask for at most, where the export itself has not more.
 MAX_DETECTIONS_PER_REQUEST = 1000
 
@@ -31,7 +32,8 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
         serving_default: of "image_bytes", string [B], encoded JPEG, PNG, BMP or GIF (first frame) images of any sizes.
         image_tensor: of "image_tensor", uint8 [B, h, w, 3], RGB.
         image_bytes_with_options: of "image_bytes" and, for each image, "score_threshold", float32 [B], and
-            "max_detections", int32 [B], at most `MAX_DETECTIONS_PER_REQUEST` or the decoder's.
+            "max_detections", int32 [B], at most `MAX_DETECTIONS_PER_REQUEST` or the decoder's. The threshold is that of
+            `PredictionDecoder`: of scores before NMS, which soft-NMS lowers afterwards.
 
     They return, best detection first, D being the decoder's `max_detections` or the largest of the request's:
         detection_boxes: float32 [B, D, 4], y1, x1, y2, x2 in pixels of the original image.
@@ -66,7 +68,7 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
         found = tf.cond(
             decoded["status"] == decode.OK,
             lambda: detect(decoded["image"][tf.newaxis], detections, *options),
-            lambda: _nothing(detections.structured_outputs),
+            lambda: _nothing(1, detections.structured_outputs),
         )
         return {**{name: value[0] for name, value in found.items()}, "status": decoded["status"]}
 
@@ -88,7 +90,12 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
     def from_tensor(image_tensor):
-        return detect(image_tensor, stages["detections"])
+        # Some kernels of the network refuse an empty batch.
+        return tf.cond(
+            tf.shape(image_tensor)[0] > 0,
+            lambda: detect(image_tensor, stages["detections"]),
+            lambda: _nothing(0, stages["detections"].structured_outputs),
+        )
 
     most = max(decoder.max_detections, MAX_DETECTIONS_PER_REQUEST)
     with_options = _detections(
@@ -103,6 +110,9 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
         ]
     )
     def from_bytes_with_options(image_bytes, score_threshold, max_detections):
+        check = _one_each(image_bytes=image_bytes, score_threshold=score_threshold, max_detections=max_detections)
+        with tf.control_dependencies([check]):
+            image_bytes = tf.identity(image_bytes)
         outputs = detect_all(image_bytes, with_options, tf.maximum(score_threshold, 0.0))
         return _first(outputs, tf.clip_by_value(max_detections, 0, most))
 
@@ -122,7 +132,7 @@ def _stages(model, scale, max_pixels, freeze):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def resize(images):
-        return original_pixels.resize(images, scale)
+        return image_ops.resize_keep_ratio(images, scale)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
     def network(images):
@@ -169,13 +179,21 @@ def served_outputs(detections):
     return outputs
 
 
-def _nothing(specs):
-    """Outputs of these specs, batch of one, that are padding alone."""
-    return {name: tf.fill([1, *spec.shape[1:]], _padding(name, spec.dtype)) for name, spec in specs.items()}
+def _nothing(batch, specs):
+    """Outputs of these specs that are padding alone."""
+    return {name: tf.fill([batch, *spec.shape[1:]], _padding(name, spec.dtype)) for name, spec in specs.items()}
 
 
 def _padding(name, dtype):
     return PADDING if name == "detection_classes" else tf.zeros([], dtype)
+
+
+def _one_each(**inputs):
+    """An assertion that inputs [B] have the same B."""
+    sizes = [tf.size(value) for value in inputs.values()]
+    numbers = tf.strings.reduce_join(tf.strings.as_string(sizes), separator=", ")
+    message = tf.strings.join([", ".join(inputs), " have ", numbers, " items: give each image its own"])
+    return tf.debugging.Assert(tf.reduce_all(tf.equal(sizes, sizes[0])), [message], summarize=1)
 
 
 def _fail_unless_ok(outputs):

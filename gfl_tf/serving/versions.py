@@ -36,7 +36,7 @@ def new_version(directory, keep=0):
 
     The version appears under its number with everything in it, on the disk, or not at all: also when the process is
     killed or the power fails. Several may be made at once, in one process, on one machine or on several that share the
-    folder. An exception in the context leaves nothing behind. A process that is killed leaves a hidden folder
+    folder. An exception in the context leaves nothing behind in it. A process that is killed leaves a hidden folder
     ".exporting-*", which the next `new_version` on that machine deletes; one on another machine does a day later.
 
     Args:

@@ -20,11 +20,12 @@ MAX_RECORDS = 1000  # TensorFlow Serving loads no model with more
 RATIOS = ((3, 4), (4, 3), (2, 3), (3, 2), (1, 1))
 
 
-def pictures(scale):
+def pictures(scale, max_pixels):
     """One JPEG for each of `RATIOS`, in the size that the network sees it. The same at each call.
 
     Args:
         scale: (long, short) limits of the keep-ratio resize in front of the network.
+        max_pixels: where the model takes no images of that size, they are as much smaller, and it enlarges them.
 
     Returns:
         list of bytes.
@@ -32,7 +33,9 @@ def pictures(scale):
     encoded = []
     for index, ratio in enumerate(RATIOS):
         coarse = np.random.default_rng(index).uniform(0, 255, (*np.multiply(ratio, 2), 3))
-        picture = tf.image.resize(coarse, image_ops.keep_ratio_size(ratio, scale), "bicubic")
+        size = image_ops.keep_ratio_size(ratio, scale).numpy()
+        factor = min(1, (max_pixels / size.prod()) ** 0.5)
+        picture = tf.image.resize(coarse, np.maximum(np.int32(size * factor), 1), "bicubic")
         encoded.append(tf.io.encode_jpeg(tf.saturate_cast(picture, tf.uint8), quality=75).numpy())
     return encoded
 

@@ -55,7 +55,7 @@ def test_killed_and_then_two_at_once(killed, tiny_run):
     processes = [
         subprocess.Popen(command(*flags, *more), stdout=subprocess.PIPE, text=True, cwd=ROOT) for more in ([], others)
     ]
-    printed = [process.communicate()[0].splitlines()[-1] for process in processes]
+    printed = [process.communicate()[0].removesuffix("\n") for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert set(printed) == {str(killed / "3"), str(killed / "4")}
     assert versions(killed) == {"3", "4"}, "what was killed should be gone, and so should older versions"

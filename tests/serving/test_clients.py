@@ -41,7 +41,7 @@ def gflv2(tiny_run, tmp_path_factory):
     assert result.returncode == 0, result.stderr
     model, config = run_dir.load_run(tiny_run)
     assert config.data.scale == SCALE
-    return result.stdout.splitlines()[-1], model
+    return result.stdout.removesuffix("\n"), model
 
 
 @pytest.fixture(scope="module")

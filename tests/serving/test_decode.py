@@ -48,14 +48,15 @@ def pillow(encoded):
     return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
 
 
-def png(height, width, data, bit_depth=8, colour_type=2, interlaced=0):
-    """A PNG with the compressed `data`."""
+def png(height, width, data, bit_depth=8, colour_type=2, interlaced=0, in_front=b""):
+    """A PNG with the compressed `data`; `in_front` is the name of a chunk in front of its header."""
 
     def chunk(name, content):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     header = struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, interlaced)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    first = chunk(in_front, struct.pack(">II", 5, 5)) if in_front else b""
+    return b"\x89PNG\r\n\x1a\n" + first + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def png_of(pixels, interlaced=0):
@@ -70,13 +71,14 @@ def png_of(pixels, interlaced=0):
     return png(*pixels.shape[:2], zlib.compress(data), pixels.itemsize * 8, colour_type, interlaced)
 
 
-def black_png(side):
+def black_png(side, **options):
     """A whole PNG of side x side black pixels, side a multiple of 100, of a few bytes per 100 rows."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     rows = bytes(100 * (3 * side + 1))
     block = compressor.compress(rows) + compressor.flush(zlib.Z_FULL_FLUSH)
     checksum = (len(rows) * (side // 100) % 65521) << 16 | 1
-    return png(side, side, b"\x78\x01" + block * (side // 100) + b"\x03\x00" + struct.pack(">I", checksum))
+    data = b"\x78\x01" + block * (side // 100) + b"\x03\x00" + struct.pack(">I", checksum)
+    return png(side, side, data, **options)
 
 
 def ycck(pixels):
@@ -84,6 +86,14 @@ def ycck(pixels):
     encoded = encode("CMYK", "JPEG", pixels)
     flag = encoded.index(b"Adobe") + 11
     return encoded[:flag] + b"\2" + encoded[flag + 1 :]
+
+
+def jpeg_of_scans(number):
+    """A progressive JPEG whose last scan is there again and again."""
+    encoded = encode("RGB", "JPEG", progressive=True)
+    last = encoded.rindex(b"\xff\xda")
+    scans = encoded.count(b"\xff\xda")
+    return encoded[:last] + encoded[last:-2] * (number - scans + 1) + encoded[-2:]
 
 
 def exif():
@@ -101,6 +111,7 @@ GOOD = {
     "jpeg": (JPEG, pillow(JPEG)),
     "progressive jpeg": (encode("RGB", "JPEG", progressive=True), pillow(encode("RGB", "JPEG", progressive=True))),
     "grey jpeg": (encode("L", "JPEG"), pillow(encode("L", "JPEG"))),
+    "jpeg of a hundred scans": (jpeg_of_scans(100), pillow(jpeg_of_scans(100))),
     "cmyk jpeg": (encode("CMYK", "JPEG"), pillow(encode("CMYK", "JPEG"))),
     "ycck jpeg": (ycck(PIXELS), pillow(ycck(PIXELS))),
     "rotated jpeg, as stored": (encode("RGB", "JPEG", exif=exif()), pillow(encode("RGB", "JPEG", exif=exif()))),
@@ -151,6 +162,7 @@ TOO_MANY = r"image of {0} x {0} pixels \(width x height\), more than the 1000000
 HUGE = {
     "huge png": (black_png(20000), TOO_MANY.format(20000)),  # from 2 ** 29 pixels on TensorFlow itself refuses
     "larger png": (png(30000, 30000, zlib.compress(bytes(1000))), TOO_MANY.format(30000)),
+    "huge png with a size in front": (black_png(10000, in_front=b"teXt"), "PNG image .* not start with its header"),
     "largest png": (png(2**31 - 1, 2**31 - 1, b""), TOO_MANY.format(2**31 - 1)),
     "huge jpeg": (jpeg_of_size(65500, 65500), TOO_MANY.format(65500)),
     "huge bmp": (BMP[:18] + struct.pack("<ii", 2**31 - 1, -(2**31)) + BMP[26:], "truncated or corrupt"),
@@ -165,6 +177,7 @@ BAD = {
     "webp": (encode("RGB", "WEBP"), "^not a JPEG, PNG, BMP or GIF"),
     "png of no size": (png(5, 0, b""), r"^PNG image of 0 x 5 pixels \(width x height\): it is truncated or corrupt"),
     "png of too few rows": (png(45, 64, zlib.compress(bytes(999))), "^PNG image of .* bytes cannot be decoded"),
+    "jpeg of many scans": (jpeg_of_scans(101), "^JPEG image of 101 scans, more than 100$"),
     "jpeg of no size": (jpeg_of_size(0, 64), "^JPEG image of .* bytes cannot be decoded"),
     "jpeg cut, with something behind": (JPEG[:-200] + b"\x12" * 300, "^JPEG image of .* bytes cannot be decoded"),
     "16 bit bmp": (BMP[:28] + b"\x10" + BMP[29:], "^BMP image .* 16 bits per pixel .* can be decoded"),

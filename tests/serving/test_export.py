@@ -90,8 +90,12 @@ def test_decoder_can_be_changed_for_the_export(exporting):
         ({"iou_threshold": -0.1}, "iou_threshold is -0.1"),
         ({"max_detections": 0}, "max_detections is 0"),
         ({"max_pixels": 0}, "max_pixels is 0"),
+        ({"max_pixels": 1 << 64}, "max_pixels is 18446744073709551616; it must be .* below 2"),
+        ({"precision": "int8"}, "precision is 'int8'; saved_model has float32, bfloat16, float16"),
+        ({"format": "onnx", "precision": "float16"}, "precision is 'float16'; onnx has float32"),
         ({"on_bad_image": "ignore"}, "on_bad_image is 'ignore'"),
         ({"format": "onnx", "freeze": True}, "freeze is an option of saved_model, not of onnx"),
+        ({"format": "tflite"}, r"canvas is \(\); tflite needs the \(height, width\)"),
         ({"format": "tf"}, "format is 'tf'; choose one of saved_model, tflite, onnx"),
         ({"batch_sizes": (4, 2)}, "each larger than the one before"),
         ({"class_names": ["cat"]}, "1 class names for a model of 2"),
@@ -123,11 +127,11 @@ def test_old_versions_go(exporting, tmp_path):
 
 
 def test_sizes_of_flags():
-    assert export.parse_sizes("800x1344", "x") == (800, 1344)
-    assert export.parse_sizes("", "x") == ()
+    assert export.parse_sizes("canvas", "800x1344", "x") == (800, 1344)
+    assert export.parse_sizes("canvas", "", "x") == ()
     for text in ("1,,2", "0,1", "a", "-1"):
-        with pytest.raises(ValueError, match="give numbers from 1 on"):
-            export.parse_sizes(text, ",")
+        with pytest.raises(ValueError, match="batch_sizes is .*; give numbers from 1 on"):
+            export.parse_sizes("batch_sizes", text, ",")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])
@@ -135,3 +139,10 @@ def test_names_that_are_no_folder(name, tmp_path):
     with pytest.raises(ValueError, match="name is"):
         export.export(None, (64, 64), tmp_path / "models", name)
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(["folder", "name"], [("models", "a[1]"), ("models", "a*b"), ("x?", "a"), ("x[1]", "a")])
+def test_paths_where_tensorflow_finds_no_variables(folder, name, tmp_path):
+    with pytest.raises(ValueError, match="TensorFlow finds no variables"):
+        export.export(None, (64, 64), tmp_path / folder, name)
+    assert list(tmp_path.iterdir()) == []

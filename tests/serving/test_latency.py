@@ -109,6 +109,16 @@ def test_no_answer_has_no_percentile():
     assert math.isnan(timing.percentile(50)) and math.isnan(timing.images_per_second)
 
 
+def test_table_of_a_model_that_never_answers():
+    result = latency.measure({"a": fail, "b": len}, [b""], requests=3)
+    lines = latency.Report(result, {}, 0, 0, 0).table().splitlines()
+    assert "3 of 3 requests failed: a" in lines and "ValueError: no" in lines
+
+
+def fail(batch):
+    raise ValueError("no")
+
+
 def test_memory_by_hand():
     readings = iter([0, 0, *[100, 110, 120, 130, 140, 142, 144, 146, 148]])
     result = latency.measure({"m": len}, [b"a", b"b"], requests=8, resident=lambda: next(readings))

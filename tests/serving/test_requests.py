@@ -232,17 +232,24 @@ def test_command_line(url, tmp_path):
         path.write_bytes(content)
     done = query(f"--url={url}", f"--images={paths[0]},{paths[1]}")
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["file"] for line in lines] == [str(path) for path in paths[:2]]
     assert [item["score"] for item in lines[1]["detections"]] == pytest.approx([0.8, 0.4])
     assert lines[0]["detections"][0]["name"] == "ä" and '"ä"' in done.stdout
 
     done = query(f"--url={url}", f"--images={paths[2]},{paths[1]}", "--score_threshold=0.5", "--max_detections=9")
     assert done.returncode == 1
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert "status 400" in lines[0]["status"] and lines[0]["detections"] == []
     assert [item["score"] for item in lines[1]["detections"]] == pytest.approx([0.8])
     assert "query_server: 1 of 2 images" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_url(url):
+    body = requests.rest_body({"image_bytes": IMAGES})
+    assert requests.ask(f"{url}/", body) == requests.ask(url, body)
+    with pytest.raises(ValueError, match="localhost:8501/v1/models/cells is no URL of a model"):
+        requests.ask("localhost:8501/v1/models/cells", body)
 
 
 def test_no_server(tmp_path):

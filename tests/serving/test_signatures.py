@@ -180,6 +180,10 @@ def test_empty_batch(served):
     assert served["serving_default"](none)["detection_boxes"].shape == (0, D, 4)
     options = {"score_threshold": tf.zeros([0]), "max_detections": tf.zeros([0], tf.int32)}
     assert served["image_bytes_with_options"](image_bytes=none, **options)["detection_boxes"].shape == (0, 0, 4)
+    outputs = served["image_tensor"](tf.zeros([0, 64, 96, 3], tf.uint8))
+    assert {name: (value.dtype, tuple(value.shape)) for name, value in outputs.items()} == {
+        name: (dtype, (0, *shape)) for name, (dtype, shape) in KEYS.items()
+    }
 
 
 def test_bad_images_fail_the_request_by_name(served):
@@ -236,6 +240,16 @@ def test_options_out_of_range(served):
         max_detections=tf.constant([5, -7]),
     )
     assert outputs["detection_boxes"].shape == (2, 5, 4) and outputs["num_detections"].numpy().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(["thresholds", "most"], [(1, 3), (1, 0), (2, 1), (2, 3), (3, 2), (1, 2)])
+def test_options_of_fewer_or_more_images(served, thresholds, most):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"max_detections have 2, {thresholds}, {most} items"):
+        served["image_bytes_with_options"](
+            image_bytes=tf.constant([png(pixels(64, 96))] * 2),
+            score_threshold=tf.fill([thresholds], 0.4),
+            max_detections=tf.fill([most], 5),
+        )
 
 
 def test_stages_make_up_the_whole(traced):

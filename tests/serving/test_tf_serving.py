@@ -135,7 +135,7 @@ def test_the_server_answers_the_warm_up(exported, messages, server):
 
 
 def test_every_signature_over_rest(url):
-    picture = warmup.pictures((160, 96))[0]
+    picture = warmup.pictures((160, 96), 1 << 20)[0]
     (first,) = requests.ask(url, requests.rest_body(*requests.detection_inputs([picture])))
     found = requests.detections(first)
     assert found["status"] == "ok" and len(found["detections"]) == first["num_detections"] > 3
@@ -158,4 +158,5 @@ def test_every_signature_over_rest(url):
 
 def test_an_image_that_cannot_be_read_over_rest(url):
     with pytest.raises(requests.RefusedError, match=r"(?s)status 400.*image_bytes\[1\]"):
-        requests.ask(url, requests.rest_body({"image_bytes": [warmup.pictures((160, 96))[0], b"not an image"]}))
+        picture = warmup.pictures((160, 96), 1 << 20)[0]
+        requests.ask(url, requests.rest_body({"image_bytes": [picture, b"not an image"]}))

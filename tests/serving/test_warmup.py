@@ -8,13 +8,14 @@ from gfl_tf.data import images as image_ops
 from gfl_tf.serving import tf_serving, warmup
 
 SCALE = (1333, 800)
+MAX_PIXELS = 1333 * 800
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A folder with the warm-up requests of a model at full size."""
     directory = tmp_path_factory.mktemp("version")
-    warmup.write(directory, "cells", warmup.pictures(SCALE))
+    warmup.write(directory, "cells", warmup.pictures(SCALE, MAX_PIXELS))
     return directory
 
 
@@ -48,8 +49,15 @@ def test_images_have_the_sizes_that_the_network_sees(written):
     assert len(set(encoded)) == len(warmup.RATIOS)
 
 
+@pytest.mark.parametrize("max_pixels", [500_000, 1])
+def test_images_are_not_larger_than_the_model_takes(max_pixels):
+    for image in warmup.pictures(SCALE, max_pixels):
+        height, width, _ = tf.io.decode_jpeg(image).shape
+        assert 0.99 * max_pixels < height * width <= max_pixels
+
+
 def test_small_and_the_same_each_time(written, tmp_path):
-    again = warmup.write(tmp_path, "cells", warmup.pictures(SCALE))
+    again = warmup.write(tmp_path, "cells", warmup.pictures(SCALE, MAX_PIXELS))
     assert again == tmp_path / "assets.extra" / "tf_serving_warmup_requests"
     assert again.read_bytes() == (written / warmup.PATH).read_bytes()
     assert again.stat().st_size < 1e6
