@@ -1,9 +1,13 @@
 """Image files to tensors, and the resizing that training, evaluation and serving share."""
 
+import pathlib
+
 import numpy as np
 import tensorflow as tf
 
 from gfl_tf.data import image_formats
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
 
 def decode_rgb(encoded):
@@ -18,6 +22,37 @@ def decode_rgb(encoded):
 
     image = image_formats.switch_format(encoded, lambda known: known.decode(encoded), unknown)
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def find_files(paths):
+    """The files of a list of images and folders, those of a folder in the order of their names, none twice.
+
+    Raises:
+        ValueError: a path that does not exist, or no image at all.
+    """
+    files = []
+    for path in map(pathlib.Path, paths):
+        if path.is_dir():
+            files += sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise ValueError(f"there is no image or folder {path}")
+    if not files:
+        raise ValueError(f"no image in {', '.join(map(str, paths)) or 'an empty list'}; wanted: {', '.join(SUFFIXES)}")
+    return list(dict.fromkeys(files))
+
+
+def read_file(path):
+    """`decode_rgb` of a file, as an array.
+
+    Raises:
+        ValueError: naming the file: missing, cut short, or not JPEG, PNG, BMP or GIF.
+    """
+    try:
+        return decode_rgb(tf.io.read_file(str(path))).numpy()
+    except tf.errors.OpError as error:
+        raise ValueError(f"{path} cannot be read: missing, cut short, or not JPEG, PNG, BMP or GIF") from error
 
 
 def read_rgb(path, expected_hw):

@@ -5,14 +5,12 @@ import json
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from gfl_tf.data import coco as coco_data
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import coco
 from gfl_tf.serving import assets, runners
-from gfl_tf.visualization import predict
 
 MIN_IOU = 0.9  # of a detection and its counterpart
 
@@ -49,21 +47,6 @@ class Agreement:
     candidate_truth_ap: float = None
 
 
-def compare(reference, candidate, images, score_threshold=0.3):
-    """`Agreement` of two functions from an image to its detections, see `runners.load`.
-
-    Args:
-        reference, candidate: the functions.
-        images: list of uint8 [h, w, 3], RGB.
-        score_threshold: reference detections above it are what the candidate has to find.
-
-    Raises:
-        ValueError: the reference finds nothing above the threshold.
-    """
-    expected, found = ([detect(image) for image in images] for detect in (reference, candidate))
-    return measure(expected, found, [image.shape[:2] for image in images], score_threshold)
-
-
 def compare_exports(reference, candidates, image_paths, annotations=None, score_threshold=0.3):
     """Compares exported models of any format.
 
@@ -73,7 +56,7 @@ def compare_exports(reference, candidates, image_paths, annotations=None, score_
         annotations: COCO file that has all these images (and perhaps more), by their file names. Its categories have
             the names of the reference's classes; of a reference that names none, they are the classes in the order of
             their ids. None: no AP against annotations.
-        score_threshold: as in `compare`.
+        score_threshold: reference detections above it are what the candidates have to find.
 
     Returns {candidate's path: `Agreement`}.
 
@@ -83,10 +66,10 @@ def compare_exports(reference, candidates, image_paths, annotations=None, score_
     """
     for path in (reference, *candidates):
         runners.model_file(path)  # a wrong path is told now, not after an hour
-    files = predict.image_files(image_paths)
+    files = image_ops.find_files(image_paths)
     class_names = _common_class_names(reference, candidates)
     dataset, records = (None, None) if annotations is None else _records(annotations, files, class_names)
-    shapes = [_read(file).shape[:2] for file in files]
+    shapes = [image_ops.read_file(file).shape[:2] for file in files]
     for file, shape, record in zip(files, shapes, records or ()):
         if shape != (record.height, record.width):
             raise ValueError(f"{file} is {shape[0]} x {shape[1]} (height x width), of another size in {annotations}")
@@ -94,7 +77,7 @@ def compare_exports(reference, candidates, image_paths, annotations=None, score_
     def run(path):
         detect = runners.load(path)  # freed before the next model is loaded
         logging.info("%s on %d images", path, len(files))
-        return [detect(_read(file)) for file in files]
+        return [detect(image_ops.read_file(file)) for file in files]
 
     def truth_ap(detections):
         return None if dataset is None else _truth_ap(detections, dataset, records)
@@ -117,7 +100,7 @@ def measure(reference, candidate, shapes, score_threshold=0.3):
     Args:
         reference, candidate: the lists.
         shapes: (height, width) of each image.
-        score_threshold: as in `compare`.
+        score_threshold: as in `compare_exports`.
 
     Raises:
         ValueError: the reference has nothing above the threshold.
@@ -272,15 +255,13 @@ def _class_names(path):
 def _records(annotations, files, class_names):
     """(`CocoDataset`, its records of the files)."""
     dataset = coco_data.load_coco(annotations, images_dir=None, class_names=class_names)
-    by_name = {pathlib.Path(record.path).name: record for record in dataset.images}
+    names = [pathlib.Path(record.path).name for record in dataset.images]
+    by_name = dict(zip(names, dataset.images))
+    for given in ([file.name for file in files], [name for name in names if name in {file.name for file in files}]):
+        if len(set(given)) < len(given):
+            twice = next(name for name in given if given.count(name) > 1)
+            raise ValueError(f"images are told by their file names, and there are several of the name {twice}")
     unknown = [str(file) for file in files if file.name not in by_name]
     if unknown:
         raise ValueError(f"{annotations} has no image {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}")
     return dataset, [by_name[file.name] for file in files]
-
-
-def _read(file):
-    try:
-        return image_ops.decode_rgb(tf.io.read_file(str(file))).numpy()
-    except tf.errors.OpError as error:
-        raise ValueError(f"{file} cannot be read: cut short, or not JPEG, PNG, BMP or GIF") from error

@@ -7,12 +7,12 @@ import pathlib
 import re
 import typing
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from gfl_tf.data import images as image_ops
 from gfl_tf.serving import assets, canvas, network, onnx, signatures, tf_serving, tflite, versions, warmup
-from gfl_tf.visualization import predict
 
 MAX_REPRESENTATIVE_IMAGES = 100
 PRECISIONS = {"saved_model": network.PRECISIONS, "tflite": tflite.PRECISIONS, "onnx": ("float32",)}
@@ -31,12 +31,13 @@ class Options:
     Attributes:
         format: "saved_model", "tflite" or "onnx".
         precision: "float32", of a SavedModel "bfloat16" or "float16", of TensorFlow Lite "float16" or "int8".
-        score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there. See
-            `PredictionDecoder`: what the first and the last mean depends on the kind of NMS.
+        nms, score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there. See
+            `PredictionDecoder`: what thresholds mean depends on the kind of NMS.
         freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
         batch_sizes: of a SavedModel: the server's allowed batch sizes, each of which gets a warm-up request.
         canvas: of TensorFlow Lite: (height, width) of the input, multiples of 32.
-        representative_images: of int8: folder of images like those that the model will see; a hundred are used.
+        representative_images: of int8: folder of images like those that the model will see, of which up to a
+            hundred are used.
         keep: how many versions to keep, this one included; 0: all.
 
     Raises:
@@ -45,6 +46,7 @@ class Options:
 
     format: str = "saved_model"
     precision: str = "float32"
+    nms: typing.Optional[str] = None
     score_threshold: typing.Optional[float] = None
     max_detections: typing.Optional[int] = None
     iou_threshold: typing.Optional[float] = None
@@ -68,6 +70,10 @@ class Options:
             raise ValueError(f"precision is {self.precision!r}; {self.format} has {precisions}")
         if self.format == "tflite" and len(self.canvas) != 2:
             raise ValueError(f"canvas is {self.canvas}; tflite needs the (height, width) of its input, HEIGHTxWIDTH")
+        if self.canvas:
+            canvas.check_size(*self.canvas)
+        if (self.precision == "int8") != bool(self.representative_images):
+            raise ValueError("int8 needs representative_images, to measure ranges with, and no other precision does")
         if self.on_bad_image not in signatures.ON_BAD_IMAGE:
             raise ValueError(f"on_bad_image is {self.on_bad_image!r}; choose one of {signatures.ON_BAD_IMAGE}")
         for name in ("score_threshold", "iou_threshold"):
@@ -97,6 +103,7 @@ def export(model, scale, output, name, options=None, class_names=None, config=No
     Raises:
         ValueError: a name that is no folder name, a path that TensorFlow would not load, another number of class names,
             or what a format refuses.
+        ImportError: ONNX, and tf2onnx is not installed.
     """
     options = options or Options()
     if name != os.path.basename(name) or name.startswith(".") or not name:
@@ -107,7 +114,7 @@ def export(model, scale, output, name, options=None, class_names=None, config=No
     class_names = tuple(class_names or map(str, range(model.num_classes)))
     if len(class_names) != model.num_classes:
         raise ValueError(f"{len(class_names)} class names for a model of {model.num_classes} classes")
-    changes = {key: getattr(options, key) for key in ("score_threshold", "max_detections", "iou_threshold")}
+    changes = {key: getattr(options, key) for key in ("nms", "score_threshold", "max_detections", "iou_threshold")}
     decoder = model.prediction_decoder.changed(**{key: value for key, value in changes.items() if value is not None})
     write = {"saved_model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}[options.format]
     with versions.new_version(directory, options.keep) as version:
@@ -141,9 +148,9 @@ def _write_saved_model(folder, model, scale, decoder, class_names, name, options
 def _write_tflite(folder, model, scale, decoder, class_names, name, options):
     representative = None
     if options.representative_images:
-        files = predict.image_files([options.representative_images])
-        files = files[:: -(-len(files) // MAX_REPRESENTATIVE_IMAGES)]
-        images = (image_ops.decode_rgb(tf.io.read_file(str(file))).numpy() for file in files)
+        files = image_ops.find_files([options.representative_images])
+        chosen = np.linspace(0, len(files) - 1, min(len(files), MAX_REPRESENTATIVE_IMAGES)).astype(int)
+        images = (image_ops.read_file(files[index]) for index in chosen)
         representative = (canvas.place(image, options.canvas)[:2] for image in images)
     content = tflite.convert(network.serving_model(model), *options.canvas, options.precision, representative, decoder)
     (folder / "model.tflite").write_bytes(content)

@@ -15,28 +15,37 @@ BLOCK_PAIRS = {
 }
 
 
-def foldable_pairs(layers):
-    """(convolution, batch normalization) of all that can be folded exactly at inference, of a list of layers.
+def foldable_pairs(layers, outputs=()):
+    """(convolution, batch normalization) of all that can be folded exactly at inference.
 
     That is where the convolution has no activation, its output goes to the normalization alone and both are used
     once.
+
+    Args:
+        layers: list of layers, models among them.
+        outputs: what is read beside the outputs of these models, Keras tensors.
     """
+    read = {id(tensor) for layer in layers for tensor in getattr(layer, "outputs", None) or ()}
+    read |= {id(tensor) for tensor in outputs}
     pairs = []
     for layer in layers:
         if type(layer) in BLOCK_PAIRS:
             pairs += [(getattr(layer, conv), getattr(layer, norm)) for conv, norm in BLOCK_PAIRS[type(layer)]]
         elif type(layer) in CONVOLUTIONS:
-            pairs += [(layer, node.outbound_layer) for node in layer.outbound_nodes if _is_only_use(layer, node)]
+            pairs += [(layer, node.outbound_layer) for node in layer.outbound_nodes if _is_only_use(layer, node, read)]
     return [pair for pair in pairs if _fits(*pair)]
 
 
-def _is_only_use(conv, node):
+def _is_only_use(conv, node, read):
     norm = node.outbound_layer
     return (
         len(conv.inbound_nodes) == len(conv.outbound_nodes) == 1
         and isinstance(norm, keras.layers.BatchNormalization)
         and len(norm.inbound_nodes) == 1
-        and not node.call_kwargs.get("training")  # a batch's own statistics, at inference too
+        and id(conv.output) not in read
+        # A batch's own statistics, at inference too.
+        and not node.call_kwargs.get("training")
+        and len(node.call_args) == 1
     )
 
 

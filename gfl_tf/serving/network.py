@@ -43,7 +43,8 @@ def _folded_backbone(backbone):
     levels = backbone.pyramid_level_inputs.items()
     # Layers that Keras has named have other names in the copy.
     folded.pyramid_level_inputs = {level: twin_of[id(backbone.get_layer(name))].name for level, name in levels}
-    for conv, norm in fold.foldable_pairs([layer for layer, _ in twins]):
+    outputs = [backbone.get_layer(name).output for name in backbone.pyramid_level_inputs.values()]
+    for conv, norm in fold.foldable_pairs([layer for layer, _ in twins], outputs):
         fold.fold(conv, norm, twin_of[id(conv)], twin_of[id(norm)])
     return folded
 

@@ -26,7 +26,7 @@ def convert(model, scale, class_names, decoder=None):
     detections with equal scores, another one may come first, or be kept, than in TensorFlow.
 
     Input:
-        image_tensor: uint8 [B, h, w, 3], RGB: any number of images of any one size.
+        image_tensor: uint8 [B, h, w, 3], RGB: one or more images of any one size.
 
     Outputs, best detection first, D being the decoder's `max_detections`:
         detection_boxes: float32 [B, D, 4], y1, x1, y2, x2 in pixels of the input.
@@ -53,7 +53,7 @@ def convert(model, scale, class_names, decoder=None):
         import onnx  # with tf2onnx, not needed by other formats
         import tf2onnx
     except ImportError as error:
-        raise ImportError('an export to ONNX needs tf2onnx; install it: pip install "gfl_tf[onnx]"') from error
+        raise ImportError('an export to ONNX needs tf2onnx; in the checkout: pip install ".[onnx]"') from error
     detect = frozen(_detect(model, scale, decoder or model.prediction_decoder))
     graph_def = _with_constants(detect)
     _check_is_float32(graph_def)
@@ -77,6 +77,7 @@ def convert(model, scale, class_names, decoder=None):
             },
         )
     proto.functions.extend(functions.values())
+    _name_axes(proto.graph)
     metadata = {"class_names": list(class_names), "scale": [int(limit) for limit in scale]}
     onnx.helper.set_model_props(proto, {name: json.dumps(value) for name, value in metadata.items()})
     try:
@@ -130,6 +131,14 @@ def _keep_whole(graph_def):
     nodes = [node for function in graph_def.library.function for node in function.node_def]
     for node in [*graph_def.node, *nodes]:
         node.attr.pop("_lower_using_switch_merge", None)  # of loops
+
+
+def _name_axes(graph):
+    """What can be of any size in input and outputs, by name: the batch is the same of all."""
+    for value in (*graph.input, *graph.output):
+        for axis, name in zip(value.type.tensor_type.shape.dim, ("batch", "height", "width")):
+            if axis.dim_param:
+                axis.dim_param = name
 
 
 @contextlib.contextmanager

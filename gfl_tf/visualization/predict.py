@@ -15,7 +15,6 @@ from gfl_tf.ops import distributions as distribution_ops
 from gfl_tf.visualization import detections as drawing
 from gfl_tf.visualization import distributions
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 JSON_FILE = "predictions.json"
 
 
@@ -46,7 +45,7 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
     Raises:
         ValueError: a path that does not exist, no image at all, or `output` is the folder of an image.
     """
-    files = image_files(paths)
+    files = image_ops.find_files(paths)
     output = pathlib.Path(output)
     if output.resolve() in {file.resolve().parent for file in files}:
         raise ValueError(f"the folder to write to, {output}, holds images to read; choose another one")
@@ -57,11 +56,10 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
     for number, file in enumerate(files):
         logging.info("%d of %d: %s", number + 1, len(files), file)
         try:
-            image = image_ops.decode_rgb(tf.io.read_file(str(file))).numpy()
-        except tf.errors.OpError:
-            reason = "cannot be read: cut short, or not JPEG, PNG, BMP or GIF"
-            logging.warning("%s %s; skipped", file, reason)
-            skipped.append({"file": str(file), "reason": reason})
+            image = image_ops.read_file(file)
+        except ValueError as error:
+            logging.warning("%s; skipped", error)
+            skipped.append({"file": str(file), "reason": str(error)})
             continue
         result = {name: value.numpy()[0] for name, value in detect(image[np.newaxis]).items()}
         result = {name: value[: result["num_detections"]] for name, value in result.items() if value.ndim}
@@ -76,25 +74,6 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
     partial.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(partial, output / JSON_FILE)
     return content
-
-
-def image_files(paths):
-    """The files of a list of images and folders, those of a folder in the order of their names, none twice.
-
-    Raises:
-        ValueError: a path that does not exist, or no image at all.
-    """
-    files = []
-    for path in map(pathlib.Path, paths):
-        if path.is_dir():
-            files += sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise ValueError(f"there is no image or folder {path}")
-    if not files:
-        raise ValueError(f"no image in {', '.join(map(str, paths)) or 'an empty list'}; wanted: {', '.join(SUFFIXES)}")
-    return list(dict.fromkeys(files))
 
 
 def _distinct_names(files):

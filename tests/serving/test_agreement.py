@@ -32,19 +32,14 @@ CANDIDATE = found(
 AP = np.mean([(7 + 3 * 51 / 101) / 10, 3 / 10])
 
 
-def check_by_hand(result):
+def test_numbers_worked_out_by_hand():
+    result = agreement.measure([REFERENCE], [CANDIDATE], [(100, 100)])
     assert (result.num_images, result.num_reference) == (1, 3)
     np.testing.assert_allclose([result.ap, result.ap50, result.ap75], [AP, 1, 0.5], rtol=1e-9)
     assert result.found == 1 / 3
     np.testing.assert_allclose([result.mean_score, result.max_score], 0.02, rtol=1e-5)
     assert (result.mean_box_px, result.max_box_px) == (1, 1)
     assert result.reference_truth_ap is None and result.candidate_truth_ap is None
-
-
-def test_numbers_worked_out_by_hand():
-    image = np.zeros([100, 100, 3], np.uint8)
-    check_by_hand(agreement.compare(lambda image: REFERENCE, lambda image: CANDIDATE, [image]))
-    check_by_hand(agreement.measure([REFERENCE], [CANDIDATE], [(100, 100)]))
 
 
 def test_a_model_agrees_with_itself():
@@ -168,6 +163,21 @@ def test_images_must_be_those_of_the_annotations(pictures, exports):
     (pictures / "pictures" / "new.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match="new.png cannot be read"):
         agreement.compare_exports("good", ["half"], [pictures / "pictures"])
+
+
+def test_images_of_the_same_name(pictures, exports):
+    (pictures / "more").mkdir()
+    (pictures / "more" / "1.png").write_bytes((pictures / "pictures" / "1.png").read_bytes())
+    folders = [pictures / "pictures", pictures / "more"]
+    assert agreement.compare_exports("good", ["half"], folders)["half"].num_images == 3
+    with pytest.raises(ValueError, match="several of the name 1.png"):
+        agreement.compare_exports("good", ["half"], folders, pictures / "truth.json")
+
+    content = json.loads((pictures / "truth.json").read_text())
+    content["images"][0]["file_name"] = "elsewhere/1.png"
+    (pictures / "truth.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="several of the name 1.png"):
+        agreement.compare_exports("good", ["half"], [pictures / "pictures" / "1.png"], pictures / "truth.json")
 
 
 def test_classes_are_those_of_the_exports(pictures, exports, monkeypatch):

@@ -33,6 +33,8 @@ NOT_FOLDABLE = {
     "convolution used twice": lambda x: _shared(layers.Conv2D(4, 1), layers.BatchNormalization(), x),
     "norm used twice": lambda x: _normalized_twice(layers.BatchNormalization(), x),
     "another axis": lambda x: layers.BatchNormalization(axis=1)(layers.Conv2D(4, 1)(x)),
+    "an output beside the norm": lambda x: _with_norm(layers.Conv2D(4, 1)(x)),
+    "statistics of the batch by position": lambda x: layers.BatchNormalization()(layers.Conv2D(4, 1)(x), True),
     "statistics of the batch": lambda x: layers.BatchNormalization()(layers.Conv2D(4, 1)(x), training=True),
     "transposed": lambda x: layers.BatchNormalization()(layers.Conv2DTranspose(4, 1)(x)),
 }
@@ -40,6 +42,10 @@ NOT_FOLDABLE = {
 
 def _twice(x):
     return layers.Add()([x, layers.BatchNormalization()(x)])
+
+
+def _with_norm(x):
+    return [x, layers.BatchNormalization()(x)]
 
 
 def _shared(conv, norm, x):
@@ -115,4 +121,10 @@ def test_inside_blocks(name, folded):
 @pytest.mark.parametrize("function", NOT_FOLDABLE.values(), ids=NOT_FOLDABLE)
 def test_stays(function):
     model = model_of(function)
-    assert fold.foldable_pairs(model.layers) == []
+    assert fold.foldable_pairs([model, *model.layers]) == []
+
+
+def test_a_layer_whose_output_is_read_elsewhere():
+    model = model_of(lambda x: layers.BatchNormalization()(layers.Conv2D(4, 1)(x)))
+    assert len(fold.foldable_pairs(model.layers)) == 1
+    assert fold.foldable_pairs(model.layers, [model.layers[1].output]) == []

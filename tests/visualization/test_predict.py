@@ -1,4 +1,4 @@
-"""Detections of image files: which files, and that the distributions shown are those of the boxes."""
+"""Detections of image files: the distributions shown are those of the boxes."""
 
 import numpy as np
 import pytest
@@ -32,22 +32,6 @@ def test_distributions_belong_to_their_boxes(model_and_config):
         np.einsum("dsn,dsn->ds", found["probabilities"], (bins[:, np.newaxis] - distances[..., None]) ** 2)
     )
     np.testing.assert_allclose(stddev, found["edge_stddev"], rtol=0.02)
-
-
-def test_image_files(tmp_path):
-    for name in ("b.png", "a.JPEG", "c.txt", "d.gif", "sub/e.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    folder = [tmp_path / name for name in ("a.JPEG", "b.png", "d.gif")]
-    assert predict.image_files([str(tmp_path)]) == folder
-    assert predict.image_files([tmp_path / "c.txt", tmp_path, tmp_path / "b.png"]) == [tmp_path / "c.txt", *folder]
-
-
-def test_no_image(tmp_path):
-    with pytest.raises(ValueError, match="no image in"):
-        predict.image_files([tmp_path])
-    with pytest.raises(ValueError, match="no image or folder .*missing.jpg"):
-        predict.image_files([tmp_path / "missing.jpg"])
 
 
 def test_never_writes_among_the_images(tmp_path):
