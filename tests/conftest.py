@@ -95,6 +95,15 @@ def tiny_atss():
 
 
 @pytest.fixture(scope="session")
+def tiny_gfl():
+    """A tiny GFL with random weights."""
+    import gfl_tf
+    from gfl_tf.heads.gfl import GFLHead
+
+    return _tiny_detector(gfl_tf.GFL, GFLHead(3, channels=16, num_convs=1, groups=4, prior=0.5))
+
+
+@pytest.fixture(scope="session")
 def tiny_vfnet():
     """A tiny VarifocalNet with random weights, deformable convolutions in its towers and soft-NMS."""
     import gfl_tf

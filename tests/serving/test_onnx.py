@@ -40,15 +40,9 @@ def with_scores_apart(model):
     scope="module", params=["gflv2", "vfnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gfl", "atss"))]
 )
 def model(request):
-    if request.param in ("atss", "vfnet"):
-        return with_scores_apart(request.getfixturevalue(f"tiny_{request.param}"))
-    run = request.getfixturevalue("tiny_run")
     if request.param == "gflv2":
-        return run_dir.load_run(run)[0]
-    config = run_dir.RunDirectory(run).read_config()
-    config.model.detector = "gfl"
-    config.model.decoder.score_threshold = 0.01
-    return with_scores_apart(run_dir.build_model(config))
+        return run_dir.load_run(request.getfixturevalue("tiny_run"))[0]
+    return with_scores_apart(request.getfixturevalue(f"tiny_{request.param}"))
 
 
 @pytest.fixture(scope="module")
