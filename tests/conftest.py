@@ -7,6 +7,7 @@ import pytest
 from tensorflow import keras
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ["no_proxy"] = "localhost"  # where the tests' own servers are
 
 
 def pytest_collection_modifyitems(items):
@@ -82,6 +83,18 @@ def tiny_run(tmp_path_factory):
     run.save_weights(model, "best")
     run.save_weights(model, "last")
     return run.path
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_run, tmp_path_factory):
+    """Path of a SavedModel of `tiny_run`, which fails for bad images, with batch sizes 1, 2 and 4."""
+    from gfl_tf.serving import export
+    from gfl_tf.training import run_dir
+
+    model, config = run_dir.load_run(tiny_run)
+    options = export.Options(batch_sizes=(1, 2, 4))
+    folder = tmp_path_factory.mktemp("saved_models")
+    return export.export(model, config.data.scale, folder, "tiny", options, config.data.class_names)
 
 
 @pytest.fixture(scope="session")

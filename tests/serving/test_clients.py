@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -33,15 +32,11 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def gflv2(tiny_run, tmp_path_factory):
-    """(path, model) of bin/export --on_bad_image=error."""
-    output = tmp_path_factory.mktemp("gflv2")
-    command = [sys.executable, str(ROOT / "bin" / "export"), f"--run_dir={tiny_run}", f"--output={output}"]
-    result = subprocess.run([*command, "--batch_sizes=1"], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+def gflv2(tiny_run, tiny_export):
+    """(path, model) of an export that fails for bad images."""
     model, config = run_dir.load_run(tiny_run)
     assert config.data.scale == SCALE
-    return result.stdout.removesuffix("\n"), model
+    return str(tiny_export), model
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +160,11 @@ def test_bad_image_is_reported_beside_the_others(answers_of, client):
     assert [status == "ok" for status in outputs["status"]] == [False, True]
     assert outputs["num_detections"][0] == 0 and set(outputs["detection_classes"][0]) == {-1}
     assert outputs["num_detections"][1] > 0
+
+
+def test_frozen_has_no_variables(vfnet):
+    path, _ = vfnet
+    assert not [name for name, shape in tf.train.list_variables(f"{path}/variables/variables") if shape]
 
 
 def test_holds_the_weights_alone(gflv2):

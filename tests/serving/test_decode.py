@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pathlib
 import re
 import resource
 import struct
@@ -164,7 +165,7 @@ HUGE = {
     "larger png": (png(30000, 30000, zlib.compress(bytes(1000))), TOO_MANY.format(30000)),
     "huge png with a size in front": (black_png(10000, in_front=b"teXt"), "PNG image .* not start with its header"),
     "largest png": (png(2**31 - 1, 2**31 - 1, b""), TOO_MANY.format(2**31 - 1)),
-    "huge jpeg": (jpeg_of_size(65500, 65500), TOO_MANY.format(65500)),
+    "huge jpeg": (jpeg_of_size(65500, 60000), r"image of 60000 x 65500 pixels \(width x height\), more than"),
     "huge bmp": (BMP[:18] + struct.pack("<ii", 2**31 - 1, -(2**31)) + BMP[26:], "truncated or corrupt"),
     "huge gif screen": (gif_of_sizes((65535, 65535), (64, 45)), TOO_MANY.format(65535)),
     "huge gif frame": (gif_of_sizes((64, 45), (65535, 65535)), TOO_MANY.format(65535)),
@@ -205,6 +206,7 @@ def test_memory_is_not_taken_for_what_is_not_decoded(serve):
     many_frames = black[:-1] + black[frame_start(black) : -1] * 1000 + b";"  # 810 MB of pixels
     for encoded in (PNG, JPEG, GIF, black):
         serve(encoded)
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of earlier tests
     before = peak_bytes()
     image, status = serve(many_frames)
     assert status == decoding.OK and image.shape == (900, 900, 3)

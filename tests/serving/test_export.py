@@ -14,7 +14,7 @@ from gfl_tf.serving import export, network, signatures, warmup
 def exporting(monkeypatch, tmp_path):
     """`export.export` to `tmp_path`/m, in no time: of y = 2 x in place of a detector.
 
-    Its attribute `decoders` lists the prediction decoders that it was traced with.
+    Its attribute `used` lists what each export was made with: precision, decoder and the other options of the trace.
     """
     weight = tf.Variable(2.0)
     model = types.SimpleNamespace(prediction_decoder=PredictionDecoder(nms="soft_gaussian"), num_classes=2)
@@ -24,17 +24,21 @@ def exporting(monkeypatch, tmp_path):
         return {"y": x * weight}
 
     def trace(model, scale, class_names, decoder, *options):
-        run.decoders.append(decoder)
+        run.used[-1] += (decoder.get_config(), options)
         concrete = double.get_concrete_function()
         return {"serving_default": concrete}, {"network": concrete}
+
+    def serving_model(model, precision):
+        run.used.append((precision,))
+        return model
 
     def run(class_names=None, config=None, evaluation=None, **options):
         options = export.Options(**options)
         return export.export(model, (64, 64), tmp_path, "m", options, class_names, config, evaluation)
 
-    run.decoders = []
+    run.used = []
     monkeypatch.setattr(signatures, "trace", trace)
-    monkeypatch.setattr(network, "serving_model", lambda model, precision: model)
+    monkeypatch.setattr(network, "serving_model", serving_model)
     return run
 
 
@@ -75,12 +79,17 @@ def test_nothing_is_left_of_a_failed_export(exporting, monkeypatch, tmp_path):
     assert versions(tmp_path / "m") == []
 
 
-def test_decoder_can_be_changed_for_the_export(exporting):
-    exporting(score_threshold=0.0, max_detections=7)
+def test_every_option_is_used(exporting):
+    exporting(
+        precision="bfloat16", freeze=True, on_bad_image="report", max_pixels=500,
+        nms="soft_linear", score_threshold=0.0, max_detections=7, iou_threshold=0.3,
+    )  # fmt: skip
     exporting()
-    original = PredictionDecoder(nms="soft_gaussian")
-    changed = PredictionDecoder(nms="soft_gaussian", score_threshold=0.0, max_detections=7)
-    assert [decoder.get_config() for decoder in exporting.decoders] == [changed.get_config(), original.get_config()]
+    changed = PredictionDecoder(nms="soft_linear", score_threshold=0.0, max_detections=7, iou_threshold=0.3)
+    assert exporting.used == [
+        ("bfloat16", changed.get_config(), ("report", 500, True)),
+        ("float32", PredictionDecoder(nms="soft_gaussian").get_config(), ("error", signatures.MAX_PIXELS, False)),
+    ]
 
 
 @pytest.mark.parametrize(

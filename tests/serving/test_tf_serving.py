@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
-from gfl_tf.serving import export, requests, tf_serving, warmup
-from gfl_tf.training import run_dir
+from gfl_tf.serving import requests, tf_serving, warmup
 from tests.serving import server_stub
 
 # The messages of TensorFlow Serving 2.15.1. The package tensorflow-serving-api has neither of them.
@@ -98,16 +97,8 @@ def test_sizes_that_the_server_would_refuse(batch_sizes, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_run, tmp_path_factory):
-    model, config = run_dir.load_run(tiny_run)
-    options = export.Options(batch_sizes=(1, 2, 4))
-    names = config.data.class_names
-    return export.export(model, config.data.scale, tmp_path_factory.mktemp("models"), "tiny", options, names)
-
-
-@pytest.fixture(scope="module")
-def server(exported):
-    return server_stub.Server(exported)
+def server(tiny_export):
+    return server_stub.Server(tiny_export)
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +107,10 @@ def url(server):
         yield url
 
 
-def test_the_server_answers_the_warm_up(exported, messages, server):
-    parameters = text_format.Parse((exported / "batching_params.pbtxt").read_text(), messages["BatchingParameters"]())
-    replayed = [log.predict_log.request for log in warmup.read(exported)]
+def test_the_server_answers_the_warm_up(tiny_export, messages, server):
+    written = (tiny_export / "batching_params.pbtxt").read_text()
+    parameters = text_format.Parse(written, messages["BatchingParameters"]())
+    replayed = [log.predict_log.request for log in warmup.read(tiny_export)]
     assert {request.model_spec.name for request in replayed} == {"tiny"}
     sizes, boxes = [], {}
     for request in replayed:

@@ -81,13 +81,15 @@ def test_vfnet(tiny_vfnet, monkeypatch):
     assert_same(interpreted(content, picture(1)), outputs_of(canvas.detect_canvas(tiny_vfnet, *CANVAS), picture(1)))
 
 
-def test_float16(gflv2, expected):
-    content = tflite.convert(gflv2, *CANVAS, "float16")
+def test_float16(gflv2, expected, tmp_path):
+    content = exported(gflv2, tmp_path, precision="float16", max_detections=4)
     tensors = tf.lite.Interpreter(model_content=content).get_tensor_details()
     stored = sum(np.prod(tensor["shape"]) for tensor in tensors if tensor["dtype"] == np.float16)
     assert stored >= sum(np.prod(weight.shape) for weight in gflv2.weights if weight.shape.rank > 1)
     # Weights rounded to 11 bits, by 5e-4 of them at most, one layer's errors on top of the other's.
-    assert_close(interpreted(content, picture(1)), expected, min_iou=0.98, max_score=0.005)
+    best = {name: value[:, :4] for name, value in expected.items() if value.ndim > 1}
+    best["num_detections"] = np.array([4])
+    assert_close(interpreted(content, picture(1)), best, min_iou=0.98, max_score=0.005)
 
 
 def test_int8(gflv2, expected, tmp_path):

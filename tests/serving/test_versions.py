@@ -1,5 +1,6 @@
 """Versions of an exported model: numbered upwards, whole or absent, never overwritten, also under kill -9."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -236,6 +237,23 @@ def test_many_at_once_that_prune(tmp_path):
     for _ in range(5):
         at_once(8, lambda number: make(tmp_path, keep=1 + number % 2))
     assert names(tmp_path) in (["40"], ["39", "40"])
+
+
+def test_numbers_are_taken_in_turn(tmp_path, monkeypatch):
+    rename, seen = os.rename, []
+
+    def rename_in_turn(source, target):
+        if target == tmp_path / "1":
+            descriptor = os.open(tmp_path, os.O_RDONLY)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(descriptor)
+            seen.append(target)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", rename_in_turn)
+    make(tmp_path)
+    assert seen == [tmp_path / "1"]
 
 
 def test_leftovers_are_deleted_once_their_process_is_gone(tmp_path):
