@@ -1,5 +1,6 @@
 """How far an exported model's detections are from another's, in AP and in single detections."""
 
+import collections
 import dataclasses
 import json
 import pathlib
@@ -257,10 +258,10 @@ def _records(annotations, files, class_names):
     dataset = coco_data.load_coco(annotations, images_dir=None, class_names=class_names)
     names = [pathlib.Path(record.path).name for record in dataset.images]
     by_name = dict(zip(names, dataset.images))
-    for given in ([file.name for file in files], [name for name in names if name in {file.name for file in files}]):
-        if len(set(given)) < len(given):
-            twice = next(name for name in given if given.count(name) > 1)
-            raise ValueError(f"images are told by their file names, and there are several of the name {twice}")
+    numbers = collections.Counter(names), collections.Counter(file.name for file in files)
+    twice = [file.name for file in files if any(number[file.name] > 1 for number in numbers)]
+    if twice:
+        raise ValueError(f"images are told by their file names, and there are several of the name {twice[0]}")
     unknown = [str(file) for file in files if file.name not in by_name]
     if unknown:
         raise ValueError(f"{annotations} has no image {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}")
