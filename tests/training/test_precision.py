@@ -20,8 +20,15 @@ BATCH = (
 )
 
 
-@pytest.mark.parametrize("detector", ["gfl", "vfnet"])
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("precision", "detector"),
+    [
+        ("mixed_float16", "gfl"),
+        ("mixed_bfloat16", "vfnet"),
+        pytest.param("mixed_bfloat16", "gfl", marks=pytest.mark.slow),
+        pytest.param("mixed_float16", "vfnet", marks=pytest.mark.slow),
+    ],
+)
 def test_finite_steps(tiny_config, precision, detector):
     if detector == "vfnet":
         backbone = tiny_config.model.backbone
