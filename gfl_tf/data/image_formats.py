@@ -43,12 +43,9 @@ def _number_of_scans(encoded):
 
     Chance makes these five bytes once in some 250 GB, so not in what follows an image, such as a film.
     """
-    data = tf.io.decode_raw(encoded, tf.uint8)
-    size = tf.maximum(tf.size(data) - 4, 0)
-    marker, marker_name, high, low, components = (data[start : start + size] for start in range(5))
-    is_start = (marker == 0xFF) & (marker_name == 0xDA) & (high == 0)
-    is_start &= (low == 6 + 2 * components) & (components >= 1) & (components <= 4)
-    return tf.math.count_nonzero(is_start)
+    behind_markers = tf.strings.split(encoded, b"\xff\xda")[1:]
+    starts = [bytes([0, 6 + 2 * components, components]) for components in (1, 2, 3, 4)]
+    return tf.math.count_nonzero(tf.strings.substr(behind_markers, 0, 3)[:, tf.newaxis] == starts)
 
 
 def decode_jpeg(encoded):
