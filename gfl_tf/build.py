@@ -4,10 +4,10 @@ import contextlib
 import importlib.util
 import os
 
+import keras
 import keras_cv
 import ml_collections
 from absl import logging
-from tensorflow import keras
 
 from gfl_tf import losses
 from gfl_tf.backbones.features import freeze_batch_norm

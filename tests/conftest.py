@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+import keras
 import pytest
-from tensorflow import keras
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["no_proxy"] = "localhost"  # where the tests' own servers are
@@ -72,7 +72,7 @@ def tiny_run(tmp_path_factory):
     )
     config.data = dict(class_names=("circle", "square", "star"), scale=(160, 96))
     config = configs.complete(config)
-    tf.keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(1)
     model = run_dir.build_model(config)
     for weight in model.head.trainable_weights:
         if weight.shape.rank > 1:
@@ -128,12 +128,11 @@ def tiny_vfnet():
 
 def _tiny_detector(cls, head, **decoder):
     import keras_cv
-    import tensorflow as tf
 
     import gfl_tf
     from gfl_tf.necks.fpn import FPN
 
-    tf.keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(1)
     return cls(
         keras_cv.models.YOLOV8Backbone(
             stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True

@@ -30,7 +30,7 @@ ROWS = [
 ]
 RANK = {folder: rank for rank, row in enumerate(ROWS) for folder in row}
 
-INTERNALS = r"\bkeras(?:_cv|_core)?\.src\b|\btensorflow\.python\b|^\s*(?:import|from) keras\b.*"
+INTERNALS = r"\bkeras(?:_cv|_core)?\.src\b|\btensorflow\.python\b"
 
 
 def module_name(path):

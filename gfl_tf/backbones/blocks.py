@@ -1,8 +1,8 @@
 """What ResNet and Res2Net are built of, as the reference builds it: padding is symmetric and named layers stand for
 the reference's modules (`layer1.0.conv1` is the layer `layer1_0_conv1`)."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.layers.deformable import DeformableConv2D

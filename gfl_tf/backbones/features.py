@@ -2,7 +2,7 @@
 
 import warnings
 
-from tensorflow import keras
+import keras
 
 # KerasCV's backbones look at every attribute of theirs when weights are saved or loaded, two deprecated ones included.
 warnings.filterwarnings("ignore", message=r"`(Model\.state_updates|layer\.updates)` will be removed")

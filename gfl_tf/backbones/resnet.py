@@ -2,8 +2,8 @@
 
 import functools
 
+import keras
 import keras_cv
-from tensorflow import keras
 
 from gfl_tf.backbones import blocks
 

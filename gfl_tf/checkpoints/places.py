@@ -3,8 +3,8 @@
 import dataclasses
 import typing
 
+import keras
 import numpy as np
-from tensorflow import keras
 
 from gfl_tf.layers.blocks import GroupNormalization, Scale
 from gfl_tf.layers.deformable import DeformableConv2D

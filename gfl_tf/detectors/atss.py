@@ -1,7 +1,7 @@
 """ATSS, the baseline that the GFL papers compare with."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf import losses
 from gfl_tf.assigners import atss

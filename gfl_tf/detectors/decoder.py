@@ -1,7 +1,7 @@
 """The prediction decoder: which points and classes are candidates, and which of these are the final detections."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.ops import nms
 

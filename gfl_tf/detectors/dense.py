@@ -1,8 +1,8 @@
 """What all dense detectors share: the Keras model around backbone, neck and head."""
 
+import keras
 import tensorflow as tf
 from keras_cv import bounding_box
-from tensorflow import keras
 
 from gfl_tf.backbones.features import pyramid_features
 from gfl_tf.detectors.decoder import PredictionDecoder

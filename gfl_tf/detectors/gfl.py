@@ -1,7 +1,7 @@
 """GFL and GFLv2."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf import losses
 from gfl_tf.assigners import atss

@@ -1,7 +1,7 @@
 """VarifocalNet."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf import losses
 from gfl_tf.assigners import atss

@@ -2,9 +2,9 @@
 
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow import keras
 
 
 def measure(model, image_shape, batch_size=1, num_boxes=8, repeats=10, seed=0):

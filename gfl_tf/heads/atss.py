@@ -1,6 +1,6 @@
 """The head of ATSS: layers and raw outputs only."""
 
-from tensorflow import keras
+import keras
 
 from gfl_tf.heads import towers
 

@@ -1,7 +1,7 @@
 """The heads of GFL and GFLv2: layers and raw outputs only."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.heads import towers
 from gfl_tf.layers.dgqp import DGQP

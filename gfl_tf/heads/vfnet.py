@@ -1,7 +1,7 @@
 """The head of VarifocalNet: layers and raw outputs only."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.heads import towers
 from gfl_tf.layers.blocks import ConvGN

@@ -1,7 +1,7 @@
 """The small layers that necks and heads are built of."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.ops.points import SIZE_DIVISOR

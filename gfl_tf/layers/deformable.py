@@ -2,8 +2,8 @@
 
 import functools
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, is_unrolled, sample_and_multiply, shape_of
 

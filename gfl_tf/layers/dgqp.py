@@ -2,8 +2,8 @@
 
 import math
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.ops import distributions
 

@@ -8,9 +8,9 @@ with XLA instead, which takes four times as long on a CPU.
 
 import functools
 
+import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow import keras
 
 BLOCK_CHANNELS = 16  # of the dense convolutions; of 16 to 256 the fastest, forward and backward, on ResNeXt's shapes
 

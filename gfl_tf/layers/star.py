@@ -1,7 +1,7 @@
 """Star-shaped box features (VarifocalNet, section 4.3): a deformable convolution whose points an initial box places."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.deformable import deformable_conv2d
 

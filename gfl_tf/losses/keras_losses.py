@@ -4,8 +4,8 @@ They take Keras's usual `reduction` and `name`; the per-element losses are summe
 detector's loss is a sum over classes (`QualityFocalLoss` and its like), so `reduction` then averages over points.
 """
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.losses.distribution import distribution_focal_loss
 from gfl_tf.losses.focal import focal_loss, quality_focal_loss, varifocal_loss

@@ -1,7 +1,7 @@
 """Feature Pyramid Network (Lin et al., CVPR 2017) with P6 and P7 computed from P5's output."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 

@@ -1,8 +1,8 @@
 """VFNet-X's neck: a path aggregation network (PANet, Liu et al., CVPR 2018) with group norm and deformable
 convolutions (VarifocalNet, section 5.3)."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.blocks import ConvGN
 from gfl_tf.necks.fpn import upsample

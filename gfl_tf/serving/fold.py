@@ -1,8 +1,8 @@
 """Batch normalization folded into the convolution before it: gamma (W x - mean) / stddev + beta = W' x + b'."""
 
+import keras
 import keras_cv
 import numpy as np
-from tensorflow import keras
 
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.grouped import GroupedConv2D

@@ -1,6 +1,6 @@
 """A detector made ready to be served: batch normalization folded away, weights in the precision of the convolutions."""
 
-from tensorflow import keras
+import keras
 
 from gfl_tf.build import precision_policy
 from gfl_tf.serving import fold

@@ -2,9 +2,9 @@
 
 import contextlib
 
+import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.detectors.dense import unpack
 

@@ -5,8 +5,8 @@ import functools
 import signal
 import typing
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.data import pipeline
 from gfl_tf.training import config as configs

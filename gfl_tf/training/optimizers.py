@@ -1,7 +1,7 @@
 """Optimizers: SGD as the papers' code runs it, and AdamW."""
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.deformable import DeformableConv2D
 

@@ -2,8 +2,8 @@
 
 import math
 
+import keras
 import tensorflow as tf
-from tensorflow import keras
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")

@@ -1,9 +1,9 @@
 """Every backbone of the config table, in a small form, under a detector."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 import gfl_tf
 from gfl_tf.backbones.features import freeze_batch_norm, pyramid_features

@@ -2,10 +2,10 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.layers.deformable import DeformableConv2D

@@ -2,11 +2,11 @@
 
 import re
 
+import keras
 import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.backbones.blocks import IMAGENET_MEAN, IMAGENET_STD
 from gfl_tf.backbones.features import pyramid_features

@@ -3,11 +3,11 @@
 import types
 from pathlib import Path
 
+import keras
 import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.checkpoints import load_mmdet, mmdet, places, state_dict

@@ -5,11 +5,11 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tensorflow import keras
 
 from gfl_tf.data import augment, batching, images, pipeline
 from gfl_tf.data.coco import load_coco

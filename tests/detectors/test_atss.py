@@ -1,9 +1,9 @@
 """ATSS where the reference has no values: perfect boxes, empty images, weights, ranking; training and saving."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 import gfl_tf
 from gfl_tf import losses

@@ -1,9 +1,9 @@
 """Decoding, the replaceable decoder, edge uncertainty, and saving."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 import gfl_tf
 from gfl_tf import losses

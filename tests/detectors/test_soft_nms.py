@@ -1,9 +1,9 @@
 """Every kind of suppression with every detector, in a traced function, and in a SavedModel."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 from tensorflow.core.protobuf import saved_model_pb2
 
 import gfl_tf

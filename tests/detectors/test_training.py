@@ -1,9 +1,9 @@
 """compile, fit, evaluate, predict; mixed precision; the data formats a model takes."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 import gfl_tf
 

@@ -1,9 +1,9 @@
 """The ATSS head's raw outputs: names, what is shared, which tower each comes from, and the start of training."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.heads.atss import ATSSHead
 

@@ -1,9 +1,9 @@
 """The heads' raw outputs: their order, sharing, scales, and the two forms of GFLv2."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
 from gfl_tf.layers.dgqp import DGQP

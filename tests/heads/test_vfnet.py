@@ -1,9 +1,9 @@
 """The VFNet head's raw outputs: names, units, what depends on what, gradients through the star, the ablations."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.layers.blocks import ConvGN

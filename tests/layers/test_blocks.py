@@ -1,9 +1,9 @@
 """Group normalization, towers, scale and preprocessing."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.blocks import ConvGN, GroupNormalization, Preprocess, Scale
 

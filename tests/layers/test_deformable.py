@@ -1,9 +1,9 @@
 """Deformable convolution: by hand, against the reference, numerically, and in every way it is run."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers import deformable
 from gfl_tf.layers.deformable import DeformableConv2D, deformable_conv2d

@@ -1,9 +1,9 @@
 """The statistics of the DGQP by hand, and its gradient."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.dgqp import DGQP
 

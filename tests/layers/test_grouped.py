@@ -1,9 +1,9 @@
 """Grouped convolution against one tf.nn.conv2d per group, both as TensorFlow's op and from dense blocks."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers import grouped
 from gfl_tf.layers.grouped import GroupedConv2D, grouped_conv2d

@@ -1,9 +1,9 @@
 """Star-shaped features: where the nine points lie, the reference's numbers, XLA, mixed precision, export."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.star import StarConv2D, star_offsets
 

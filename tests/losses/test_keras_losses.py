@@ -1,9 +1,9 @@
 """The Keras `Loss` classes: values, reduction, serialization, and use in a model that is not a detector."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf import losses
 

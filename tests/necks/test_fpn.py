@@ -1,9 +1,9 @@
 """FPN against its definition in plain numpy."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.necks.fpn import FPN
 

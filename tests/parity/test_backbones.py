@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-from tensorflow import keras
 
 import gfl_tf
 from gfl_tf.backbones.res2net import Res2Net

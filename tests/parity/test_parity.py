@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import mmdet, places
@@ -86,7 +85,7 @@ def detector(request):
     truth = {case: inputs.ground_truth(case) for case in inputs.CASES}
     batch = compare.Batch(inputs.images(), inputs.CANVAS, inputs.IMAGE_SHAPES, truth)
     yield name, compare.Run(model, batch), reference, variables
-    tf.keras.backend.clear_session()
+    keras.backend.clear_session()
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 """Batch normalization folded into convolutions: exact, only where it may be, and nowhere left over else."""
 
+import keras
 import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.grouped import GroupedConv2D

@@ -1,10 +1,10 @@
 """The detector that is served: the same answers from fewer and smaller numbers, for every backbone."""
 
+import keras
 import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 import gfl_tf
 from gfl_tf.backbones.features import freeze_batch_norm

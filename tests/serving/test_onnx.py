@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -29,7 +30,7 @@ EDGE_STDDEV = {"detection_edge_stddev": ("tensor(float)", [D, 4])}
 def with_scores_apart(model):
     """A copy of a detector with random weights that finds things whose scores are not nearly equal."""
     copy = type(model).from_config(model.get_config())
-    tf.keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(1)
     for weight in copy.head.trainable_weights:
         if weight.shape.rank > 1:
             weight.assign(tf.random.normal(weight.shape, stddev=0.2))

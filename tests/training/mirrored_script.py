@@ -2,9 +2,9 @@
 
 import sys
 
+import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.build import load_config
 from gfl_tf.data.shapes import write_shapes

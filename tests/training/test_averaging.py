@@ -1,9 +1,9 @@
 """Stochastic weight averaging: the mean of the weights, and batch statistics of its own."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.training.averaging import WeightAverage, averaged_weights
 

@@ -1,9 +1,9 @@
 """SGD against PyTorch's update, computed by hand; weight decay and its exclusions; clipping; the moving average."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.training.averaging import averaged_weights

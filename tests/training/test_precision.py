@@ -1,9 +1,9 @@
 """The precisions of a run take finite steps, and leave Keras's own setting alone."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.build import default_model
 from gfl_tf.training.config import complete

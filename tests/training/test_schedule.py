@@ -1,10 +1,10 @@
 """Learning rates against values computed by hand."""
 
+import keras
 import ml_collections
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
 
 from gfl_tf.training import schedule as schedules
 from gfl_tf.training.config import default_train

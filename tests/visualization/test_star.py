@@ -3,6 +3,7 @@
 import types
 from pathlib import Path
 
+import keras
 import keras_cv
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_errors_name_what_does_not_fit():
 
 
 def _vfnet(**head):
-    tf.keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(1)
     return gfl_tf.VFNet(
         keras_cv.models.YOLOV8Backbone(
             stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True
