@@ -7,6 +7,7 @@ another batch, where it is there.
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
