@@ -13,7 +13,8 @@ Table 3 of the paper: --config.model.head.star=False, --config.model.head.refine
 
 import pathlib
 
-from gfl_tf.build import default_model, load_config
+from gfl_tf.build import default_model
+from gfl_tf.config_files import load_config
 
 
 def get_config():

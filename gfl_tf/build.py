@@ -1,7 +1,6 @@
 """config -> model: the one place that knows which config name means which class."""
 
 import contextlib
-import importlib.util
 import os
 
 import keras
@@ -14,6 +13,7 @@ from gfl_tf.backbones.features import freeze_batch_norm
 from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.checkpoints import mmdet
+from gfl_tf.config_files import load_config
 from gfl_tf.detectors.atss import ATSS
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.gfl import GFL, GFLV2
@@ -108,7 +108,8 @@ def build_detector(config, load_weights=True):
     """The Keras model that a config describes, with fresh weights unless `model.weights` or its backbone names some.
 
     Args:
-        config: a ConfigDict (its `model` part is read), or the path of a config file with `get_config()`.
+        config: a ConfigDict (its `model` part is read), or a config file: its path, or the name of one that comes with
+            gfl_tf.
         load_weights: False leaves out the weights that the config names, where others are loaded afterwards.
 
     Raises:
@@ -147,16 +148,6 @@ def precision_policy(name):
         yield
     finally:
         keras.mixed_precision.set_global_policy(before)
-
-
-def load_config(path):
-    """The ConfigDict of a config file (a Python file with `get_config()`)."""
-    spec = importlib.util.spec_from_file_location("gfl_tf_config", os.fspath(path))
-    if spec is None or not os.path.exists(path):
-        raise ValueError(f"no config file at {path}: give the path of a .py file with get_config()")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return ml_collections.ConfigDict(module.get_config())
 
 
 def _gfl(model, common):

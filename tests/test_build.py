@@ -8,7 +8,8 @@ import tensorflow as tf
 
 import gfl_tf
 from gfl_tf import losses
-from gfl_tf.build import default_model, load_config
+from gfl_tf.build import default_model
+from gfl_tf.config_files import load_config
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))

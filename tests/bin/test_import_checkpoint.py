@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gfl_tf.build import load_config
+from gfl_tf.config_files import load_config
 from gfl_tf.training import import_run as imports
 from gfl_tf.training.run_dir import load_run
 from tests.checkpoints.shapes import CLASSES, gfl_shapes, random_weights

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gfl_tf.build import load_config
+from gfl_tf.config_files import load_config
 
 CONFIG_FILE = Path(__file__).with_name("tiny.py")
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gfl_tf.build import load_config
+from gfl_tf.config_files import load_config
 from gfl_tf.data.shapes import write_shapes
 from gfl_tf.training import fit
 from gfl_tf.training.averaging import WeightAverage, averaged_weights

@@ -6,7 +6,7 @@ from pathlib import Path
 import ml_collections
 import pytest
 
-from gfl_tf.build import load_config
+from gfl_tf.config_files import load_config
 from gfl_tf.training import config as configs
 from gfl_tf.training.run_dir import RunDirectory, build_model, load_run
 

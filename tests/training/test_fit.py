@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gfl_tf.build import load_config
+from gfl_tf.config_files import load_config
 from gfl_tf.training import fit
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.checkpoint import Checkpoints

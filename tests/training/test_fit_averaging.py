@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from gfl_tf.build import load_config
+from gfl_tf.config_files import load_config
 from gfl_tf.training import fit
 from gfl_tf.training.averaging import WeightAverage
 from gfl_tf.training.report import StepReport
