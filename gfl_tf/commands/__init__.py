@@ -1,0 +1,1 @@
+"""The command lines: gfl-train is `train.run`, bin/train starts the same."""

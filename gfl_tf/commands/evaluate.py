@@ -1,0 +1,65 @@
+"""Scores a trained detector as COCO does: 12 numbers and the AP of each class, in percent.
+
+Examples:
+    gfl-evaluate --run_dir=runs/shapes
+    gfl-evaluate --run_dir=runs/shapes --annotations=data/test.json --images=data/test --output=test_scores
+    gfl-evaluate --run_dir=runs/shapes --tta
+    gfl-evaluate --run_dir=runs/shapes --tta --tta_scales=1333x640,1333x800,1600x960 --notta_flip
+
+Writes metrics.json (the numbers, from 0 to 1; -1 where there is no such object) and detections.json (COCO's result
+format, with the annotation file's image and category ids) to --output.
+
+--tta detects in several sizes of each image and in their mirror images, and merges what it finds before one NMS. With
+the sizes it has by default, 0.6, 0.8, 1 and 1.2 times the config's, it takes about 7 times as long.
+"""
+
+from absl import app, flags
+
+from gfl_tf.commands import start
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    flags.DEFINE_string("run_dir", None, "Run directory of the training.")
+    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
+    flags.DEFINE_string("annotations", None, "COCO JSON file; by default the run's validation data.")
+    flags.DEFINE_string("images", None, "Folder of the images that --annotations names.")
+    flags.DEFINE_string(
+        "output", None, "Folder to write to; by default evaluation/NAME in the run directory, another with --tta."
+    )
+    flags.DEFINE_integer(
+        "batch_size", None, "Images in a batch; by default the config's; without --tta.", lower_bound=1
+    )
+    flags.DEFINE_bool("tta", False, "Test-time augmentation: several sizes and mirror images, merged before one NMS.")
+    flags.DEFINE_list("tta_scales", None, "With --tta: the sizes, LONGxSHORT in pixels, instead of the default ones.")
+    flags.DEFINE_bool("tta_flip", True, "With --tta: whether each size is also mirrored.")
+    flags.mark_flag_as_required("run_dir")
+
+
+def main():
+    if not FLAGS.tta and (FLAGS.tta_scales or not FLAGS.tta_flip):
+        raise app.UsageError("--tta_scales and --tta_flip belong to --tta: give it too.")
+    from gfl_tf.evaluation import tta
+    from gfl_tf.training import evaluate_run
+
+    try:
+        views = (tta.parse_scales(FLAGS.tta_scales) if FLAGS.tta_scales else ()) if FLAGS.tta else None
+        result, output = evaluate_run.evaluate_run(
+            FLAGS.run_dir,
+            FLAGS.checkpoint,
+            FLAGS.annotations,
+            FLAGS.images,
+            FLAGS.output,
+            FLAGS.batch_size,
+            views,
+            FLAGS.tta_flip,
+        )
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"evaluate: {error}") from error
+    print(result.table())
+    print(f"\n{result.num_images} images, {len(result.detections)} detections. Written to {output}")
+
+
+def run():
+    start.run(define_flags, main)

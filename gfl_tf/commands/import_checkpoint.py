@@ -1,0 +1,46 @@
+r"""Makes a run directory of a PyTorch checkpoint that mmdetection or the authors of GFL and GFLv2 published.
+
+Examples:
+    gfl-import-checkpoint --config=gfl_r50_fpn_1x --checkpoint=gfl_r50_fpn_1x_coco.pth --run_dir=runs/gfl_r50
+    gfl-import-checkpoint --config=gfl_r50_fpn_1x --checkpoint=gfl_r50_fpn_1x_coco.pth --run_dir=runs/mine \
+        --partial --config.model.num_classes=2 --config.data.class_names="('cat', 'dog')"
+
+gfl-evaluate, gfl-predict and gfl-export then work as on a model trained here. PyTorch is not needed, and no code of
+the file is executed. The config must be that of the model in the file: whatever does not fit is listed, and nothing is
+written. --partial takes what fits, for fine-tuning with other classes: the head's last layers then start fresh.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from gfl_tf.commands import start
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    config_flags.DEFINE_config_file("config", None, "Config of the model in the checkpoint, by name or file.")
+    flags.DEFINE_string("checkpoint", None, "The .pth file.")
+    flags.DEFINE_string("run_dir", None, "Where the run is made; must not be there yet.")
+    flags.DEFINE_bool(
+        "ema",
+        None,
+        "Of a training that averaged its weights: --ema the averaged ones, --noema the others; by default those that "
+        "the reference itself would load, which are the averaged ones if its EMA hook wrote the file.",
+    )
+    flags.DEFINE_bool("partial", False, "Whether to load what fits, and leave the rest of the model fresh.")
+    flags.mark_flags_as_required(["config", "checkpoint", "run_dir"])
+
+
+def main():
+    from gfl_tf.training import import_run
+
+    try:
+        imported = import_run.import_run(FLAGS.config, FLAGS.checkpoint, FLAGS.run_dir, FLAGS.ema, FLAGS.partial)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"import_checkpoint: {error}") from error
+    print(imported.summary())
+
+
+def run():
+    start.run(define_flags, main)

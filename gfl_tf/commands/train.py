@@ -1,0 +1,48 @@
+r"""Trains a detector as a config file describes it, or goes on with a training that was stopped.
+
+Examples:
+    gfl-train --config=gflv2_shapes --run_dir=runs/shapes
+    gfl-train --config=gflv2_bccd --run_dir=runs/mine \
+        --config.data.train_annotations=mine/train.json --config.data.train_images=mine/train \
+        --config.data.val_annotations=mine/val.json --config.data.val_images=mine/val --config.train.epochs=50
+    gfl-train --run_dir=runs/mine                (goes on after Ctrl-C, a crash or a power cut)
+    tensorboard --logdir=runs                    (watches)
+
+Every field of the config can be set with --config.PART.FIELD=VALUE; gfl_tf/training/config.py explains the fields of
+data and train. The run directory then holds all that gfl-evaluate, gfl-predict and gfl-export need.
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from gfl_tf.commands import start
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    config_flags.DEFINE_config_file(
+        "config", None, "Config, by name or file; not needed to go on with the run in --run_dir."
+    )
+    flags.DEFINE_string("run_dir", None, "Where the run is kept. A run that is there already goes on.")
+    flags.DEFINE_enum(
+        "strategy", "auto", ["auto", "one_device", "mirrored"], "mirrored: on all GPUs; auto: if there are several."
+    )
+    flags.mark_flag_as_required("run_dir")
+
+
+def main():
+    from gfl_tf.training import fit, report
+
+    try:
+        outcome = fit.train(FLAGS.config, FLAGS.run_dir, FLAGS.strategy)
+    except (OSError, ValueError, report.DivergedError) as error:
+        raise SystemExit(f"train: {error}") from error
+    if outcome.stopped_by:
+        sys.exit(128 + outcome.stopped_by)  # as a shell reports a program that a signal ended
+
+
+def run():
+    start.run(define_flags, main)
