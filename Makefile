@@ -1,23 +1,56 @@
-VENV := .venv
-BARE := .venv-bare
-# The first of these that runs and is supported; python3 otherwise, so that setup.py can say what is wrong with it.
-PYTHON ?= $(shell for p in python3.11 python3.10 python3.9; do $$p -c '' 2>/dev/null && echo $$p && break; done || echo python3)
-# Two processes, each test file in one of them (tests/conftest.py): TensorFlow alone keeps little more than one core busy.
-PYTEST := TF_CPP_MIN_LOG_LEVEL=3 GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+# Two stacks of Keras and TensorFlow, each with environments of its own: STACK=latest (the default) or STACK=2.15.
+STACK ?= latest
+PYTHONS_latest := 3.13 3.12 3.11 3.10
+PYTHONS_2.15 := 3.11 3.10
+EXTRAS_latest := --extra dev --extra onnx --extra tflite --extra hub
+EXTRAS_2.15 := --extra dev --extra onnx --extra tf215
+OTHER_latest := 2.15
+OTHER_2.15 := latest
+ifndef PYTHONS_$(STACK)
+$(error STACK=$(STACK) is none of the stacks: it is latest or 2.15)
+endif
 
-.PHONY: help train test test-slow lint clean
+# The newest of the stack's Pythons that runs, on the path or of pyenv, whose commands on the path run only what it was
+# told to use. Otherwise python3, so that setup.py can say what is wrong with it.
+ifndef PYTHON
+PYTHON := $(shell for v in $(PYTHONS_$(STACK)); do \
+	for p in python$$v "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$v.*/bin/python$$v; do \
+	"$$p" -c 'import ensurepip, venv' 2>/dev/null && echo "$$p" && exit; done; done; echo python3)
+endif
+# A change of it makes the environments anew.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+
+ENVS ?= .
+VENV := $(ENVS)/.venv-$(STACK)
+BARE := $(VENV)-bare
+OTHER := $(ENVS)/.venv-$(OTHER_$(STACK))
+LOCK := requirements/$(STACK).txt
+READY := $(VENV)/installed-$(VERSION)
+BARE_READY := $(BARE)/installed-$(VERSION)
+# Says what is wrong with the Python, and what would do.
+CHECK = $(PYTHON) -B -c 'import setup' && case " $(PYTHONS_$(STACK)) " in *" $(VERSION) "*) ;; *) \
+	echo "STACK=$(STACK) needs Python $(lastword $(PYTHONS_$(STACK))) to $(firstword $(PYTHONS_$(STACK)));" \
+	"$(PYTHON) is Python $(VERSION). Install one: make test STACK=$(STACK) PYTHON=/path/to/python" >&2; exit 1;; esac
+# The tests write models on one stack and read them on the other, where that one is set up.
+OTHER_PYTHON = $(if $(wildcard $(OTHER)/installed-*),GFL_TF_OTHER_PYTHON=$(abspath $(OTHER)/bin/python))
+# Two processes, each test file in one of them (tests/conftest.py): TensorFlow alone keeps little more than one core busy.
+PYTEST = TF_CPP_MIN_LOG_LEVEL=3 GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(OTHER_PYTHON) \
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+
+.PHONY: help train test test-slow lint setup bare python lock wheel clean
 
 help:  ## list the targets (the default)
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@echo "With STACK=2.15: TensorFlow 2.15 and Keras 2.15, on Python 3.11 or 3.10. PYTHON=... names another Python."
 
 RUN ?= runs/gflv2_shapes
 
-train: $(VENV)/installed  ## set up, train GFLv2 on synthetic shapes, evaluate, draw, export
-	$(VENV)/bin/python bin/train --config=configs/gflv2_shapes.py --run_dir=$(RUN)
-	$(VENV)/bin/python bin/predict --run_dir=$(RUN) --output=$(RUN)/predictions --distributions \
+train: setup  ## set up, train GFLv2 on synthetic shapes, evaluate, draw, export
+	$(VENV)/bin/gfl-train --config=gflv2_shapes --run_dir=$(RUN)
+	$(VENV)/bin/gfl-predict --run_dir=$(RUN) --output=$(RUN)/predictions --distributions \
 		--images=$$(ls data/shapes/val/* | head -n 12 | paste -sd,)
-	$(VENV)/bin/python bin/export --run_dir=$(RUN)
-	$(VENV)/bin/python bin/evaluate --run_dir=$(RUN)
+	$(VENV)/bin/gfl-export --run_dir=$(RUN)
+	$(VENV)/bin/gfl-evaluate --run_dir=$(RUN)
 	@echo
 	@echo "Done. The scores above are on 300 held-out images."
 	@echo "  $(RUN)/                      the run: config, weights, evaluations, TensorBoard logs"
@@ -25,31 +58,61 @@ train: $(VENV)/installed  ## set up, train GFLv2 on synthetic shapes, evaluate, 
 	@echo "  saved_models/gflv2_shapes/   the exported SavedModel, one folder per version"
 	@echo "Next: source .venv/bin/activate, then"
 	@echo "  tensorboard --logdir=$(RUN)/logs                          loss and AP over time"
-	@echo "  bin/predict --run_dir=$(RUN) --images=FOLDER --output=OUT  detections on your pictures"
-	@echo "  bin/train --config=configs/gflv2_bccd.py --help           your own data: see README.md"
+	@echo "  gfl-predict --run_dir=$(RUN) --images=FOLDER --output=OUT  detections on your pictures"
+	@echo "  gfl-train --config=gflv2_bccd --help                      your own data: see README.md"
 
-test: $(VENV)/installed $(BARE)/installed  ## set up, run the tests
+test: setup bare  ## set up, run the tests
 	$(PYTEST) -m "not slow"
 
-test-slow: $(VENV)/installed $(BARE)/installed  ## set up, run the tests that train for minutes
+test-slow: setup bare  ## set up, run the tests that train for minutes
 	$(PYTEST) -m slow
 
-lint: $(VENV)/installed  ## check the style with ruff
+lint: $(READY)  ## check the style with ruff
 	$(VENV)/bin/ruff check .
 
+# .venv links to the environment that was used last.
+setup: $(READY)  ## set up the environment alone
+	@if test -e $(ENVS)/.venv && ! test -L $(ENVS)/.venv; then \
+		echo "$(ENVS)/.venv is the environment of an earlier version of gfl_tf. Remove it: rm -r $(ENVS)/.venv" >&2; exit 1; fi
+	@ln -sfn $(notdir $(VENV)) $(ENVS)/.venv
+
+bare: $(BARE_READY)
+
+# The Python of the stack, for .ci/run; fails where there is none.
+python:
+	@$(CHECK) && echo $(PYTHON)
+
+wheel: $(READY)  ## build the wheel and the source distribution into dist/
+	$(VENV)/bin/python -c 'import setup; setup.build_sdist("dist"); setup.build_wheel("dist")'
+
+COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate $(UPGRADE) \
+	--custom-compile-command "make lock"
+
+lock:  ## resolve pyproject.toml into requirements/*.txt again, with uv; UPGRADE=--upgrade takes the newest of all
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	for stack in 2.15 latest; do $(MAKE) --no-print-directory lock-stack STACK=$$stack || exit 1; done
+
+.PHONY: lock-stack
+lock-stack:
+	$(COMPILE) $(EXTRAS_$(STACK)) --output-file $(LOCK) pyproject.toml
+	echo tensorflow | $(COMPILE) --constraint $(LOCK) --output-file requirements/$(STACK)-bare.txt -
+
 clean:  ## remove the environments and caches; runs and exports stay
-	rm -rf $(VENV) $(BARE) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-latest .venv-latest-bare .venv-2.15 .venv-2.15-bare build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/installed: setup.py build_backend.py pyproject.toml requirements.txt
-	@$(PYTHON) -B -c 'import setup'
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --constraint requirements.txt --editable '.[dev,onnx]'
+$(READY): setup.py pyproject.toml $(LOCK)
+	@$(CHECK)
+	@test -x $(VENV)/bin/python$(VERSION) || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $(VENV)/installed-*
+	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement $(LOCK)
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # TensorFlow alone: exported models must run where nothing else is installed.
-$(BARE)/installed: setup.py requirements.txt
-	@$(PYTHON) -B -c 'import setup'
-	$(PYTHON) -m venv $(BARE)
-	$(BARE)/bin/python -m pip install --constraint requirements.txt tensorflow
+$(BARE_READY): requirements/$(STACK)-bare.txt
+	@$(CHECK)
+	@test -x $(BARE)/bin/python$(VERSION) || $(PYTHON) -m venv --clear $(BARE)
+	@rm -f $(BARE)/installed-*
+	$(BARE)/bin/python -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
