@@ -1,6 +1,6 @@
 """GFL, KerasCV's ResNet-50, COCO 2017, 12 epochs (GFL, section 4).
 
-    bin/train --config=configs/gfl_kerascv_r50_1x.py --run_dir=runs/gfl_kerascv_r50_1x \
+    gfl-train --config=gfl_kerascv_r50_1x --run_dir=runs/gfl_kerascv_r50_1x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \
         --config.data.val_annotations=COCO/annotations/instances_val2017.json --config.data.val_images=COCO/val2017

@@ -1,8 +1,8 @@
 """GFL, ResNet-101, COCO 2017, 24 epochs, multi-scale.
 
-    bin/import_checkpoint --config=configs/gfl_r101_fpn_ms2x.py \
+    gfl-import-checkpoint --config=gfl_r101_fpn_ms2x \
         --checkpoint=FILE.pth --run_dir=runs/gfl_r101_fpn_ms2x
-    bin/train --config=configs/gfl_r101_fpn_ms2x.py \
+    gfl-train --config=gfl_r101_fpn_ms2x \
         --run_dir=runs/gfl_r101_fpn_ms2x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \

@@ -1,8 +1,8 @@
 """GFL, ResNeXt-101 32x4d with deformable convolutions in C4 and C5, COCO 2017, 24 epochs, multi-scale.
 
-    bin/import_checkpoint --config=configs/gfl_x101_32x4d_fpn_dconv_c4-c5_ms2x.py \
+    gfl-import-checkpoint --config=gfl_x101_32x4d_fpn_dconv_c4-c5_ms2x \
         --checkpoint=FILE.pth --run_dir=runs/gfl_x101_32x4d_fpn_dconv_c4-c5_ms2x
-    bin/train --config=configs/gfl_x101_32x4d_fpn_dconv_c4-c5_ms2x.py \
+    gfl-train --config=gfl_x101_32x4d_fpn_dconv_c4-c5_ms2x \
         --run_dir=runs/gfl_x101_32x4d_fpn_dconv_c4-c5_ms2x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \

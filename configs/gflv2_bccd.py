@@ -1,6 +1,6 @@
 """GFLv2 on blood cells (BCCD: 205 training images, 3 classes), a small backbone, from random weights.
 
-    bin/train --config=configs/gflv2_bccd.py --run_dir=runs/gflv2_bccd \
+    gfl-train --config=gflv2_bccd --run_dir=runs/gflv2_bccd \
         --config.data.train_annotations=DATA/annotations/instances_train.json --config.data.train_images=DATA/train \
         --config.data.val_annotations=DATA/annotations/instances_val.json --config.data.val_images=DATA/val
 

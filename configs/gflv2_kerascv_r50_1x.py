@@ -1,6 +1,6 @@
 """GFLv2, KerasCV's ResNet-50, COCO 2017, 12 epochs (GFLv2, section 4.1).
 
-    bin/train --config=configs/gflv2_kerascv_r50_1x.py --run_dir=runs/gflv2_kerascv_r50_1x \
+    gfl-train --config=gflv2_kerascv_r50_1x --run_dir=runs/gflv2_kerascv_r50_1x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \
         --config.data.val_annotations=COCO/annotations/instances_val2017.json --config.data.val_images=COCO/val2017

@@ -1,6 +1,6 @@
 """GFLv2, KerasCV's ResNet-50, COCO 2017, multi-scale, 24 epochs (GFLv2, section 4.2).
 
-    bin/train --config=configs/gflv2_kerascv_r50_ms2x.py --run_dir=runs/gflv2_kerascv_r50_ms2x \
+    gfl-train --config=gflv2_kerascv_r50_ms2x --run_dir=runs/gflv2_kerascv_r50_ms2x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \
         --config.data.val_annotations=COCO/annotations/instances_val2017.json --config.data.val_images=COCO/val2017

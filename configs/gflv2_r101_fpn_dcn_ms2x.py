@@ -1,8 +1,8 @@
 """GFLv2, ResNet-101 with deformable convolutions in C3 to C5, COCO 2017, 24 epochs, multi-scale.
 
-    bin/import_checkpoint --config=configs/gflv2_r101_fpn_dcn_ms2x.py \
+    gfl-import-checkpoint --config=gflv2_r101_fpn_dcn_ms2x \
         --checkpoint=FILE.pth --run_dir=runs/gflv2_r101_fpn_dcn_ms2x
-    bin/train --config=configs/gflv2_r101_fpn_dcn_ms2x.py \
+    gfl-train --config=gflv2_r101_fpn_dcn_ms2x \
         --run_dir=runs/gflv2_r101_fpn_dcn_ms2x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \

@@ -1,8 +1,8 @@
 """GFLv2, Res2Net-101 v1d 26w 4s with deformable convolutions in C4 and C5, COCO 2017, 24 epochs, multi-scale.
 
-    bin/import_checkpoint --config=configs/gflv2_r2_101_fpn_dcn_ms2x.py \
+    gfl-import-checkpoint --config=gflv2_r2_101_fpn_dcn_ms2x \
         --checkpoint=FILE.pth --run_dir=runs/gflv2_r2_101_fpn_dcn_ms2x
-    bin/train --config=configs/gflv2_r2_101_fpn_dcn_ms2x.py \
+    gfl-train --config=gflv2_r2_101_fpn_dcn_ms2x \
         --run_dir=runs/gflv2_r2_101_fpn_dcn_ms2x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \

@@ -1,8 +1,8 @@
 """GFLv2, ResNet-50, COCO 2017, 12 epochs.
 
-    bin/import_checkpoint --config=configs/gflv2_r50_fpn_1x.py \
+    gfl-import-checkpoint --config=gflv2_r50_fpn_1x \
         --checkpoint=FILE.pth --run_dir=runs/gflv2_r50_fpn_1x
-    bin/train --config=configs/gflv2_r50_fpn_1x.py \
+    gfl-train --config=gflv2_r50_fpn_1x \
         --run_dir=runs/gflv2_r50_fpn_1x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \

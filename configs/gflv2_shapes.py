@@ -1,6 +1,6 @@
 """GFLv2 on the embedded synthetic shapes: the default of `make train`, and a quick check that all is well.
 
-    bin/train --config=configs/gflv2_shapes.py --run_dir=runs/gflv2_shapes
+    gfl-train --config=gflv2_shapes --run_dir=runs/gflv2_shapes
 
 AP 54 to 57 on the 300 held-out pictures, by seed, after 5 minutes on 2 CPU cores.
 """

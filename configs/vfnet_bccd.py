@@ -1,6 +1,6 @@
 """VarifocalNet on blood cells: backbone, data and schedule of gflv2_bccd.
 
-    bin/train --config=configs/vfnet_bccd.py --run_dir=runs/vfnet_bccd \
+    gfl-train --config=vfnet_bccd --run_dir=runs/vfnet_bccd \
         --config.data.train_annotations=DATA/annotations/instances_train.json --config.data.train_images=DATA/train \
         --config.data.val_annotations=DATA/annotations/instances_val.json --config.data.val_images=DATA/val
 

@@ -1,8 +1,8 @@
 """VarifocalNet, ResNet-101, COCO 2017, 12 epochs.
 
-    bin/import_checkpoint --config=configs/vfnet_r101_fpn_1x.py \
+    gfl-import-checkpoint --config=vfnet_r101_fpn_1x \
         --checkpoint=FILE.pth --run_dir=runs/vfnet_r101_fpn_1x
-    bin/train --config=configs/vfnet_r101_fpn_1x.py \
+    gfl-train --config=vfnet_r101_fpn_1x \
         --run_dir=runs/vfnet_r101_fpn_1x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \

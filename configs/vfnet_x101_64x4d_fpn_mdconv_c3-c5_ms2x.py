@@ -1,9 +1,9 @@
 """VarifocalNet, ResNeXt-101 64x4d with deformable convolutions v2 in C3 to C5 and the head, COCO 2017, 24 epochs,
 multi-scale.
 
-    bin/import_checkpoint --config=configs/vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x.py \
+    gfl-import-checkpoint --config=vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x \
         --checkpoint=FILE.pth --run_dir=runs/vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x
-    bin/train --config=configs/vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x.py \
+    gfl-train --config=vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x \
         --run_dir=runs/vfnet_x101_64x4d_fpn_mdconv_c3-c5_ms2x \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \

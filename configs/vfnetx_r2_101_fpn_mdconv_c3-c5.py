@@ -1,8 +1,8 @@
 """VFNet-X: Res2Net-101 with deformable convolutions v2 in C3 to C5 and the head, PAFPN, COCO 2017, 41 + 18 epochs.
 
-    bin/import_checkpoint --config=configs/vfnetx_r2_101_fpn_mdconv_c3-c5.py \
+    gfl-import-checkpoint --config=vfnetx_r2_101_fpn_mdconv_c3-c5 \
         --checkpoint=FILE.pth --run_dir=runs/vfnetx_r2_101_fpn_mdconv_c3-c5
-    bin/train --config=configs/vfnetx_r2_101_fpn_mdconv_c3-c5.py \
+    gfl-train --config=vfnetx_r2_101_fpn_mdconv_c3-c5 \
         --run_dir=runs/vfnetx_r2_101_fpn_mdconv_c3-c5 \
         --config.data.train_annotations=COCO/annotations/instances_train2017.json \
         --config.data.train_images=COCO/train2017 \
@@ -11,7 +11,7 @@
 The training of section 5.3: random crop and cutout, sizes from 750x500 to 2100x1400, and after 41 epochs another 18
 with a cyclic learning rate, whose weights are averaged. Detections by soft-NMS.
 
-Reported: AP 53.4 on COCO 2017 val, 53.7 on test-dev; at 1800x1200 (bin/evaluate --tta --tta_scales=1800x1200
+Reported: AP 53.4 on COCO 2017 val, 53.7 on test-dev; at 1800x1200 (gfl-evaluate --tta --tta_scales=1800x1200
 --notta_flip) 54.5 and 55.1 (the authors' README, VFNet-X). Not trained by us: 16 images a step are meant for 8 GPUs.
 Training downloads ImageNet weights; for a file of yours: --config.model.backbone.weights=FILE.pth.
 """

@@ -24,6 +24,7 @@ def define_flags():
 
 
 def main():
+    start.import_tensorflow()
     from gfl_tf.evaluation import speed
     from gfl_tf.training.run_dir import build_model
 

@@ -31,6 +31,7 @@ def define_flags():
 def main():
     if FLAGS.images and FLAGS["sizes"].present:
         raise app.UsageError("--sizes are those of synthetic images: give it or --images.")
+    start.import_tensorflow()
     from gfl_tf.data import images as image_files
     from gfl_tf.serving import latency
 

@@ -33,6 +33,7 @@ def define_flags():
 
 
 def main():
+    start.import_tensorflow()
     from gfl_tf.serving import agreement
 
     try:

@@ -40,6 +40,7 @@ def define_flags():
 def main():
     if not FLAGS.tta and (FLAGS.tta_scales or not FLAGS.tta_flip):
         raise app.UsageError("--tta_scales and --tta_flip belong to --tta: give it too.")
+    start.import_tensorflow()
     from gfl_tf.evaluation import tta
     from gfl_tf.training import evaluate_run
 

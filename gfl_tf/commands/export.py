@@ -52,6 +52,7 @@ def define_flags():
 
 
 def main():
+    start.import_tensorflow()
     import tensorflow as tf
 
     from gfl_tf.serving import export

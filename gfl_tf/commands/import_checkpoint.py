@@ -33,6 +33,7 @@ def define_flags():
 
 
 def main():
+    start.import_tensorflow()
     from gfl_tf.training import import_run
 
     try:

@@ -29,6 +29,7 @@ def define_flags():
 
 
 def main():
+    start.import_tensorflow()
     from gfl_tf.training import run_dir
     from gfl_tf.visualization import predict
 

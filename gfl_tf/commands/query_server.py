@@ -8,6 +8,8 @@ first: "score", "class" (index), "name", "box" (y1, x1, y2, x2 in pixels of the 
 "edge_stddev" (left, top, right, bottom). The exit status is 1 where the model could not read an image.
 """
 
+import json
+
 from absl import flags
 
 from gfl_tf.commands import start
@@ -25,8 +27,7 @@ def define_flags():
 
 
 def main():
-    import json
-
+    start.import_tensorflow()
     from gfl_tf.data import images
     from gfl_tf.serving import requests
 

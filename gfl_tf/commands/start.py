@@ -1,11 +1,16 @@
 """What all commands do at their start."""
 
+import importlib
 import os
+import signal
 import sys
 
 from absl import app, flags
 
 from gfl_tf import config_files
+
+QUIET = "3"  # TF_CPP_MIN_LOG_LEVEL
+DONE = b"\0"  # ends what `import_tensorflow` holds back, when all went well
 
 
 def run(define_flags, main):
@@ -13,12 +18,12 @@ def run(define_flags, main):
 
     Args:
         define_flags: defines the command's absl flags; the docstring of its module is what --help shows above them.
-        main: the command, called without arguments once the flags are right. It imports what needs TensorFlow, which
-            is slow to import.
+        main: the command, called without arguments once the flags are right. After its own checks it calls
+            `import_tensorflow`, which takes seconds, and imports what needs it.
     """
     # TensorFlow starts with lines about CUDA and CPU instructions, all harmless. What really goes wrong comes as an
-    # exception. Who wants them sets the variable.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # exception. Who wants them sets the variable to less.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", QUIET)
     define_flags()
     # --help shows the docstring and the flags of the main module, which only starts the command.
     module = sys.modules[define_flags.__module__]
@@ -32,6 +37,49 @@ def run(define_flags, main):
         return main()
 
     app.run(without_arguments, flags_parser=_parse)
+
+
+def import_tensorflow():
+    """Imports TensorFlow without the lines that it prints before it reads TF_CPP_MIN_LOG_LEVEL.
+
+    Another process holds them back, and shows them if the import fails, be it that it ends the process.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != QUIET or not hasattr(os, "fork"):
+        importlib.import_module("tensorflow")
+        return
+    sys.stderr.flush()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writer)
+        _hold_back(reader)
+        os._exit(0)
+    stderr = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(reader)
+    succeeded = False
+    try:
+        importlib.import_module("tensorflow")
+        succeeded = True
+    finally:
+        sys.stderr.flush()
+        if succeeded:
+            os.write(writer, DONE)
+        os.close(writer)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.waitpid(child, 0)
+
+
+def _hold_back(reader):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the other process, and thereby this one
+    held = b""
+    while not held.endswith(DONE):
+        part = os.read(reader, 1 << 16)
+        if not part:
+            os.write(2, held)
+            return
+        held += part
 
 
 def _parse(arguments):

@@ -34,6 +34,7 @@ def define_flags():
 
 
 def main():
+    start.import_tensorflow()
     from gfl_tf.training import fit, report
 
     try:

@@ -23,6 +23,7 @@ def define_flags():
 
 
 def main():
+    start.import_tensorflow()
     from gfl_tf.data import voc
 
     try:

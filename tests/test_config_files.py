@@ -1,0 +1,44 @@
+"""Configs by path and by name."""
+
+import subprocess
+import sys
+
+import pytest
+
+import gfl_tf
+from gfl_tf import config_files
+
+
+def test_a_name_is_a_config_that_comes_along():
+    assert "gflv2_r50_fpn_1x" in config_files.names() and "gfl_r101_fpn_dconv_c3-c5_ms2x" in config_files.names()
+    path = config_files.find("gflv2_r50_fpn_1x")
+    assert path.name == "gflv2_r50_fpn_1x.py" and config_files.find(path) == path == config_files.find(str(path))
+    assert config_files.load_config("gflv2_r50_fpn_1x").name == "gflv2_r50_fpn_1x"
+
+
+def test_a_model_by_name():
+    assert gfl_tf.build_detector("gflv2_shapes").name == "gflv2_shapes"
+
+
+def test_a_path_is_a_file_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gflv2_shapes.py").write_text("def get_config():\n    return {'name': 'mine'}\n")
+    assert config_files.load_config("gflv2_shapes.py").name == "mine"
+    assert config_files.load_config("gflv2_shapes").name == "gflv2_shapes"
+
+
+@pytest.mark.parametrize("config", ["gflv2_r50_fpn_1", "configs/gflv2_r50_fpn_1y.py", "gflv2_r50_fpn_1y.py"])
+def test_near_names_are_told(config):
+    with pytest.raises(ValueError, match=r"no config .*such as gflv2_r50_fpn_1x, ") as error:
+        config_files.find(config)
+    assert config in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+def test_all_names_are_told_where_none_is_near():
+    with pytest.raises(ValueError, match="atss_r50_fpn_1x.*vfnetx_r2_101"):
+        config_files.find("0")
+
+
+def test_needs_no_tensorflow():
+    program = "import sys; from gfl_tf import config_files; config_files.names(); sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
