@@ -64,7 +64,7 @@ def test_command(command, config_file, checkpoint, weights, tmp_path):
         f"loaded {len(weights) - 21} tensors, ",  # the counters of 20 batch norms, and the values of the bins
         "ignored 21 counters and constants, and beside the weights 'meta', 'optimizer'\n",
         "3 classes: cat, dog, cow\n",
-        f"bin/predict --run_dir={run_dir} ",
+        f"gfl-predict --run_dir={run_dir} ",
         f"--config.model.weights={run_dir / 'best.weights.h5'}",
     ):
         assert text in done.stdout, done.stdout

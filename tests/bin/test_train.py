@@ -9,7 +9,7 @@ def test_stop_and_resume(trained_run):
     stopped, resumed = trained_run.stopped, trained_run.resumed
     assert stopped.returncode == 130, stopped.stderr[-3000:]
     assert "Stopping after this step" in stopped.stderr
-    match = re.search(r"Stopped at step (\d+) of 10 by SIGINT.* with: bin/train --run_dir=(\S+)\n", stopped.stdout)
+    match = re.search(r"Stopped at step (\d+) of 10 by SIGINT.* with: gfl-train --run_dir=(\S+)\n", stopped.stdout)
     assert match, stopped.stdout
     assert 1 <= int(match[1]) < 10 and match[2] == str(trained_run.directory)
 
@@ -31,7 +31,7 @@ def test_what_a_run_leaves(trained_run):
 
 def test_help_is_for_newcomers(command):
     done = command("train", "--help")
-    for text in ("bin/train --config=configs/", "--run_dir", "--strategy", "goes on after Ctrl-C", "tensorboard"):
+    for text in ("gfl-train --config=gflv2_shapes", "--run_dir", "--strategy", "goes on after Ctrl-C", "tensorboard"):
         assert text in done.stdout, text
     assert not done.stderr  # TensorFlow is not even loaded
 

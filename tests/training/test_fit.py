@@ -112,7 +112,7 @@ def test_stopped_and_resumed_equals_uninterrupted(whole_run, tmp_path, shapes_di
         patch.setattr(StepReport, "step_done", report_and_signal)
         stopped = fit.train(_averaging_config(shapes_directory), run_dir)
     assert (stopped.step, stopped.stopped_by) == (3, signal.SIGINT)
-    assert f"bin/train --run_dir={run_dir}" in RunDirectory(run_dir).log_file.read_text()
+    assert f"gfl-train --run_dir={run_dir}" in RunDirectory(run_dir).log_file.read_text()
 
     resumed = fit.train(None, run_dir)
     assert (resumed.step, resumed.stopped_by, resumed.best_step) == (TOTAL_STEPS, None, whole.best_step)
