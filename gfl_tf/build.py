@@ -4,7 +4,6 @@ import contextlib
 import os
 
 import keras
-import keras_cv
 import ml_collections
 from absl import logging
 
@@ -12,7 +11,8 @@ from gfl_tf import losses
 from gfl_tf.backbones.features import freeze_batch_norm
 from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.backbones.resnet import ResNet
-from gfl_tf.checkpoints import mmdet
+from gfl_tf.checkpoints import mmdet, weight_file
+from gfl_tf.compat import keras_cv
 from gfl_tf.config_files import load_config
 from gfl_tf.detectors.atss import ATSS
 from gfl_tf.detectors.decoder import PredictionDecoder
@@ -52,7 +52,7 @@ def default_model(detector="gflv2"):
     """
     model = ml_collections.ConfigDict()
     model.detector = detector  # one of DETECTORS; only "gfl" and "gflv2" have the same fields
-    # Of the whole detector, to start from: a run's .weights.h5 file, or a .pth file as published for the PyTorch
+    # Of the whole detector, to start from: a run's .npz file, or a .pth file as published for the PyTorch
     # reference. `partial_weights` takes from it what fits, as another number of classes needs.
     model.weights = ""
     model.partial_weights = False
@@ -66,8 +66,8 @@ def default_model(detector="gflv2"):
             stackwise_strides=(1, 2, 2, 2),
             include_rescaling=True,
         ),
-        # A KerasCV preset with weights, a .weights.h5 file, or for the reference backbones a .pth file or its address;
-        # empty: random weights.
+        # A KerasCV preset with weights, a .weights.h5 file of Keras, or for the reference backbones a .pth file or its
+        # address; empty: random weights.
         weights="",
         freeze_batch_norm=False,  # batch norm on its moving statistics, for small batches on trained backbones
     )
@@ -236,7 +236,9 @@ def _load_weights(model, weights, partial):
     if weights.endswith(TORCH_FILES):
         logging.warning("%s", mmdet.load_mmdet(model, weights, partial=partial))
     else:
-        model.load_weights(weights, skip_mismatch=partial)
+        report = weight_file.load(weight_file.named_variables(model), weights, partial)
+        if partial:
+            logging.warning("%s", report)
 
 
 def _local_file(weights):

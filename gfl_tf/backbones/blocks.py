@@ -4,6 +4,7 @@ the reference's modules (`layer1.0.conv1` is the layer `layer1_0_conv1`)."""
 import keras
 import tensorflow as tf
 
+from gfl_tf.layers.batch_norm import BatchNormalization
 from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.grouped import GroupedConv2D
@@ -46,8 +47,8 @@ def conv_bn(x, filters, kernel_size, names, strides=1, groups=1, deformable_vers
             x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{conv_name}_pad")(x)
         plain = keras.layers.Conv2D if groups == 1 else GroupedConv2D
         conv = plain(filters, kernel_size, padding=padding, groups=groups, **options)
-    norm = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=bn_name)
-    return norm(conv(x), training=False) if norm_eval else norm(conv(x))
+    norm = BatchNormalization(norm_eval, momentum=0.9, epsilon=1e-5, name=bn_name)
+    return norm(conv(x))
 
 
 def relu(x, name=None):

@@ -1,11 +1,8 @@
 """P3 to P5 features of any KerasCV backbone."""
 
-import warnings
-
 import keras
 
-# KerasCV's backbones look at every attribute of theirs when weights are saved or loaded, two deprecated ones included.
-warnings.filterwarnings("ignore", message=r"`(Model\.state_updates|layer\.updates)` will be removed")
+from gfl_tf import compat
 
 LEVELS = ("P3", "P4", "P5")
 
@@ -27,6 +24,7 @@ def pyramid_features(backbone):
     if missing:
         raise ValueError(f"backbone {backbone.name} has no {', '.join(missing)} in its levels {sorted(layer_names)}")
     outputs = {level: backbone.get_layer(layer_names[level]).output for level in LEVELS}
+    compat.use_batch_norm(backbone)
     features = keras.Model(backbone.inputs, outputs, name="pyramid_features")
     used = {id(layer) for layer in features.layers}
     for layer in backbone.layers:

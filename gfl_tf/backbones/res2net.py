@@ -3,9 +3,10 @@
 import functools
 
 import keras
-import keras_cv
 
+from gfl_tf import compat
 from gfl_tf.backbones import blocks
+from gfl_tf.compat import keras_cv
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -40,6 +41,7 @@ class Res2Net(keras_cv.models.Backbone):
         input_shape=(None, None, 3),
         **kwargs,
     ):
+        compat.check_keywords(type(self), kwargs)
         blocks.check(depth, DEPTHS, deformable_stages, deformable_version, frozen_stages)
         if scales < 2:
             raise ValueError(f"scales {scales}: a Res2Net splits in 2 or more")

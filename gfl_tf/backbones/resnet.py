@@ -3,9 +3,10 @@
 import functools
 
 import keras
-import keras_cv
 
+from gfl_tf import compat
 from gfl_tf.backbones import blocks
+from gfl_tf.compat import keras_cv
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -42,6 +43,7 @@ class ResNet(keras_cv.models.Backbone):
         input_shape=(None, None, 3),
         **kwargs,
     ):
+        compat.check_keywords(type(self), kwargs)
         blocks.check(depth, DEPTHS, deformable_stages, deformable_version, frozen_stages)
         if depth < 50 and (groups, base_width) != (1, 64):
             raise ValueError(f"depth {depth} has no bottlenecks: groups and base_width stay 1 and 64")

@@ -23,7 +23,7 @@ def load_mmdet(model, path, ema=None, partial=False):
     """Loads a published checkpoint into a detector. Nothing of the file is executed, and torch is not needed.
 
     ```
-    model = gfl_tf.build_detector("configs/gfl_r50_fpn_1x.py", load_weights=False)
+    model = gfl_tf.build_detector("gfl_r50_fpn_1x", load_weights=False)
     report = gfl_tf.checkpoints.load_mmdet(model, "gfl_r50_fpn_1x_coco_20200629_121244-25944287.pth")
     ```
 
@@ -99,8 +99,8 @@ def detector_modules(model):
 def _all_places(parts, modules):
     """The `Place`s of all variables of `parts`, layers with the given counterparts."""
     found = [place for name, layer in modules for place in places.places_of(name, layer)]
-    known = {place.variable.ref() for place in found}
-    unknown = [variable.name for part in parts for variable in part.weights if variable.ref() not in known]
+    known = {id(place.variable) for place in found}
+    unknown = [variable.name for part in parts for variable in part.weights if id(variable) not in known]
     if unknown:
         raise ValueError(f"these variables of the model have no counterpart in PyTorch's: {', '.join(unknown)}")
     return found

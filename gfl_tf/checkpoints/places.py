@@ -5,6 +5,7 @@ import typing
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gfl_tf.layers.blocks import GroupNormalization, Scale
 from gfl_tf.layers.deformable import DeformableConv2D
@@ -30,7 +31,7 @@ class Place:
     axes: tuple
 
     def assign(self, value):
-        value = np.asarray(value.transpose(self.axes), self.variable.dtype.as_numpy_dtype)
+        value = np.asarray(value.transpose(self.axes), tf.as_dtype(self.variable.dtype).as_numpy_dtype)
         self.variable.assign(value.reshape(self.variable.shape))
 
 

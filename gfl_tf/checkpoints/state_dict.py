@@ -1,7 +1,6 @@
 """What a PyTorch checkpoint of a detector or backbone holds: its weights by name, and what it says about itself."""
 
 import dataclasses
-import typing
 
 from gfl_tf.checkpoints import pickles, tensors, torch_file
 
@@ -26,7 +25,7 @@ class Checkpoint:
     weights: dict
     ignored: tuple
     metadata: dict
-    class_names: typing.Optional[tuple]
+    class_names: tuple | None
 
 
 def read(path, ema=None):

@@ -7,7 +7,6 @@ belongs to no class, pictures without any object.
 
 import dataclasses
 import math
-from typing import Optional
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -40,7 +39,7 @@ class Shape:
 
     class_index: int
     outline: np.ndarray
-    hole: Optional[np.ndarray] = None
+    hole: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 import keras
 import tensorflow as tf
-from keras_cv import bounding_box
 
+from gfl_tf import compat
 from gfl_tf.backbones.features import pyramid_features
+from gfl_tf.compat import keras_cv
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.necks.fpn import FPN
@@ -43,10 +44,11 @@ class DenseDetector(keras.Model):
         std=None,
         **kwargs,
     ):
+        compat.check_keywords(type(self), kwargs)
         if (mean is None) != (std is None):
             raise ValueError("mean and std belong together: give both, or neither")
         # KerasCV knows the names, and says so.
-        bounding_box.convert_format(
+        keras_cv.bounding_box.convert_format(
             tf.zeros([1, 4]), source="xyxy", target=bounding_box_format, image_shape=(1, 1, 3)
         )
         neck = neck or FPN(name="neck")
@@ -117,7 +119,8 @@ class DenseDetector(keras.Model):
         images, labels = unpack(data)
         with tf.GradientTape() as tape:
             loss = self.compute_loss(images, labels, self(images, training=True))
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        compat.minimize(self.optimizer, loss, self.trainable_variables, tape)
+        compat.average_statistics(compat.nested_layers(self))
         return {metric.name: metric.result() for metric in self.metrics}
 
     def test_step(self, data):
@@ -149,7 +152,7 @@ class DenseDetector(keras.Model):
     def decode_predictions(self, predictions, images):
         """Raw outputs to detections in `bounding_box_format`; see `detect` for the keys."""
         detections = self.prediction_decoder.suppress(self.candidates(predictions, tf.shape(images)[1:3]))
-        boxes = bounding_box.convert_format(
+        boxes = keras_cv.bounding_box.convert_format(
             detections["boxes"], source="xyxy", target=self.bounding_box_format, images=images, dtype=tf.float32
         )
         is_detection = detections["classes"][..., tf.newaxis] >= 0
@@ -208,8 +211,8 @@ class DenseDetector(keras.Model):
 
     def _dense_labels(self, images, labels):
         """Public labels to boxes [B, M, 4] (xyxy pixels), classes [B, M] (int32) and own image shapes [B, 2]."""
-        dense = bounding_box.to_dense({name: labels[name] for name in ("boxes", "classes")})
-        boxes = bounding_box.convert_format(
+        dense = keras_cv.bounding_box.to_dense({name: labels[name] for name in ("boxes", "classes")})
+        boxes = keras_cv.bounding_box.convert_format(
             dense["boxes"], source=self.bounding_box_format, target="xyxy", images=images, dtype=tf.float32
         )
         canvas_shape = tf.broadcast_to(tf.shape(images)[1:3], [tf.shape(images)[0], 2])

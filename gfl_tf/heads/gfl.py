@@ -48,7 +48,7 @@ class GFLHead(keras.layers.Layer):
         class_shape = towers.build_tower(self.class_tower, input_shape[0])
         box_shape = towers.build_tower(self.box_tower, input_shape[0])
         if self.composed is not None:
-            self.composed.build((*box_shape[:-1], 4 * (self.num_bins + 1)))
+            towers.build_once(self.composed, (*box_shape[:-1], 4 * (self.num_bins + 1)))
             class_shape = (*class_shape[:-1], class_shape[-1] + self.composed.outputs)
         self.classification.build(class_shape)
         self.box.build(box_shape)
@@ -98,8 +98,8 @@ class GFLV2Head(keras.layers.Layer):
         return self.base.num_bins
 
     def build(self, input_shape):
-        self.base.build(input_shape)
-        self.dgqp.build((None, None, 4 * (self.num_bins + 1)))
+        towers.build_once(self.base, input_shape)
+        towers.build_once(self.dgqp, (None, None, 4 * (self.num_bins + 1)))
         self.built = True
 
     def call(self, features):

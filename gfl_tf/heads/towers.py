@@ -27,6 +27,12 @@ def build_tower(blocks, input_shape):
     return shape
 
 
+def build_once(layer, input_shape):
+    """For a layer that was handed in: Keras 3 revives such layers built."""
+    if not layer.built:
+        layer.build(input_shape)
+
+
 def run_tower(blocks, feature):
     for block in blocks:
         feature = block(feature)

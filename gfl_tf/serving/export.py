@@ -5,7 +5,6 @@ import dataclasses
 import os
 import pathlib
 import re
-import typing
 
 import numpy as np
 import tensorflow as tf
@@ -46,10 +45,10 @@ class Options:
 
     format: str = "saved_model"
     precision: str = "float32"
-    nms: typing.Optional[str] = None
-    score_threshold: typing.Optional[float] = None
-    max_detections: typing.Optional[int] = None
-    iou_threshold: typing.Optional[float] = None
+    nms: str | None = None
+    score_threshold: float | None = None
+    max_detections: int | None = None
+    iou_threshold: float | None = None
     freeze: bool = False
     on_bad_image: str = "error"
     max_pixels: int = signatures.MAX_PIXELS
@@ -139,7 +138,7 @@ def _write_saved_model(folder, model, scale, decoder, class_names, name, options
     # traces others anew, which takes as long again.
     served = tf.Module()
     used = [variable for function in functions.values() for variable in function.variables]
-    served.weights = list({variable.ref(): variable for variable in used}.values())
+    served.weights = list({id(variable): variable for variable in used}.values())
     served.stages = stages
     tf.saved_model.save(served, str(folder), signatures=functions)
     warmup.write(folder, name, warmup.pictures(scale, options.max_pixels), options.batch_sizes)

@@ -1,9 +1,10 @@
 """Batch normalization folded into the convolution before it: gamma (W x - mean) / stddev + beta = W' x + b'."""
 
 import keras
-import keras_cv
 import numpy as np
 
+from gfl_tf import compat
+from gfl_tf.compat import keras_cv
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.grouped import GroupedConv2D
 
@@ -32,26 +33,26 @@ def foldable_pairs(layers, outputs=()):
         if type(layer) in BLOCK_PAIRS:
             pairs += [(getattr(layer, conv), getattr(layer, norm)) for conv, norm in BLOCK_PAIRS[type(layer)]]
         elif type(layer) in CONVOLUTIONS:
-            pairs += [(layer, node.outbound_layer) for node in layer.outbound_nodes if _is_only_use(layer, node, read)]
+            uses = compat.consumers(layer)
+            if len(uses) == 1 and _is_only_use(layer, *uses[0], read):
+                pairs.append((layer, uses[0][0]))
     return [pair for pair in pairs if _fits(*pair)]
 
 
-def _is_only_use(conv, node, read):
-    norm = node.outbound_layer
+def _is_only_use(conv, norm, other_arguments, training, read):
     return (
-        len(conv.inbound_nodes) == len(conv.outbound_nodes) == 1
-        and isinstance(norm, keras.layers.BatchNormalization)
-        and len(norm.inbound_nodes) == 1
+        isinstance(norm, keras.layers.BatchNormalization)
+        and compat.is_called_once(conv)
+        and compat.is_called_once(norm)
         and id(conv.output) not in read
-        # A batch's own statistics, at inference too.
-        and not node.call_kwargs.get("training")
-        and len(node.call_args) == 1
+        and not training  # a batch's own statistics, at inference too
+        and not other_arguments
     )
 
 
 def _fits(conv, norm):
     is_linear = getattr(conv, "activation", None) in (None, keras.activations.linear)
-    return conv.built and norm.built and is_linear and list(norm.axis) == [3]
+    return conv.built and norm.built and is_linear and norm.axis in (3, -1, [3])
 
 
 def fold(conv, norm, folded_conv, folded_norm):
@@ -73,8 +74,7 @@ def fold(conv, norm, folded_conv, folded_norm):
     kernel *= scale.reshape(kernel.shape[2:]) if _is_depthwise(conv) else scale
 
     if not folded_conv.use_bias:
-        folded_conv.use_bias = True
-        folded_conv.bias = folded_conv.add_weight(name="bias", shape=bias.shape)
+        compat.add_bias(folded_conv, bias.shape)
     _kernel(folded_conv).assign(kernel)
     folded_conv.bias.assign(bias)
     # Keras cannot take a layer out of a graph or block that is built.

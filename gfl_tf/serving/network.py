@@ -1,7 +1,6 @@
 """A detector made ready to be served: batch normalization folded away, weights in the precision of the convolutions."""
 
-import keras
-
+from gfl_tf import compat
 from gfl_tf.build import precision_policy
 from gfl_tf.serving import fold
 
@@ -51,10 +50,7 @@ def _folded_backbone(backbone):
 
 def _twins(source, copy):
     """(layer, its counterpart in the copy) of all layers, blocks' inner ones and the two themselves included."""
-    layers, copies = (
-        [module for module in (model, *model.submodules) if isinstance(module, keras.layers.Layer)]
-        for model in (source, copy)
-    )
+    layers, copies = compat.nested_layers(source), compat.nested_layers(copy)
     if [type(layer) for layer in layers] != [type(layer) for layer in copies]:
         raise ValueError(f"{source.name} has other layers than its own configuration gives: {type(source).__name__}")
     return list(zip(layers, copies))

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf import compat
 from gfl_tf.serving import canvas
 
 FILES = ("saved_model.pb", "model.tflite", "model.onnx")
@@ -73,7 +74,7 @@ def _onnx(file):
 
 
 def _tflite(file):
-    interpreter = tf.lite.Interpreter(str(file))
+    interpreter = compat.tflite_interpreter(file.read_bytes())
     run = interpreter.get_signature_runner("serving_default")
     canvas_shape = run.get_input_details()["image"]["shape"][1:3]
 

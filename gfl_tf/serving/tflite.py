@@ -4,6 +4,7 @@ import re
 
 import tensorflow as tf
 
+from gfl_tf import compat
 from gfl_tf.ops import sampling
 from gfl_tf.serving import canvas
 
@@ -81,7 +82,7 @@ def _quantized(converter, model, examples):
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter, debug_dataset=converter.representative_dataset
     )
-    tensors = tf.lite.Interpreter(model_content=debugger.calibrated_model).get_tensor_details()
+    tensors = compat.tflite_interpreter(debugger.calibrated_model).get_tensor_details()
     in_float = [tensor["name"] for tensor in tensors if not _is_int8(model, tensor["name"])]
     # Operations of several outputs are not found by name; backbone and neck have none of these two. What TOPK_V2 reads,
     # the DGQP's probabilities, is still rounded to 1/256.
@@ -94,9 +95,12 @@ def _quantized(converter, model, examples):
 def _is_int8(model, tensor):
     """Whether the operation that makes a tensor may be quantized, by the names of its layers.
 
-    Operations that the converter has made one have the names of all, with ";" between.
+    Operations that the converter has made one have the names of all, with ";" between. Keras 3 gives each layer's name
+    a number more.
     """
-    scopes = [f"{model.name}/pyramid_features/", f"{model.name}/{model.neck.name}/"]
-    in_body = tensor.startswith(tuple(scopes))
-    in_tower = re.match(rf"{re.escape(model.name)}/{model.head.name}/.*(tower_\d+|box_feature)/conv/Conv2D", tensor)
-    return (in_body or in_tower) and not re.search(r"/norm/|/offset_conv/|PartitionedCall", tensor)
+    number = r"(_\d+)?"
+    detector, neck, head = (re.escape(name) + number for name in (model.name, model.neck.name, model.head.name))
+    in_body = re.match(rf"{detector}/(pyramid_features{number}|{neck})/", tensor)
+    convolution = rf"(tower_\d+|box_feature){number}/conv{number}/(Conv2D|convolution)"
+    in_tower = re.match(rf"{detector}/{head}/.*{convolution}", tensor)
+    return (in_body or in_tower) and not re.search(rf"/norm{number}/|/offset_conv{number}/|PartitionedCall", tensor)

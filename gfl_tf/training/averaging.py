@@ -1,4 +1,8 @@
-"""Averages of the weights, which are evaluated and kept in place of the weights themselves."""
+"""Averages of the weights, which are evaluated and kept in place of the weights themselves.
+
+Each has `state`, {name: tf.Variable} of all that a stopped training needs to go on, and `applied()`, the context in
+which the model has the average. Create it in the strategy's scope, like the model.
+"""
 
 import contextlib
 
@@ -6,7 +10,40 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf import compat
 from gfl_tf.detectors.dense import unpack
+
+
+class MovingAverage:
+    """The exponential moving average of the weights, from those that the training starts with.
+
+    Keras has it in its optimizers, but Keras 3 begins with the weights of the first update.
+
+    Args:
+        model: built `keras.Model`.
+        variables: {name: variable} of it; the trainable ones are averaged.
+        momentum: average = momentum * average + (1 - momentum) * weight, after each update.
+    """
+
+    def __init__(self, model, variables, momentum):
+        self._momentum = momentum
+        self._weights = _trainable(model, variables)
+        self.state = {name: tf.Variable(weight, trainable=False) for name, weight in self._weights.items()}
+
+    def update(self, updates):
+        """To be called in the cross-replica context after a step; `updates`: int64 [], 0 where the step was skipped."""
+        momentum = tf.where(updates > 0, self._momentum, 1.0)
+        for name, weight in self._weights.items():
+            average = self.state[name]
+            average.assign(momentum * average + (1.0 - momentum) * weight)
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Inside this context the model has the averages."""
+        weights = list(self._weights.values())
+        with _restored(weights):
+            _assign(weights, _values(self.state.values()))
+            yield
 
 
 class WeightAverage:
@@ -18,33 +55,38 @@ class WeightAverage:
 
     Args:
         model: built `keras.Model` of images.
-        strategy: the `tf.distribute.Strategy` that it trains in; create the average in its scope, like the model.
-
-    Attributes:
-        state: a `tf.train.Checkpoint` of all that a stopped training needs to go on.
+        variables: {name: variable} of it.
+        strategy: the `tf.distribute.Strategy` that it trains in.
     """
 
-    def __init__(self, model, strategy):
+    def __init__(self, model, variables, strategy):
         # Of those that the model runs on their moving statistics in training, too, the measurement changes nothing.
-        norms = [layer for layer in model.submodules if isinstance(layer, keras.layers.BatchNormalization)]
+        norms = [layer for layer in compat.nested_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
         self._norms = [layer for layer in norms if layer.trainable]
-        self._weights = model.trainable_variables
-        self._statistics = [value for layer in self._norms for value in (layer.moving_mean, layer.moving_variance)]
-        self.state = tf.train.Checkpoint(
-            count=tf.Variable(0, trainable=False, dtype=tf.int64),
-            weights=[tf.Variable(tf.zeros(weight.shape), trainable=False) for weight in self._weights],
-            statistics=[tf.Variable(tf.zeros(value.shape), trainable=False) for value in self._statistics],
-        )
+        weights = _trainable(model, variables)
+        of_norms = {id(value) for layer in self._norms for value in (layer.moving_mean, layer.moving_variance)}
+        statistics = {name: value for name, value in variables.items() if id(value) in of_norms}
+        self._weights = list(weights.values())
+        self._statistics = [compat.tf_variable(value) for value in statistics.values()]
+        self._count = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self._mean_weights = [tf.Variable(tf.zeros(weight.shape), trainable=False) for weight in self._weights]
+        self._mean_statistics = [tf.Variable(tf.zeros(value.shape), trainable=False) for value in self._statistics]
+        self.state = {
+            "count": self._count,
+            **{f"weights/{name}": mean for name, mean in zip(weights, self._mean_weights)},
+            **{f"statistics/{name}": mean for name, mean in zip(statistics, self._mean_statistics)},
+        }
 
         def forward(images):
             model(images, training=True)
+            compat.average_statistics(self._norms)
 
         self._forward = tf.function(lambda images: strategy.run(forward, (images,)), autograph=False)
 
     @property
     def count(self):
         """The number of cycles that ended so far."""
-        return int(self.state.count.numpy())
+        return int(self._count.numpy())
 
     @contextlib.contextmanager
     def applied(self):
@@ -53,8 +95,8 @@ class WeightAverage:
             yield
             return
         with _restored(self._weights + self._statistics):
-            _assign(self._weights, _values(self.state.weights))
-            _assign(self._statistics, _values(self.state.statistics))
+            _assign(self._weights, _values(self._mean_weights))
+            _assign(self._statistics, _values(self._mean_statistics))
             yield
 
     def end_cycle(self, batches, num_batches):
@@ -66,13 +108,13 @@ class WeightAverage:
             num_batches: how many of them to measure with; the statistics are the mean of theirs.
         """
         count = self.count + 1
-        pairs = zip(_values(self.state.weights), _values(self._weights))
-        _assign(self.state.weights, [mean + (weight - mean) / count for mean, weight in pairs])
-        _assign(self.state.statistics, _values(self._statistics))
-        self.state.count.assign(count)
+        pairs = zip(_values(self._mean_weights), _values(self._weights))
+        _assign(self._mean_weights, [mean + (weight - mean) / count for mean, weight in pairs])
+        _assign(self._mean_statistics, _values(self._statistics))
+        self._count.assign(count)
         if self._norms:
             with self.applied():
-                _assign(self.state.statistics, self._measure(batches(), num_batches))
+                _assign(self._mean_statistics, self._measure(batches(), num_batches))
 
     def _measure(self, batches, num_batches):
         """The statistics of batches under the model's present weights; changes those of the model."""
@@ -95,23 +137,9 @@ class WeightAverage:
         return [value / num_batches for value in total]
 
 
-@contextlib.contextmanager
-def averaged_weights(model, average=None):
-    """Inside this context a compiled model has the averages of its weights, where there are any.
-
-    Args:
-        average: `WeightAverage`; without one, the moving average that the model's optimizer keeps (`use_ema`).
-    """
-    if average is not None:
-        with average.applied():
-            yield
-    elif model.optimizer.use_ema:
-        variables = model.trainable_variables
-        with _restored(variables):
-            model.optimizer.finalize_variable_values(variables)
-            yield
-    else:
-        yield
+def _trainable(model, variables):
+    trained = {id(variable) for variable in model.trainable_variables}
+    return {name: compat.tf_variable(variable) for name, variable in variables.items() if id(variable) in trained}
 
 
 @contextlib.contextmanager

@@ -1,26 +1,40 @@
-"""What a training goes on from."""
+"""What a training goes on from: the same files with Keras 2 and Keras 3."""
 
 import tensorflow as tf
+
+from gfl_tf import compat
 
 
 class Checkpoints:
     """The checkpoints of a compiled model: weights, running metrics, and the optimizer with its count of steps.
 
     Args:
-        model: compiled `keras.Model`.
+        model: compiled detector.
+        variables: {name: variable} of the model, see `weight_file.named_variables`.
         directory: path.
         keep: how many of the newest to keep.
-        average: `WeightAverage` of the model, where there is one.
+        average: `MovingAverage` or `WeightAverage` of the model, where there is one.
     """
 
-    def __init__(self, model, directory, keep, average=None):
+    def __init__(self, model, variables, directory, keep, average=None):
         # Made now, so that a checkpoint finds every variable that it restores.
         model.optimizer.build(model.trainable_variables)
         self._optimizer = model.optimizer
-        parts = {"model": model, "optimizer": model.optimizer}
-        if average is not None:
-            parts["average"] = average.state
-        checkpoint = tf.train.Checkpoint(**parts)
+        # All by names of our own: Keras 2 and Keras 3 lay out their objects differently, and leave different parts of
+        # them out.
+        names = {id(variable): name for name, variable in variables.items()}
+        trained = [names[id(variable)] for variable in model.trainable_variables]
+        metrics = {
+            f"{metric.name}/{name}": variable
+            for metric in model.metrics
+            for name, variable in zip(("total", "count"), metric.variables)
+        }
+        checkpoint = tf.train.Checkpoint(
+            weights={name: compat.tf_variable(variable) for name, variable in variables.items()},
+            metrics={name: compat.tf_variable(variable) for name, variable in metrics.items()},
+            optimizer=compat.optimizer_state(model.optimizer, trained),
+            average={} if average is None else average.state,
+        )
         self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=max(keep, 1))
 
     def save(self):

@@ -1,17 +1,18 @@
 """The training of a run: set-up, the loop over steps, and what happens between them."""
 
+import contextlib
 import dataclasses
-import functools
 import signal
-import typing
 
 import keras
 import tensorflow as tf
 
+from gfl_tf import compat
+from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import pipeline
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
-from gfl_tf.training.averaging import WeightAverage, averaged_weights
+from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.progress import Progress
@@ -38,9 +39,9 @@ class Outcome:
     config: object
     step: int
     total_steps: int
-    best_ap: typing.Optional[float]
-    best_step: typing.Optional[int]
-    stopped_by: typing.Optional[int]
+    best_ap: float | None
+    best_step: int | None
+    stopped_by: int | None
 
 
 def train(config, run_dir, strategy="auto"):
@@ -67,7 +68,7 @@ def train(config, run_dir, strategy="auto"):
     progress = Progress(run.log_file)
     writer = tf.summary.create_file_writer(str(run.logs))
     try:
-        with writer.as_default(), run_dirs.without_deprecations(), StopRequest() as stop:
+        with writer.as_default(), StopRequest() as stop:
             return _Training(config, run, strategy, train_data, val_data, progress, stop).run()
     finally:
         writer.close()
@@ -99,13 +100,21 @@ class _Training:
             self._model = run_dirs.build_model(config, load_weights=not run.has_checkpoint())
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
-            self._average = WeightAverage(self._model, strategy) if train.swa_epochs else None
-            self._checkpoints = Checkpoints(self._model, run.checkpoints, train.keep_checkpoints, self._average)
+            variables = weight_file.named_variables(self._model)
+            self._average = None
+            if train.swa_epochs:
+                self._average = WeightAverage(self._model, variables, strategy)
+            elif train.ema_momentum:
+                self._average = MovingAverage(self._model, variables, train.ema_momentum)
+            self._checkpoints = Checkpoints(
+                self._model, variables, run.checkpoints, train.keep_checkpoints, self._average
+            )
             self._checkpoints.restore_latest()
         self._report = StepReport(
             progress, self._total_steps, self._steps_per_epoch, train.batch_size, train.log_every, schedule
         )
-        self._averaged = functools.partial(averaged_weights, self._model, self._average)
+        # The context in which the model has the weights that are evaluated and kept.
+        self._averaged = self._average.applied if self._average else contextlib.nullcontext
         self._validation = None
         if val_data is not None:
             self._validation = Validation(self._model, val_data, config, run, progress, stop, self._averaged)
@@ -123,7 +132,7 @@ class _Training:
         else:
             self._progress.say(
                 f"Stopped at step {step} of {self._total_steps} by {signal.Signals(self._stop.signal).name}; saved in "
-                f"{self._run.path}. Go on with: bin/train --run_dir={self._run.path}"
+                f"{self._run.path}. Go on with: gfl-train --run_dir={self._run.path}"
             )
         stopped_by = None if finished else self._stop.signal
         return Outcome(self._model, self._config, step, self._total_steps, best_ap, best_step, stopped_by)
@@ -155,9 +164,15 @@ class _Training:
         return step
 
     def _distributed_step(self):
+        iterations = compat.tf_variable(self._model.optimizer.iterations)
+        moving_average = self._average if isinstance(self._average, MovingAverage) else None
+
         @tf.function(autograph=False)  # converting the model's Python takes longer than tracing it, and is not needed
         def train_step(batch):
+            before = tf.identity(iterations)
             metrics = self._strategy.run(self._model.train_step, args=(batch,))
+            if moving_average:
+                moving_average.update(iterations - before)
             # Keras metrics are the mean over replicas on each of them.
             return {name: self._strategy.experimental_local_results(value)[0] for name, value in metrics.items()}
 

@@ -39,16 +39,16 @@ class Imported:
             f"ignored {len(report.ignored)} counters and constants, and beside the weights {beside}",
             f"{len(self.class_names)} classes: {classes}",
             f"Written to {run_dir}. Go on with:",
-            f"    bin/predict --run_dir={run_dir} --images=FOLDER --output=predictions",
-            f"    bin/evaluate --run_dir={run_dir} --annotations=FILE.json --images=FOLDER",
-            f"    bin/export --run_dir={run_dir}",
-            f"    bin/train --config=FILE.py --run_dir=NEW --config.model.weights={self.weights_file}    (fine-tuning)",
+            f"    gfl-predict --run_dir={run_dir} --images=FOLDER --output=predictions",
+            f"    gfl-evaluate --run_dir={run_dir} --annotations=FILE.json --images=FOLDER",
+            f"    gfl-export --run_dir={run_dir}",
+            f"    gfl-train --config=FILE.py --run_dir=NEW --config.model.weights={self.weights_file}    (fine-tuning)",
         ]
         return "\n".join(lines)
 
 
 def import_run(config, checkpoint, run_dir, ema=None, partial=False):
-    """Makes a run directory, as `bin/train` leaves one, of a PyTorch checkpoint.
+    """Makes a run directory, as `gfl-train` leaves one, of a PyTorch checkpoint.
 
     Args:
         config: ConfigDict of the model that the file was trained with.
@@ -64,7 +64,7 @@ def import_run(config, checkpoint, run_dir, ema=None, partial=False):
         OSError: there is no such file.
     """
     if config is None:
-        raise ValueError("which model is it? Give its --config=configs/NAME.py")
+        raise ValueError("which model is it? Give its --config=NAME")
     if os.path.exists(run_dir) and (not os.path.isdir(run_dir) or os.listdir(run_dir)):
         raise ValueError(f"{run_dir} is there already; choose another --run_dir")
     config = configs.complete(config)
@@ -80,9 +80,8 @@ def import_run(config, checkpoint, run_dir, ema=None, partial=False):
     weights_file = run.weights_file("best")
     config.model.weights = str(weights_file.absolute())  # what a training of this run starts from
     run.start(config)
-    with run_dirs.without_deprecations():
-        for which in run_dirs.WEIGHTS:
-            run.save_weights(model, which)
+    for which in run_dirs.WEIGHTS:
+        run.save_weights(model, which)
     return Imported(report, file, str(run_dir), str(weights_file), class_names)
 
 

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from gfl_tf import compat
 from gfl_tf.layers.deformable import DeformableConv2D
 
 
@@ -40,15 +41,19 @@ class SGD(keras.optimizers.SGD):
             raise ValueError(f"there are {len(factors)} learning_rate_factors for {len(var_list)} variables")
         super().build(var_list)
 
-    def update_step(self, gradient, variable):
-        gradient = tf.convert_to_tensor(gradient)  # dense, also where an embedding gives slices
-        if self.l2 and self._use_weight_decay(variable):
-            gradient += tf.cast(self.l2, variable.dtype) * variable
-        index = self._index_dict[self._var_key(variable)]
-        buffer = self.momentums[index]
-        buffer.assign(tf.cast(self.momentum, variable.dtype) * buffer + gradient)
+    def update_step(self, gradient, variable, learning_rate=None):
+        """Keras 2 leaves out the learning rate."""
+        learning_rate = self.learning_rate if learning_rate is None else learning_rate
+        update = tf.convert_to_tensor(gradient)  # dense, also where an embedding gives slices
+        if self.l2 and compat.is_decayed(self, variable):
+            update += tf.cast(self.l2, variable.dtype) * variable
+        index = compat.variable_index(self, variable)
+        if self.momentum:
+            buffer = compat.tf_variable(self.momentums[index])
+            update += tf.cast(self.momentum, variable.dtype) * buffer
+            buffer.assign(update)
         factor = 1.0 if self.learning_rate_factors is None else self.learning_rate_factors[index]
-        variable.assign_sub(tf.cast(self.learning_rate * factor, variable.dtype) * buffer)
+        variable.assign_sub(tf.cast(learning_rate * factor, variable.dtype) * update)
 
     def get_config(self):
         return {**super().get_config(), "l2": self.l2, "learning_rate_factors": self.learning_rate_factors}
@@ -59,7 +64,7 @@ def build_optimizer(train, learning_rate, model, precision="float32"):
 
     Args:
         train: `config.train`; reads optimizer, momentum, bias_learning_rate_factor, weight_decay, decay_bias,
-            decay_norm, clip_norm, ema_momentum.
+            decay_norm, clip_norm.
         learning_rate: a float or a schedule.
         model: built model whose weights it will train.
         precision: "mixed_float16" adds dynamic loss scaling.
@@ -67,9 +72,7 @@ def build_optimizer(train, learning_rate, model, precision="float32"):
     Raises:
         ValueError: unknown `train.optimizer`, or one that cannot do what is asked.
     """
-    options = {"global_clipnorm": train.clip_norm or None, "jit_compile": False}
-    if train.ema_momentum:
-        options.update(use_ema=True, ema_momentum=train.ema_momentum)
+    options = {"global_clipnorm": train.clip_norm or None, **compat.OPTIMIZER_OPTIONS}
     if train.optimizer == "sgd":
         if train.bias_learning_rate_factor != 1.0:
             options["learning_rate_factors"] = bias_factors(model, train.bias_learning_rate_factor)
@@ -95,7 +98,8 @@ def undecayed_variables(model, decay_bias, decay_norm):
     """Those variables that no weight decay applies to: biases, and scale and offset of normalization, by choice."""
     undecayed = [] if decay_bias else bias_variables(model)
     if not decay_norm:
-        undecayed += [variable for variable in model.trainable_variables if _own_name(variable) in ("gamma", "beta")]
+        trained = model.trainable_variables
+        undecayed += [variable for variable in trained if compat.own_name(variable) in ("gamma", "beta")]
     return undecayed
 
 
@@ -108,14 +112,10 @@ def bias_factors(model, factor):
 def bias_variables(model):
     """The biases that the reference treats as such: not the offset of a normalization, nor the bias of the convolution
     that makes a deformable convolution's offsets, which learns and decays like a weight."""
-    deformable = [layer for layer in model.submodules if isinstance(layer, DeformableConv2D)]
+    deformable = [layer for layer in compat.nested_layers(model) if isinstance(layer, DeformableConv2D)]
     of_offsets = {id(layer.offset_conv.bias) for layer in deformable}
     return [
         variable
         for variable in model.trainable_variables
-        if _own_name(variable) == "bias" and id(variable) not in of_offsets
+        if compat.own_name(variable) == "bias" and id(variable) not in of_offsets
     ]
-
-
-def _own_name(variable):
-    return variable.name.split("/")[-1].split(":")[0]

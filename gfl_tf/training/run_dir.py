@@ -2,22 +2,21 @@
 
     config.json          the resolved config: with class names, number of classes, absolute data paths
     checkpoints/         model, optimizer and progress, to go on from (TensorFlow checkpoints)
-    best.weights.h5      the weights of the best AP so far
-    last.weights.h5      the weights of the last checkpoint
+    best.npz             the weights of the best AP so far, see `gfl_tf.checkpoints.weight_file`
+    last.npz             the weights of the last checkpoint
     evaluation/*.json    the metrics of each evaluation
     logs/                TensorBoard
     train.log            what was printed
 """
 
-import contextlib
 import json
 import os
 import pathlib
-import warnings
 
 import tensorflow as tf
 
 from gfl_tf.build import build_detector, precision_policy
+from gfl_tf.checkpoints import weight_file
 from gfl_tf.training import config as configs
 
 WEIGHTS = ("best", "last")
@@ -50,7 +49,7 @@ class RunDirectory:
     def weights_file(self, which):
         if which not in WEIGHTS:
             raise ValueError(f"the weights to load are {which!r}; choose one of {', '.join(WEIGHTS)}")
-        return self.path / f"{which}.weights.h5"
+        return self.path / f"{which}{weight_file.SUFFIX}"
 
     def exists(self):
         return self.config_file.is_file()
@@ -63,7 +62,7 @@ class RunDirectory:
         """
         if not self.exists():
             raise ValueError(
-                f"{self.path} holds no run: there is no {self.config_file}. bin/train --config=FILE makes one."
+                f"{self.path} holds no run: there is no {self.config_file}. gfl-train --config=FILE makes one."
             )
         return configs.from_json(self.config_file.read_text())
 
@@ -116,14 +115,7 @@ class RunDirectory:
         write_whole(self.config_file, configs.to_json(config))
 
     def save_weights(self, model, which):
-        target = self.weights_file(which)
-        partial = target.with_name(f"partial-{target.name}")
-        optimizer, model.optimizer = model.optimizer, None  # its slots would be stored with the weights
-        try:
-            model.save_weights(partial)
-        finally:
-            model.optimizer = optimizer
-        os.replace(partial, target)
+        weight_file.save(weight_file.named_variables(model), self.weights_file(which))
 
 
 def _is_newer(path, other):
@@ -146,8 +138,7 @@ def load_run(run_dir, which="best"):
     if not weights.exists():
         raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
     model = build_model(config, load_weights=False)
-    with without_deprecations():
-        model.load_weights(weights)
+    weight_file.load(weight_file.named_variables(model), weights)
     return model, config
 
 
@@ -157,14 +148,6 @@ def build_model(config, load_weights=True):
         raise ValueError(f"config.precision is {config.precision!r}; choose one of {', '.join(PRECISIONS)}")
     with precision_policy(config.precision):
         return build_detector(config, load_weights)
-
-
-@contextlib.contextmanager
-def without_deprecations():
-    """Keras looks at every attribute of every layer for weights, also at those that it warns of."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*will be removed in a future version", category=UserWarning)
-        yield
 
 
 def write_whole(path, text):

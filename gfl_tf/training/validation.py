@@ -75,7 +75,7 @@ class Validation:
             is_best = best_ap is None or result.metrics["AP"] > best_ap
             if is_best:
                 self._run.save_weights(self._model, "best")
-        # After the weights: best.weights.h5 is never older than what is written here.
+        # After the weights: best.npz is never older than what is written here.
         run_dir.write_whole(self._file(step), json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
         for name, value in result.metrics.items():
             tf.summary.scalar(f"evaluation/{name}", value, step=step)

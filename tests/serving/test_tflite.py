@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gfl_tf import compat
 from gfl_tf.ops import boxes as box_ops
 from gfl_tf.ops import sampling
 from gfl_tf.serving import canvas, export, tflite
@@ -35,7 +36,7 @@ def outputs_of(detect, image):
 
 
 def interpreted(content, image):
-    return outputs_of(tf.lite.Interpreter(model_content=content).get_signature_runner(), image)
+    return outputs_of(compat.tflite_interpreter(content).get_signature_runner(), image)
 
 
 def assert_same(found, expected):
@@ -83,7 +84,7 @@ def test_vfnet(tiny_vfnet, monkeypatch):
 
 def test_float16(gflv2, expected, tmp_path):
     content = exported(gflv2, tmp_path, precision="float16", max_detections=4)
-    tensors = tf.lite.Interpreter(model_content=content).get_tensor_details()
+    tensors = compat.tflite_interpreter(content).get_tensor_details()
     stored = sum(np.prod(tensor["shape"]) for tensor in tensors if tensor["dtype"] == np.float16)
     assert stored >= sum(np.prod(weight.shape) for weight in gflv2.weights if weight.shape.rank > 1)
     # Weights rounded to 11 bits, by 5e-4 of them at most, one layer's errors on top of the other's.
@@ -102,7 +103,7 @@ def test_int8(gflv2, expected, tmp_path):
     # pictures cut off what others reach: scores of three pictures moved by up to 0.04. A trained detector keeps its AP.
     assert_close(interpreted(content, picture(1)), expected, min_iou=0.7, max_score=0.05)
 
-    tensors = tf.lite.Interpreter(model_content=content).get_tensor_details()
+    tensors = compat.tflite_interpreter(content).get_tensor_details()
     kernels = [t for t in tensors if t["dtype"] == np.int8 and len(t["quantization_parameters"]["scales"]) > 1]
     in_integers = sum(np.prod(kernel["shape"]) for kernel in kernels)
     convolutions = [weight for weight in gflv2.weights if weight.shape.rank == 4]

@@ -1,0 +1,233 @@
+"""Every place where Keras 2.15 (TensorFlow 2.15) and Keras 3 (TensorFlow 2.19 and later) differ; nothing else asks for
+a version, and private names of Keras stand here alone, each with its reason."""
+
+import contextlib
+import functools
+import io
+
+import keras
+import tensorflow as tf
+
+# KerasCV says on standard output which backend it uses, where programs read what the commands print.
+with contextlib.redirect_stdout(io.StringIO()):
+    import keras_cv
+
+__all__ = ["keras_cv"]  # to be imported from here, and the functions below
+
+KERAS_3 = not keras.__version__.startswith("2.")
+
+
+# Layers and variables.
+
+
+def nested_layers(layer):
+    """`layer` and all layers inside it, each once.
+
+    Keras 2 has `submodules` of tf.Module, Keras 3 nothing public that sees the layers of layers.
+    """
+    return layer._flatten_layers()
+
+
+def sublayers(layer):
+    """The layers that `layer` itself holds, each once, in the order in which it came to them."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def own_variables(layer):
+    """[(own name, such as "kernel"; variable)] of a layer's weights that no layer inside it holds."""
+    if KERAS_3:
+        variables = layer._trainable_variables + layer._non_trainable_variables
+        return [(variable.name, variable) for variable in variables]
+    variables = layer._trainable_weights + layer._non_trainable_weights
+    return [(own_name(variable), variable) for variable in variables]
+
+
+def own_name(variable):
+    """ "kernel" of a variable that Keras 2 calls "conv1/kernel:0" and Keras 3 "kernel"."""
+    return variable.name.split("/")[-1].split(":")[0]
+
+
+def tf_variable(variable):
+    """The `tf.Variable` of a Keras variable: Keras 3 wraps it."""
+    return variable.value if KERAS_3 and isinstance(variable, keras.Variable) else variable
+
+
+def check_keywords(cls, keywords):
+    """Raises TypeError for arguments that a functional model does not have; Keras 3 swallows them."""
+    unknown = sorted(set(keywords) - {"name", "trainable"})
+    if unknown:
+        raise TypeError(f"{cls.__name__} has no argument {', '.join(unknown)}")
+
+
+def add_bias(layer, shape):
+    """Gives a built convolution without bias one of zeros.
+
+    Keras 3 locks the variables of a layer once it is built.
+    """
+    if KERAS_3:
+        layer._tracker.unlock()
+    layer.use_bias = True
+    layer.bias = layer.add_weight(name="bias", shape=shape, initializer="zeros")
+    if KERAS_3:
+        layer._tracker.lock()
+
+
+# The graph of a functional model.
+
+
+def is_called_once(layer):
+    return len(_inbound_nodes(layer)) == 1
+
+
+def consumers(layer):
+    """[(layer, its call's further positional arguments, its call's `training`)] that take the output of `layer`."""
+    if KERAS_3:
+        calls = [(node.operation, node.arguments.args, node.arguments.kwargs) for node in layer._outbound_nodes]
+    else:
+        calls = [(node.outbound_layer, node.call_args, node.call_kwargs) for node in layer.outbound_nodes]
+    return [(consumer, args[1:], kwargs.get("training")) for consumer, args, kwargs in calls]
+
+
+def _inbound_nodes(layer):
+    return layer._inbound_nodes if KERAS_3 else layer.inbound_nodes
+
+
+# Batch normalization. Keras 3 computes it from single operations, in float32 also where the network computes in another
+# type; updates its moving variance by the biased variance; and leaves each replica with statistics of its own. All of
+# that changes results, and the first takes a third of a ResNet's training step on a CPU.
+
+
+def batch_norm(layer, inputs, training=None, mask=None):
+    """The call of a `keras.layers.BatchNormalization` over the channels of [B, H, W, C], as Keras 2 computes it."""
+    if not KERAS_3:
+        return keras.layers.BatchNormalization.call(layer, inputs, training=training)
+    axis = layer.axis % inputs.shape.rank
+    if inputs.shape.rank != 4 or axis != 3 or layer.renorm or layer.synchronized or mask is not None:
+        return keras.layers.BatchNormalization.call(layer, inputs, training=training, mask=mask)
+    mean, variance = (tf.cast(value, tf.float32) for value in (layer.moving_mean, layer.moving_variance))
+    scale = tf.cast(layer.gamma, tf.float32) if layer.scale else tf.ones_like(mean)
+    offset = tf.cast(layer.beta, tf.float32) if layer.center else tf.zeros_like(mean)
+    fused = functools.partial(tf.compat.v1.nn.fused_batch_norm, inputs, scale, offset, epsilon=layer.epsilon)
+    if not (training and layer.trainable):
+        return fused(mean=mean, variance=variance, is_training=False)[0]
+    outputs, batch_mean, batch_variance = fused(is_training=True)
+    for moving, value in ((layer.moving_mean, batch_mean), (layer.moving_variance, batch_variance)):
+        before = tf.cast(moving, value.dtype)
+        moving.assign(before - (before - value) * (1.0 - layer.momentum))
+    return outputs
+
+
+def use_batch_norm(model):
+    """Lets all batch normalization in a model be computed by `batch_norm`."""
+    if not KERAS_3:
+        return
+    for layer in nested_layers(model):
+        # What has a call of its own was changed on purpose, by this or by folding.
+        if isinstance(layer, keras.layers.BatchNormalization) and _has_keras_call(layer):
+            layer.call = functools.partial(batch_norm, layer)
+
+
+def _has_keras_call(layer):
+    return "call" not in vars(layer) and type(layer).call is keras.layers.BatchNormalization.call
+
+
+def average_statistics(layers):
+    """In a replica: gives the moving statistics of these layers the mean over all replicas.
+
+    Keras 2 does so wherever they are read.
+    """
+    context = tf.distribute.get_replica_context()
+    if not KERAS_3 or context is None or context.num_replicas_in_sync == 1:
+        return
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    statistics = [tf_variable(value) for norm in norms for value in (norm.moving_mean, norm.moving_variance)]
+    if statistics:
+        means = context.all_reduce(tf.distribute.ReduceOp.MEAN, [value.read_value() for value in statistics])
+        for variable, mean in zip(statistics, means):
+            variable.assign(mean)
+
+
+# Optimizers.
+
+# Keras 2 would compile the update with XLA on a GPU, once more for each list of shapes; Keras 3 has no such argument.
+OPTIMIZER_OPTIONS = {} if KERAS_3 else {"jit_compile": False}
+
+
+def minimize(optimizer, loss, variables, tape):
+    """One step of an optimizer; gradients are summed over replicas before they are clipped.
+
+    Args:
+        loss: the replica's share of the loss.
+        variables: to be trained, in the order in which the optimizer was built.
+        tape: the `tf.GradientTape` that recorded the loss.
+    """
+    if not KERAS_3:
+        optimizer.minimize(loss, variables, tape=tape)
+        return
+    # Its optimizers clip on each replica and sum afterwards.
+    with tape:
+        loss = optimizer.scale_loss(loss)
+    gradients = tape.gradient(loss, variables)
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        present = [index for index, gradient in enumerate(gradients) if gradient is not None]
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [gradients[index] for index in present])
+        for index, total in zip(present, sums):
+            gradients[index] = total
+        _unscaled(optimizer)._all_reduce_sum_gradients = list  # they are summed already
+    optimizer.apply(gradients, variables)
+
+
+def variable_index(optimizer, variable):
+    """The place of a variable in the list that an optimizer was built with, inside its `update_step`."""
+    if KERAS_3:
+        return optimizer._get_variable_index(variable)
+    return optimizer._index_dict[optimizer._var_key(variable)]
+
+
+def is_decayed(optimizer, variable):
+    """Whether `exclude_from_weight_decay` left this variable in, inside the optimizer's `update_step`."""
+    return optimizer._use_weight_decay(variable)
+
+
+def optimizer_state(optimizer, names):
+    """{name: tf.Variable} of what a built SGD or Adam(W) optimizer, its loss scale included, goes on from.
+
+    Args:
+        names: of the variables that it was built with.
+    """
+    state = {"iterations": optimizer.iterations}
+    # SGD's; those of Adam.
+    for slot in ("momentums", "_momentums", "_velocities"):
+        values = getattr(_unscaled(optimizer), slot, [])
+        state.update({f"{slot.strip('_')}/{name}": value for name, value in zip(names, values)})
+    if hasattr(optimizer, "inner_optimizer"):
+        if KERAS_3:
+            state.update(loss_scale=optimizer.dynamic_scale, loss_scale_steps=optimizer.step_counter)
+        else:
+            loss_scale = optimizer._loss_scale
+            state.update(loss_scale=loss_scale._current_loss_scale, loss_scale_steps=loss_scale._counter)
+    return {name: tf_variable(value) for name, value in state.items()}
+
+
+def _unscaled(optimizer):
+    """The optimizer inside a `LossScaleOptimizer`, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+# TensorFlow Lite.
+
+
+def tflite_interpreter(model_content):
+    """The interpreter of a .tflite file's bytes; TensorFlow deprecates its own in favour of LiteRT's.
+
+    Raises:
+        ImportError: the newer TensorFlow without LiteRT.
+    """
+    if not KERAS_3:
+        return tf.lite.Interpreter(model_content=model_content)
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ImportError("TensorFlow Lite models run in LiteRT: pip install ai-edge-litert") from error
+    return Interpreter(model_content=model_content)
