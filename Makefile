@@ -105,6 +105,7 @@ $(READY): setup.py pyproject.toml $(LOCK)
 	@$(CHECK)
 	@test -x $(VENV)/bin/python$(VERSION) || $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $(VENV)/installed-*
+	@echo "Setting up $(VENV) with Python $(VERSION): some minutes, mostly downloads."
 	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement $(LOCK)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
