@@ -6,6 +6,7 @@ import tensorflow as tf
 from gfl_tf import compat
 from gfl_tf.backbones.features import pyramid_features
 from gfl_tf.compat import keras_cv
+from gfl_tf.detectors import targets
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.necks.fpn import FPN
@@ -136,10 +137,12 @@ class DenseDetector(keras.Model):
         """
         boxes, classes, image_shape = self._dense_labels(x, y)
         losses = self.detection_losses(y_pred, boxes, classes, image_shape, tf.shape(x)[1:3])
+        # Each replica holds its share of a global sum. Added up here, as Keras 2's metrics are the mean over replicas,
+        # Keras 3's each replica's own.
+        totals = targets.sum_over_replicas(tf.stack([losses[name] for name in self.metric_names]))
+        for name, total in zip(self.metric_names, tf.unstack(totals)):
+            self._means[name].update_state(total)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        for name in self.metric_names:
-            # Each replica holds its share of a global sum, and the metric averages over replicas.
-            self._means[name].update_state(losses[name] * replicas)
         regularization = tf.add_n(self.losses) / replicas if self.losses else 0.0
         return losses["loss"] + regularization
 

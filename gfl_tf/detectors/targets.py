@@ -38,7 +38,7 @@ def positives_norm(assignment):
 
 
 def sum_over_replicas(value):
-    """Sum of a scalar over the replicas of the current strategy."""
+    """Sum of a tensor over the replicas of the current strategy."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return value
