@@ -71,10 +71,13 @@ lint: $(READY)  ## check the style with ruff
 	$(VENV)/bin/ruff check .
 
 # .venv links to the environment that was used last.
-setup: $(READY)  ## set up the environment alone
+setup: free-link $(READY)  ## set up the environment alone
+	@ln -sfn $(notdir $(VENV)) $(ENVS)/.venv
+
+.PHONY: free-link
+free-link:
 	@if test -e $(ENVS)/.venv && ! test -L $(ENVS)/.venv; then \
 		echo "$(ENVS)/.venv is the environment of an earlier version of gfl_tf. Remove it: rm -r $(ENVS)/.venv" >&2; exit 1; fi
-	@ln -sfn $(notdir $(VENV)) $(ENVS)/.venv
 
 bare: $(BARE_READY)
 
