@@ -66,8 +66,8 @@ def default_model(detector="gflv2"):
             stackwise_strides=(1, 2, 2, 2),
             include_rescaling=True,
         ),
-        # A KerasCV preset with weights, a .weights.h5 file of Keras, or for the reference backbones a .pth file or its
-        # address; empty: random weights.
+        # A KerasCV preset with weights, a run's .npz file, a .weights.h5 file of the backbone by the same Keras, or for
+        # the reference backbones a .pth file or its address; empty: random weights.
         weights="",
         freeze_batch_norm=False,  # batch norm on its moving statistics, for small batches on trained backbones
     )
@@ -221,7 +221,10 @@ def _load_backbone_weights(backbone, cls, weights):
         logging.info("backbone: %s", mmdet.load_backbone(backbone, _local_file(weights)))
         return
     if os.path.exists(weights):
-        backbone.load_weights(weights)
+        if weights.endswith(weight_file.SUFFIX):
+            weight_file.load(weight_file.layer_variables(backbone), weights, part="backbone")
+        else:
+            backbone.load_weights(weights)
         return
     if weights not in cls.presets_with_weights:
         presets = sorted(cls.presets_with_weights)

@@ -46,6 +46,17 @@ def bare_python():
 
 
 @pytest.fixture(scope="session")
+def other_python():
+    """The Python of the other stack's environment; `make test` names it where that has been set up."""
+    path = os.environ.get("GFL_TF_OTHER_PYTHON", "")
+    if not path:
+        pytest.skip("needs GFL_TF_OTHER_PYTHON, the Python of the other stack; make test sets it when both are set up")
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"GFL_TF_OTHER_PYTHON={path} is not an executable file")
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """Run directory of a tiny GFLv2 with random weights that finds dozens of things in any image, with scores apart."""
     import ml_collections

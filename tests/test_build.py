@@ -9,6 +9,7 @@ import tensorflow as tf
 import gfl_tf
 from gfl_tf import losses
 from gfl_tf.build import default_model
+from gfl_tf.checkpoints import weight_file
 from gfl_tf.config_files import load_config
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
 
@@ -115,10 +116,14 @@ def test_frozen_batch_norm(config):
     assert names and not any("gamma" in name or "beta" in name for name in names)
 
 
-def test_weights_from_a_file(config, tmp_path):
+@pytest.mark.parametrize("name", ["backbone.weights.h5", "detector.npz"])
+def test_backbone_weights_from_a_file(config, name, tmp_path):
     first = gfl_tf.build_detector(config)
-    first.backbone.save_weights(tmp_path / "backbone.weights.h5")
-    config.model.backbone.weights = str(tmp_path / "backbone.weights.h5")
+    if name.endswith(".npz"):
+        weight_file.save(weight_file.named_variables(first), tmp_path / name)
+    else:
+        first.backbone.save_weights(tmp_path / name)
+    config.model.backbone.weights = str(tmp_path / name)
     second = gfl_tf.build_detector(config)
     assert first.backbone.get_weights()
     for one, other in zip(first.backbone.get_weights(), second.backbone.get_weights()):
@@ -127,8 +132,8 @@ def test_weights_from_a_file(config, tmp_path):
 
 def test_a_whole_detector_to_start_from(config, tmp_path):
     first = gfl_tf.build_detector(config)
-    first.save_weights(tmp_path / "run.weights.h5")
-    config.model.update(weights=str(tmp_path / "run.weights.h5"))
+    weight_file.save(weight_file.named_variables(first), tmp_path / "run.npz")
+    config.model.update(weights=str(tmp_path / "run.npz"))
     # The backbone's own weights would be overwritten: they are not even looked for.
     config.model.backbone.weights = "missing.weights.h5"
     second = gfl_tf.build_detector(config)

@@ -8,6 +8,8 @@ each other's. A name here is that of the part, of the layers from the outermost 
 import collections
 import os
 import re
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -64,19 +66,20 @@ def _add(named, name, variable):
     named[name] = variable
 
 
-def save(layer_or_variables, path):
-    """Writes the weights of a detector, or {name: variable}, to a file that is never seen half written."""
-    variables = layer_or_variables
-    if not isinstance(variables, dict):
-        variables = named_variables(variables)
+def save(variables, path):
+    """Writes {name: variable} to a file that is never seen half written."""
     partial = os.path.join(os.path.dirname(path), f"partial-{os.path.basename(path)}")
     with open(partial, "wb") as file:
         np.savez(file, **{name: variable.numpy() for name, variable in variables.items()})
     os.replace(partial, path)
 
 
-def load(variables, path, partial=False):
+def load(variables, path, partial=False, part=""):
     """Assigns the arrays of a file to {name: variable}: all of them or none, unless `partial`.
+
+    Args:
+        partial: take what fits and leave the rest.
+        part: "backbone", "neck" or "head": the arrays of this part alone, with `variables` of `layer_variables`.
 
     Returns:
         `places.Report`.
@@ -84,10 +87,13 @@ def load(variables, path, partial=False):
     Raises:
         ValueError: the file cannot be read or does not fit; lists what is missing, left over or of another shape.
     """
+    prefix = f"{part}/" if part else ""
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no .npz file")
         with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError) as error:
+            arrays = {name[len(prefix) :]: file[name] for name in file.files if name.startswith(prefix)}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no weight file of gfl_tf, or damaged: {error}") from error
     wanted = [
         places.Place((name,), variable, tuple(variable.shape), tuple(range(len(variable.shape))))

@@ -65,20 +65,20 @@ def test_command(command, config_file, checkpoint, weights, tmp_path):
         "ignored 21 counters and constants, and beside the weights 'meta', 'optimizer'\n",
         "3 classes: cat, dog, cow\n",
         f"gfl-predict --run_dir={run_dir} ",
-        f"--config.model.weights={run_dir / 'best.weights.h5'}",
+        f"--config.model.weights={run_dir / 'best.npz'}",
     ):
         assert text in done.stdout, done.stdout
     assert {path.name for path in run_dir.iterdir()} == {
-        "config.json", "best.weights.h5", "last.weights.h5", "evaluation"
+        "config.json", "best.npz", "last.npz", "evaluation"
     }  # fmt: skip
 
     model, config = load_run(run_dir)
     assert config.data.class_names == NAMES and config.model.num_classes == CLASSES
     assert config.model.backbone.weights == ""
-    assert config.model.weights == str(run_dir / "best.weights.h5")
+    assert config.model.weights == str(run_dir / "best.npz")
     np.testing.assert_array_equal(model.head.classification.bias, weights["bbox_head.gfl_cls.bias"])
     np.testing.assert_array_equal(model.backbone.get_layer("bn1").moving_variance, weights["backbone.bn1.running_var"])
-    assert (run_dir / "last.weights.h5").stat().st_size == (run_dir / "best.weights.h5").stat().st_size
+    assert (run_dir / "last.npz").stat().st_size == (run_dir / "best.npz").stat().st_size
 
 
 def test_error_is_one_line_and_nothing_is_left(command, config_file, tmp_path):

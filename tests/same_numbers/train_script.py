@@ -108,6 +108,7 @@ def main(output, *arguments):
             config = config_of(case, data, str(weights))
         fit.train(config, directory, CASES[case][-1])
         result = {"case": case, "losses": losses(directory), "kept": norms(directory / "last.npz")}
+        result["found"] = detections(directory)
         print(json.dumps(result), flush=True)
 
 
@@ -124,6 +125,13 @@ def losses(directory):
     """{step: loss} of those that this process made."""
     events = EventAccumulator(str(directory / "logs"), size_guidance={"tensors": 0}).Reload()
     return {event.step: float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("train/loss")}
+
+
+def detections(directory):
+    """{name: list} of what the weights that a run has kept find in a random image."""
+    image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    model, _ = run_dir.load_run(directory, "last")
+    return {name: value.numpy().tolist() for name, value in model.detect(image).items()}
 
 
 def norms(weights):

@@ -6,10 +6,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf.checkpoints.weight_file import layer_variables
 from gfl_tf.config_files import load_config
 from gfl_tf.data.shapes import write_shapes
+from gfl_tf.layers.batch_norm import BatchNormalization
 from gfl_tf.training import fit
-from gfl_tf.training.averaging import WeightAverage, averaged_weights
+from gfl_tf.training.averaging import WeightAverage
 from gfl_tf.training.run_dir import load_run
 from gfl_tf.training.strategy import build_strategy
 
@@ -46,12 +48,12 @@ def batch_statistics(strategy):
     batches = tf.data.Dataset.from_tensor_slices(images).map(lambda batch: (batch, {}))
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = keras.Sequential([keras.layers.Conv2D(3, 3), keras.layers.BatchNormalization()])
+        model = keras.Sequential([keras.layers.Conv2D(3, 3), BatchNormalization()])
         model.build((None, 5, 5, 3))
-        average = WeightAverage(model, strategy)
+        average = WeightAverage(model, layer_variables(model), strategy)
     average.end_cycle(lambda: iter(strategy.experimental_distribute_dataset(batches)), len(images))
     own = [tf.constant(value) for value in model.get_weights()]
-    with averaged_weights(model, average):
+    with average.applied():
         return [*own, *(tf.constant(value) for value in model.get_weights())]
 
 

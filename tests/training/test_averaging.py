@@ -1,11 +1,13 @@
-"""Stochastic weight averaging: the mean of the weights, and batch statistics of its own."""
+"""The moving average of the weights; stochastic weight averaging: their mean, and batch statistics of its own."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gfl_tf.training.averaging import WeightAverage, averaged_weights
+from gfl_tf.checkpoints.weight_file import layer_variables
+from gfl_tf.layers.batch_norm import BatchNormalization
+from gfl_tf.training.averaging import MovingAverage, WeightAverage
 
 BATCHES = np.random.default_rng(0).normal(1.0, size=(3, 2, 4, 4, 2)).astype(np.float32)
 
@@ -13,11 +15,14 @@ BATCHES = np.random.default_rng(0).normal(1.0, size=(3, 2, 4, 4, 2)).astype(np.f
 def _model(norm="trained"):
     """1x1 convolution and batch normalization, which is "trained", "frozen", or run on its moving statistics."""
     inputs = keras.Input((4, 4, 2))
-    layer = keras.layers.BatchNormalization(momentum=0.9)
+    layer = BatchNormalization(norm_eval=norm == "norm_eval", momentum=0.9)
     layer.trainable = norm != "frozen"
     features = keras.layers.Conv2D(3, 1, use_bias=False, name="conv")(inputs)
-    outputs = layer(features, training=False) if norm == "norm_eval" else layer(features)
-    return keras.Model(inputs, outputs)
+    return keras.Model(inputs, layer(features))
+
+
+def _average(model):
+    return WeightAverage(model, layer_variables(model), tf.distribute.get_strategy())
 
 
 class _Batches:
@@ -54,13 +59,13 @@ def _equal(one, other):
 @pytest.mark.parametrize("norm", ["trained", "norm_eval", "frozen"])
 def test_average_is_the_mean_of_the_weights_at_the_cycle_ends(norm):
     model = _model(norm)
-    average = WeightAverage(model, tf.distribute.get_strategy())
-    with averaged_weights(model, average):
+    average = _average(model)
+    with average.applied():
         before = model.get_weights()
     assert average.count == 0 and _equal(model.get_weights(), before)  # no average yet: the model's own
     weights = _cycle_ends(model, average, _Batches())
     last = model.get_weights()
-    with averaged_weights(model, average):
+    with average.applied():
         for variable, *values in zip(model.trainable_variables, *weights):
             np.testing.assert_allclose(variable.numpy(), np.mean(values, axis=0), rtol=1e-6)
     assert average.count == 3 and _equal(model.get_weights(), last)
@@ -68,7 +73,7 @@ def test_average_is_the_mean_of_the_weights_at_the_cycle_ends(norm):
 
 def test_statistics_are_those_of_the_mean_weights():
     model = _model()
-    average = WeightAverage(model, tf.distribute.get_strategy())
+    average = _average(model)
     batches = _Batches()
     weights = _cycle_ends(model, average, batches)
     assert batches.taken == 9
@@ -78,7 +83,7 @@ def test_statistics_are_those_of_the_mean_weights():
         return pixels.mean(axis=1).mean(axis=0), pixels.var(axis=1, ddof=1).mean(axis=0)
 
     kernels = [values[0] for values in weights]
-    with averaged_weights(model, average):
+    with average.applied():
         found = [value.numpy() for value in model.non_trainable_variables]
     for value, of_mean, of_last in zip(found, expected(np.mean(kernels, axis=0)), expected(kernels[-1])):
         np.testing.assert_allclose(value, of_mean, rtol=1e-4, atol=1e-6)
@@ -89,24 +94,38 @@ def test_statistics_are_those_of_the_mean_weights():
 def test_statistics_that_training_leaves_alone(norm, taken):
     """Those of the model, and no more than one batch a cycle to find out."""
     model = _model(norm)
-    average = WeightAverage(model, tf.distribute.get_strategy())
+    average = _average(model)
     batches = _Batches()
     _cycle_ends(model, average, batches)
     statistics = [value.numpy() for value in model.non_trainable_variables if "moving" in value.name]
-    with averaged_weights(model, average):
+    with average.applied():
         now = [value.numpy() for value in model.non_trainable_variables if "moving" in value.name]
     assert len(now) == 2 and _equal(now, statistics) and batches.taken == taken
 
 
 def test_state_is_all_that_a_checkpoint_needs(tmp_path):
     model = _model()
-    average = WeightAverage(model, tf.distribute.get_strategy())
+    average = _average(model)
     _cycle_ends(model, average, _Batches(), count=2)
     path = tf.train.Checkpoint(average=average.state).write(str(tmp_path / "state"))
-    again = WeightAverage(model, tf.distribute.get_strategy())
+    again = _average(model)
     tf.train.Checkpoint(average=again.state).read(path).assert_consumed()
     assert again.count == 2
-    with averaged_weights(model, average):
+    with average.applied():
         expected = model.get_weights()
-    with averaged_weights(model, again):
+    with again.applied():
         assert _equal(model.get_weights(), expected)
+
+
+def test_moving_average_starts_from_the_first_weights():
+    model = _model()
+    kernel = model.trainable_variables[0]
+    kernel.assign(tf.ones_like(kernel))
+    average = MovingAverage(model, layer_variables(model), 0.75)
+    for value, updates, expected in ((0.0, 1, 0.75), (4.0, 1, 1.5625), (8.0, 0, 1.5625)):
+        kernel.assign(value * tf.ones_like(kernel))
+        average.update(tf.constant(updates, tf.int64))  # 0: a step that loss scaling skipped
+        with average.applied():
+            np.testing.assert_array_equal(kernel.numpy(), np.full(kernel.shape, expected))
+        np.testing.assert_array_equal(kernel.numpy(), np.full(kernel.shape, value))
+    assert len(average.state) == 3 and not any("moving" in name for name in average.state)  # kernel, scale and offset

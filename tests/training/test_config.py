@@ -137,7 +137,7 @@ def test_run_directory_without_a_run(tmp_path):
 
 def test_run_without_weights(tmp_path):
     RunDirectory(tmp_path / "run").start(configs.complete(_config()))
-    with pytest.raises(ValueError, match="has no best.weights.h5 yet"):
+    with pytest.raises(ValueError, match="has no best.npz yet"):
         load_run(tmp_path / "run")
     with pytest.raises(ValueError, match="choose one of best, last"):
         load_run(tmp_path / "run", "newest")

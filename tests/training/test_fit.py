@@ -129,10 +129,10 @@ def test_stopped_and_resumed_equals_uninterrupted(whole_run, tmp_path, shapes_di
 
 def test_a_finished_run_stays_as_it_is(whole_run):
     run_dir, outcome = whole_run
-    before = {file: file.read_bytes() for file in run_dir.rglob("*.weights.h5")}
+    before = {file: file.read_bytes() for file in run_dir.rglob("*.npz")}
     again = fit.train(None, run_dir)
     assert (again.step, again.stopped_by, again.best_ap) == (TOTAL_STEPS, None, outcome.best_ap)
-    assert {file: file.read_bytes() for file in run_dir.rglob("*.weights.h5")} == before
+    assert {file: file.read_bytes() for file in run_dir.rglob("*.npz")} == before
 
 
 def test_another_config_is_an_error(whole_run, shapes_directory):

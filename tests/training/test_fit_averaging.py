@@ -98,10 +98,10 @@ def test_best_weights_are_averaged_where_the_best_step_is(whole_run):
 
 def test_a_finished_run_stays_as_it_is(whole_run):
     run_dir, outcome, _ = whole_run
-    before = {file: file.read_bytes() for file in run_dir.rglob("*.weights.h5")}
+    before = {file: file.read_bytes() for file in run_dir.rglob("*.npz")}
     again = fit.train(None, run_dir)
     assert (again.step, again.stopped_by, again.best_ap) == (TOTAL_STEPS, None, outcome.best_ap)
-    assert {file: file.read_bytes() for file in run_dir.rglob("*.weights.h5")} == before
+    assert {file: file.read_bytes() for file in run_dir.rglob("*.npz")} == before
 
 
 def test_stopped_and_killed_equals_uninterrupted(whole_run, config, tmp_path, monkeypatch):

@@ -1,12 +1,12 @@
-"""SGD against PyTorch's update, computed by hand; weight decay and its exclusions; clipping; the moving average."""
+"""SGD against PyTorch's update, computed by hand; weight decay and its exclusions; clipping."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from gfl_tf import compat
 from gfl_tf.layers.deformable import DeformableConv2D
-from gfl_tf.training.averaging import averaged_weights
 from gfl_tf.training.config import default_train
 from gfl_tf.training.optimizers import SGD, build_optimizer
 
@@ -27,7 +27,7 @@ def _model():
 
 
 def _by_name(model):
-    return {v.name.split("/")[-1].split(":")[0]: float(tf.squeeze(v)) for v in model.trainable_variables}
+    return {compat.own_name(v): float(tf.squeeze(v)) for v in model.trainable_variables}
 
 
 def test_sgd_by_hand():
@@ -164,20 +164,3 @@ def test_learning_rate_factors_are_one_for_each_variable():
 def test_unknown_optimizer():
     with pytest.raises(ValueError, match="config.train.optimizer"):
         build_optimizer(_train(optimizer="adam"), 0.1, _model())
-
-
-def test_moving_average_inside_its_context_alone():
-    model = _model()
-    train = _train(momentum=0.0, weight_decay=0.0, ema_momentum=0.75)
-    model.compile(optimizer=build_optimizer(train, 1.0, model))
-    model.optimizer.apply_gradients([(tf.ones_like(v), v) for v in model.trainable_variables])
-    with averaged_weights(model):
-        assert _by_name(model)["kernel"] == 0.75  # 0.75 * 1 + 0.25 * 0
-    assert _by_name(model)["kernel"] == 0.0
-
-
-def test_no_moving_average_by_default():
-    model = _model()
-    model.compile(optimizer=build_optimizer(_train(), 1.0, model))
-    with averaged_weights(model):
-        assert _by_name(model)["kernel"] == 1.0

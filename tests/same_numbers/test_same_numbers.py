@@ -1,0 +1,89 @@
+"""One training on both stacks: the same losses and the same weights, and each goes on from the other's checkpoint.
+
+TensorFlow 2.15 with Keras 2.15 and TensorFlow with Keras 3 compute on this machine, side by side: what is stored from
+another processor would differ by more than the tolerance.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.same_numbers import train_script
+
+HERE = Path(__file__).parent
+CASES = [
+    "sgd_clip_norm_eval_frozen",
+    "adamw_ema",
+    "sgd_swa",
+    "sgd_two_replicas",
+    "adamw_ema_two_replicas",
+    "mixed_bfloat16",
+    "mixed_float16",
+]
+RESUMED = ["adamw_ema", "sgd_swa", "mixed_float16"]
+# Relative, of the loss. Both stacks begin with equal forward passes in 16 bits too, but their gradients are rounded
+# in other places, by a few units of the last place: 2^-8 and 2^-11.
+TOLERANCE = {"mixed_bfloat16": 2**-8, "mixed_float16": 2**-11}
+# Of a weight's norm. Weights that start at zero, such as offsets, are a sum of 20 small updates.
+WEIGHT_TOLERANCE = {"mixed_bfloat16": 0.5, "mixed_float16": 0.2}
+
+
+def trained(python, *arguments):
+    """{case: what train_script.py prints of it}, by the stack of this Python."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment["PYTHONPATH"] = str(HERE.parents[1])
+    command = [python, str(HERE / "train_script.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {result["case"]: result for result in results}
+
+
+@pytest.fixture(scope="module")
+def runs(other_python, tmp_path_factory):
+    """(folder, results) of this stack and of the other one."""
+    both = []
+    for name, python in (("this", sys.executable), ("other", other_python)):
+        folder = tmp_path_factory.mktemp(name)
+        results = {}
+        # A process for all cases of one device, and one each for those of two: see train_script.py.
+        one_device = [case for case in CASES if "two_replicas" not in case]
+        for cases in (one_device, *([case] for case in CASES if "two_replicas" in case)):
+            results.update(trained(python, folder, *cases))
+        both.append((folder, results))
+    return both
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_twenty_steps(runs, case):
+    (_, this), (_, other) = runs
+    assert list(this[case]["losses"]) == list(other[case]["losses"]) == [str(step) for step in range(1, 21)]
+    for step, loss in this[case]["losses"].items():
+        assert loss == pytest.approx(other[case]["losses"][step], rel=TOLERANCE.get(case, 1e-5)), step
+    first, second = (this[case]["losses"][step] for step in ("1", "20"))
+    assert abs(first - second) > 1e-3  # it did learn
+    tolerance = WEIGHT_TOLERANCE.get(case, 1e-4)
+    assert this[case]["kept"] == pytest.approx(other[case]["kept"], rel=tolerance, abs=1e-6)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("mixed")])
+def test_weights_of_the_other_stack_give_its_detections(runs, case):
+    _, (folder, other) = runs
+    found = train_script.detections(folder / case)
+    assert found["num_detections"] == other[case]["found"]["num_detections"] != [0]
+    for name, values in found.items():
+        np.testing.assert_allclose(values, other[case]["found"][name], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_goes_on_from_the_other_stacks_checkpoint(runs, case, tmp_path):
+    (_, this), (folder, _) = runs
+    resumed = trained(sys.executable, tmp_path, "--resume", folder, case)[case]
+    assert list(resumed["losses"]) == [str(step) for step in range(9, 21)]
+    for step, loss in resumed["losses"].items():
+        assert loss == pytest.approx(this[case]["losses"][step], rel=TOLERANCE.get(case, 1e-5)), step
