@@ -25,7 +25,7 @@ def nested_layers(layer):
 
     Keras 2 has `submodules` of tf.Module, Keras 3 nothing public that sees the layers of layers.
     """
-    return layer._flatten_layers()
+    return list(layer._flatten_layers())  # in Keras 2 it can be gone through only once
 
 
 def sublayers(layer):
