@@ -39,7 +39,10 @@ def own_variables(layer):
         variables = layer._trainable_variables + layer._non_trainable_variables
         return [(variable.name, variable) for variable in variables]
     variables = layer._trainable_weights + layer._non_trainable_weights
-    return [(own_name(variable), variable) for variable in variables]
+    names = [own_name(variable) for variable in variables]
+    if isinstance(layer, keras.layers.DepthwiseConv2D):  # Keras 3 calls it as every other kernel
+        names = [name.replace("depthwise_kernel", "kernel") for name in names]
+    return list(zip(names, variables))
 
 
 def own_name(variable):

@@ -9,10 +9,26 @@ from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.grouped import GroupedConv2D
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, GroupedConv2D, DeformableConv2D)
-# KerasCV's blocks call their layers one after the other, and Keras's graph does not know in which order.
+# KerasCV's and KerasHub's blocks call their layers one after the other, and Keras's graph does not know in which order.
 BLOCK_PAIRS = {
     keras_cv.layers.MBConvBlock: (("conv1", "bn1"), ("depthwise", "bn2"), ("output_conv", "bn3")),
     keras_cv.layers.FusedMBConvBlock: (("conv1", "bn1"), ("output_conv", "bn3")),
+}
+# By their names, as KerasHub does not export them and may not be there.
+KERAS_HUB_PAIRS = {
+    "efficientnet.mbconv.MBConvBlock": (("conv1", "bn1"), ("depthwise", "bn2"), ("output_conv", "bn3")),
+    "efficientnet.fusedmbconv.FusedMBConvBlock": (("conv1", "bn1"), ("output_conv", "bn2")),
+    "efficientnet.cba.CBABlock": (("conv1", "bn1"),),
+    "mobilenet.mobilenet_backbone.DepthwiseConvBlock": (
+        ("conv1", "batch_normalization1"),
+        ("conv2", "batch_normalization2"),
+    ),
+    "mobilenet.mobilenet_backbone.InvertedResidualBlock": (
+        ("conv1", "batch_normalization1"),
+        ("conv2", "batch_normalization2"),
+        ("conv3", "batch_normalization3"),
+    ),
+    "mobilenet.mobilenet_backbone.ConvBnActBlock": (("conv", "batch_normalization"),),
 }
 
 
@@ -30,13 +46,19 @@ def foldable_pairs(layers, outputs=()):
     read |= {id(tensor) for tensor in outputs}
     pairs = []
     for layer in layers:
-        if type(layer) in BLOCK_PAIRS:
-            pairs += [(getattr(layer, conv), getattr(layer, norm)) for conv, norm in BLOCK_PAIRS[type(layer)]]
+        names = _block_pairs(type(layer))
+        if names:
+            pairs += [(getattr(layer, conv), getattr(layer, norm)) for conv, norm in names]
         elif type(layer) in CONVOLUTIONS:
             uses = compat.consumers(layer)
             if len(uses) == 1 and _is_only_use(layer, *uses[0], read):
                 pairs.append((layer, uses[0][0]))
     return [pair for pair in pairs if _fits(*pair)]
+
+
+def _block_pairs(cls):
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    return BLOCK_PAIRS.get(cls) or KERAS_HUB_PAIRS.get(name.removeprefix("keras_hub.src.models."))
 
 
 def _is_only_use(conv, norm, other_arguments, training, read):
@@ -86,7 +108,7 @@ def _is_depthwise(conv):
 
 
 def _kernel(conv):
-    return conv.depthwise_kernel if _is_depthwise(conv) else conv.kernel
+    return dict(compat.own_variables(conv))["kernel"]
 
 
 def _float64(variable):

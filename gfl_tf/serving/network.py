@@ -1,6 +1,7 @@
 """A detector made ready to be served: batch normalization folded away, weights in the precision of the convolutions."""
 
 from gfl_tf import compat
+from gfl_tf.backbones.features import level_tensors
 from gfl_tf.build import precision_policy
 from gfl_tf.serving import fold
 
@@ -39,11 +40,12 @@ def _folded_backbone(backbone):
     twins = _twins(backbone, folded)
     _copy_weights(twins)
     twin_of = {id(layer): twin for layer, twin in twins}
-    levels = backbone.pyramid_level_inputs.items()
-    # Layers that Keras has named have other names in the copy.
-    folded.pyramid_level_inputs = {level: twin_of[id(backbone.get_layer(name))].name for level, name in levels}
-    outputs = [backbone.get_layer(name).output for name in backbone.pyramid_level_inputs.values()]
-    for conv, norm in fold.foldable_pairs([layer for layer, _ in twins], outputs):
+    names = getattr(backbone, "pyramid_level_inputs", None)  # KerasHub's have tensors instead
+    if names:
+        # Layers that Keras has named have other names in the copy.
+        names = {level: twin_of[id(backbone.get_layer(name))].name for level, name in names.items()}
+        folded.pyramid_level_inputs = names
+    for conv, norm in fold.foldable_pairs([layer for layer, _ in twins], level_tensors(backbone).values()):
         fold.fold(conv, norm, twin_of[id(conv)], twin_of[id(norm)])
     return folded
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import gfl_tf
+from gfl_tf import compat
 from gfl_tf.backbones.features import freeze_batch_norm
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
@@ -32,7 +33,9 @@ def small_resnet():
 def plain_functional():
     """A model that is no KerasCV backbone, with Keras's names, a cast, and outputs of convolutions used twice."""
     inputs = keras.Input((None, None, 3))
-    x = tf.cast(keras.layers.Rescaling(1 / 255)(inputs), "float32")
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    if not compat.KERAS_3:  # which has no TensorFlow operations between layers
+        x = tf.cast(x, "float32")
     levels = {}
     for level in ("P1", "P2", "P3", "P4", "P5"):
         x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(x)
@@ -98,7 +101,7 @@ def detector(build_backbone, head, cls=gfl_tf.GFL, seed=0, **options):
     keras.utils.set_random_seed(seed)
     model = cls(build_backbone(), 3, "xyxy", head=head, neck=FPN(channels=8), **options)
     random = np.random.default_rng(seed)
-    for layer in model.backbone.submodules:
+    for layer in compat.nested_layers(model.backbone):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.built:
             layer.set_weights([random.uniform(0.5, 2.0, weight.shape) for weight in layer.get_weights()])
     for weight in (*model.neck.weights, *model.head.weights):
@@ -185,7 +188,7 @@ def kernel_types(layers):
     types = {}
     for layer in layers:
         if hasattr(layer, "kernel"):
-            types.setdefault(layer.kernel.dtype.name, set()).add(layer.name)
+            types.setdefault(tf.as_dtype(layer.kernel.dtype).name, set()).add(layer.name)
     return types
 
 
@@ -199,7 +202,7 @@ def test_half_precision(model, tiny_vfnet, precision, tolerance):
     outputs = served(IMAGES)
     assert {value.dtype for value in outputs.values()} == {tf.float32}
     assert_close(outputs, model(IMAGES), tolerance)
-    types = kernel_types(served.submodules)
+    types = kernel_types(compat.nested_layers(served))
     assert set(types) == {"float32", precision} and types["float32"] == full
 
 
