@@ -27,6 +27,8 @@ OTHER := $(ENVS)/.venv-$(OTHER_$(STACK))
 LOCK := requirements/$(STACK).txt
 READY := $(VENV)/installed-$(VERSION)
 BARE_READY := $(BARE)/installed-$(VERSION)
+# A lock names all that is needed. The pip of Python 3.10 would look for more: for an extra of a package that is locked.
+INSTALL_LOCK := -m pip install --quiet --require-hashes --no-deps --requirement
 # Says what is wrong with the Python, and what would do.
 CHECK = $(PYTHON) -B -c 'import setup' && case " $(PYTHONS_$(STACK)) " in *" $(VERSION) "*) ;; *) \
 	echo "STACK=$(STACK) needs Python $(lastword $(PYTHONS_$(STACK))) to $(firstword $(PYTHONS_$(STACK)));" \
@@ -109,7 +111,7 @@ $(READY): setup.py pyproject.toml $(LOCK)
 	@test -x $(VENV)/bin/python$(VERSION) || $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $(VENV)/installed-*
 	@echo "Setting up $(VENV) with Python $(VERSION): some minutes, mostly downloads."
-	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement $(LOCK)
+	$(VENV)/bin/python $(INSTALL_LOCK) $(LOCK)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -118,5 +120,5 @@ $(BARE_READY): requirements/$(STACK)-bare.txt
 	@$(CHECK)
 	@test -x $(BARE)/bin/python$(VERSION) || $(PYTHON) -m venv --clear $(BARE)
 	@rm -f $(BARE)/installed-*
-	$(BARE)/bin/python -m pip install --quiet --require-hashes --requirement $<
+	$(BARE)/bin/python $(INSTALL_LOCK) $<
 	@touch $@
