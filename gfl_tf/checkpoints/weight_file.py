@@ -12,6 +12,7 @@ import zipfile
 import zlib
 
 import numpy as np
+import tensorflow as tf
 
 from gfl_tf import compat
 from gfl_tf.checkpoints import places
@@ -41,7 +42,8 @@ def layer_variables(layer):
 
 def _collect(layer, prefix, named, seen):
     for name, variable in compat.own_variables(layer):
-        _add(named, prefix + name, variable)
+        if tf.as_dtype(variable.dtype).is_floating:  # the others count what a normalization was adapted to
+            _add(named, prefix + name, variable)
     numbers = collections.Counter()
     for child in compat.sublayers(layer):
         generic = _generic_name(child)
@@ -56,8 +58,12 @@ def _collect(layer, prefix, named, seen):
 
 def _generic_name(layer):
     """The name that Keras gives to layers of this class, without its number; None where the layer has its own."""
-    words = re.sub(r"(?<=[a-z0-9])([A-Z])|(?<=.)([A-Z])(?=[a-z])", r"_\1\2", type(layer).__name__).lower()
-    return words if re.fullmatch(rf"{re.escape(words)}(_\d+)?", layer.name) else None
+    for word in ("[A-Z][a-z]+", "[A-Z][a-z0-9]+"):  # Keras 3's rule, Keras 2's
+        words = re.sub(f"(.)({word})", r"\1_\2", type(layer).__name__)
+        words = re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
+        if re.fullmatch(rf"{re.escape(words)}(_\d+)?", layer.name):
+            return words.replace("_", "")  # the two differ in where they put it
+    return None
 
 
 def _add(named, name, variable):

@@ -74,8 +74,8 @@ def test_levels_share_their_weights():
     """The same map at P6 and P7 gives the same outputs."""
     maps = features()[:3] + [features()[3]] * 2
     outputs = GFLV2Head(tiny())(maps)
-    for value in outputs.values():
-        np.testing.assert_array_equal(value[:, -4:-2], value[:, -2:])
+    for value in outputs.values():  # TensorFlow's own kernels, without oneDNN, round by where a map lies in memory
+        np.testing.assert_allclose(value[:, -4:-2], value[:, -2:], rtol=1e-5, atol=1e-8)
 
 
 def test_prior():

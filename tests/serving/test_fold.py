@@ -39,7 +39,7 @@ NOT_FOLDABLE = {
     "transposed": lambda x: layers.BatchNormalization()(layers.Conv2DTranspose(4, 1)(x)),
 }
 if not compat.KERAS_3:  # which takes only tensors by position
-    NOT_FOLDABLE["statistics of the batch by position"] = lambda x: layers.BatchNormalization()(layers.Conv2D(4, 1)(x), True)
+    NOT_FOLDABLE["statistics by position"] = lambda x: layers.BatchNormalization()(layers.Conv2D(4, 1)(x), True)
 
 
 def _twice(x):

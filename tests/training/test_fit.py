@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gfl_tf.checkpoints.weight_file import named_variables
 from gfl_tf.config_files import load_config
 from gfl_tf.training import fit
 from gfl_tf.training import run_dir as run_dirs
@@ -167,10 +168,11 @@ def test_weights_of_the_config_are_left_out_only_where_a_checkpoint_brings_them(
 def test_damaged_checkpoint_is_an_error(whole_run, tmp_path):
     _, outcome = whole_run
     checkpoints = tmp_path / "checkpoints"
-    Checkpoints(outcome.model, checkpoints, keep=1).save()
+    variables = named_variables(outcome.model)
+    Checkpoints(outcome.model, variables, checkpoints, keep=1).save()
     next(checkpoints.glob("*.data*")).write_bytes(b"")
     with pytest.raises(ValueError, match="does not fit"):
-        Checkpoints(outcome.model, checkpoints, keep=1).restore_latest()
+        Checkpoints(outcome.model, variables, checkpoints, keep=1).restore_latest()
 
 
 def _equal(one, other):
