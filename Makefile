@@ -88,6 +88,7 @@ python:
 	@$(CHECK) && echo $(PYTHON)
 
 wheel: $(READY)  ## build the wheel and the source distribution into dist/
+	rm -rf build  # what is left there of removed files would come along
 	$(VENV)/bin/python -c 'import setup; setup.build_sdist("dist"); setup.build_wheel("dist")'
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate $(UPGRADE) \
