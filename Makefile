@@ -35,9 +35,10 @@ CHECK = $(PYTHON) -B -c 'import setup' && case " $(PYTHONS_$(STACK)) " in *" $(V
 	"$(PYTHON) is Python $(VERSION). Install one: make test STACK=$(STACK) PYTHON=/path/to/python" >&2; exit 1;; esac
 # The tests write models on one stack and read them on the other, where that one is set up.
 OTHER_PYTHON = $(if $(wildcard $(OTHER)/installed-*),GFL_TF_OTHER_PYTHON=$(abspath $(OTHER)/bin/python))
-# Two processes, each test file in one of them (tests/conftest.py): TensorFlow alone keeps little more than one core busy.
+# Two processes, each test file in one of them, whose tests share models: TensorFlow alone keeps little more than one
+# core busy.
 PYTEST = TF_CPP_MIN_LOG_LEVEL=3 GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(OTHER_PYTHON) \
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 .PHONY: help train test test-slow lint setup bare python lock wheel clean
 

@@ -10,15 +10,6 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["no_proxy"] = "localhost"  # where the tests' own servers are
 
 
-def pytest_collection_modifyitems(items):
-    """Says what a process of `pytest -n` takes as a whole: a file, whose tests share models, or a detector of the
-    parity tests, which take several minutes in all."""
-    for item in items:
-        detector = item.callspec.params.get("detector") if hasattr(item, "callspec") else None
-        part = f"-{detector}" if item.path.name == "test_parity.py" and detector else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path}{part}"))
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """The same random weights in every run, whatever ran before; ahead of the fixtures of all scopes."""

@@ -89,12 +89,16 @@ def test_weights_of_the_run(whole_run):
     assert config.name == "tiny" and last.num_classes == 6
     outcome_weights = outcome.model.get_weights()
     assert not _equal(last.get_weights(), outcome_weights)
-    trainable = outcome.model.trainable_variables
-    outcome.model.optimizer.finalize_variable_values(trainable)
-    try:
-        assert _equal(last.get_weights(), outcome.model.get_weights())
-    finally:
-        outcome.model.set_weights(outcome_weights)
+    newest = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
+    stored = tf.train.load_checkpoint(newest)
+    averages = {key for key in stored.get_variable_to_shape_map() if key.startswith("average/")}
+    trained = {id(variable) for variable in last.trainable_variables}
+    for name, variable in named_variables(last).items():
+        key = f"average/{name.replace('/', '.S')}/.ATTRIBUTES/VARIABLE_VALUE"
+        assert (key in averages) == (id(variable) in trained)
+        if key in averages:
+            np.testing.assert_array_equal(variable.numpy(), stored.get_tensor(key))
+    assert len(averages) == len(trained)
     best, _ = load_run(run_dir, "best")
     assert _equal(best.get_weights(), last.get_weights()) == (outcome.best_step == TOTAL_STEPS)
 
