@@ -36,10 +36,18 @@ def grouped_conv2d(inputs, kernel, groups, strides=1, padding="valid", dilation_
             f"{channels} channels and {filters} filters in {groups} groups need a kernel of [kh, kw, {channels} / "
             f"{groups}, {filters}] with filters a multiple of the groups, not one of {tuple(kernel.shape)}"
         )
+    strides, dilation_rate = _pair(strides), _pair(dilation_rate)
+    if group_channels == 1 and groups > 1 and len({*strides}) == 1 and 1 in (strides[0], max(dilation_rate)):
+        kernel = tf.reshape(kernel, [*kernel.shape[:2], channels, filters // channels])
+        return tf.nn.depthwise_conv2d(inputs, kernel, [1, *strides, 1], padding.upper(), dilations=dilation_rate)
     convolve = functools.partial(tf.nn.conv2d, strides=strides, padding=padding.upper(), dilations=dilation_rate)
     if groups == 1 or _has_native_gradient(inputs.dtype):
         return convolve(inputs, kernel)
     return _convolve_blocks(convolve, inputs, kernel, groups)
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 @functools.cache
@@ -73,11 +81,21 @@ def _convolve_blocks(convolve, inputs, kernel, groups):
 class GroupedConv2D(keras.layers.Conv2D):
     """Keras's `Conv2D` on [B, H, W, C] with `grouped_conv2d` for its op."""
 
-    def convolution_op(self, inputs, kernel):
-        return grouped_conv2d(inputs, kernel, self.groups, self.strides, self.padding, self.dilation_rate)
-
     def call(self, inputs):
-        outputs = self.convolution_op(inputs, tf.convert_to_tensor(self.kernel))
-        if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, self.bias)
-        return self.activation(outputs)
+        return _call(self, inputs)
+
+
+def use_grouped_conv(layers):
+    """Lets the grouped convolutions of Keras among these layers be computed by `grouped_conv2d`."""
+    for layer in layers:
+        if type(layer) is keras.layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last":
+            layer.call = functools.partial(_call, layer)
+
+
+def _call(layer, inputs):
+    outputs = grouped_conv2d(
+        inputs, tf.convert_to_tensor(layer.kernel), layer.groups, layer.strides, layer.padding, layer.dilation_rate
+    )
+    if layer.use_bias:
+        outputs = tf.nn.bias_add(outputs, layer.bias)
+    return layer.activation(outputs)

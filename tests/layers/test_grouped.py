@@ -48,7 +48,8 @@ def has_gradient_of_dilated_convolution():
 
 
 # groups, channels per group, filters per group, strides, padding, dilation. 16 channels of neighbouring groups merge
-# into a block: 4 groups of 4, 3 of 3 (of 6 groups 5 do not divide), both of 5, none of 32.
+# into a block: 4 groups of 4, 3 of 3 (of 6 groups 5 do not divide), both of 5, none of 32. With one channel per group
+# it is a depthwise convolution, which has no unequal strides.
 CASES = [
     (32, 4, 4, 1, "same", 1),
     (32, 4, 4, 2, "valid", 1),
@@ -56,6 +57,9 @@ CASES = [
     (2, 5, 7, 1, "same", 2),
     (3, 32, 16, 2, "same", 1),
     (1, 8, 4, 2, "valid", 1),
+    (8, 1, 1, 2, "valid", 1),
+    (6, 1, 3, 1, "same", 2),
+    (8, 1, 2, (2, 1), "same", 1),
 ]
 
 
