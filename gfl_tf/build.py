@@ -1,13 +1,15 @@
 """config -> model: the one place that knows which config name means which class."""
 
 import contextlib
+import functools
 import os
 
 import keras
 import ml_collections
 from absl import logging
 
-from gfl_tf import losses
+from gfl_tf import compat, losses
+from gfl_tf.backbones import keras_models
 from gfl_tf.backbones.features import freeze_batch_norm
 from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.backbones.resnet import ResNet
@@ -29,6 +31,8 @@ BACKBONES = {
     "csp_darknet": keras_cv.models.CSPDarkNetBackbone,
     "densenet": keras_cv.models.DenseNetBackbone,
     "efficientnet_v2": keras_cv.models.EfficientNetV2Backbone,
+    "keras_applications": keras_models.keras_applications,
+    "keras_hub": keras_models.keras_hub,
     "mobilenet_v3": keras_cv.models.MobileNetV3Backbone,
     "reference_res2net": Res2Net,
     "reference_resnet": ResNet,
@@ -59,19 +63,22 @@ def default_model(detector="gflv2"):
     model.num_classes = 80
     model.bounding_box_format = "xyxy"
     model.backbone = dict(
-        name="resnet",  # one of BACKBONES, built with these arguments of its class
+        name="resnet",  # one of BACKBONES, built with these arguments of its class or function
         arguments=dict(
             stackwise_filters=(64, 128, 256, 512),
             stackwise_blocks=(3, 4, 6, 3),
             stackwise_strides=(1, 2, 2, 2),
             include_rescaling=True,
         ),
-        # A KerasCV preset with weights, a run's .npz file, a .weights.h5 file of the backbone by the same Keras, or for
-        # the reference backbones a .pth file or its address; empty: random weights.
+        # A KerasCV preset with weights, a run's .npz file, a .weights.h5 file of the backbone by the same Keras; for
+        # the reference backbones a .pth file or its address; for those of KerasHub a preset or its folder, for those
+        # of keras.applications "imagenet"; empty: random weights.
         weights="",
         freeze_batch_norm=False,  # batch norm on its moving statistics, for small batches on trained backbones
     )
-    model.mean = ()  # RGB, in 0..255; empty where the backbone rescales its input
+    # RGB, in 0..255; empty where the backbone rescales its input. Those of KerasHub and keras.applications:
+    # `gfl_tf.backbones.keras_models`.
+    model.mean = ()
     model.std = ()
     model.neck = dict(name="fpn", channels=256)
     model.head = dict(channels=256, num_convs=4, groups=32, prior=0.01)
@@ -126,13 +133,13 @@ def build_detector(config, load_weights=True):
     detector = _choose(DETECTORS, model.pop("detector"), "config.model.detector")
     try:
         common = {
-            "backbone": _backbone(model.pop("backbone")),
+            "backbone": _backbone(model.pop("backbone"), _normalization(model)),
             "neck": _neck(model.pop("neck")),
             "prediction_decoder": PredictionDecoder(**model.pop("decoder")),
             "name": config.name,
         }
         built = detector(model, common)
-    except TypeError as error:  # an argument that the class does not have
+    except (TypeError, ImportError) as error:  # an argument that the class does not have; KerasHub
         raise ValueError(f"config.model of {config.name}: {error}") from error
     if weights:
         _load_weights(built, weights, partial)
@@ -197,41 +204,71 @@ def _gfl_arguments(model):
 
 def _arguments(model):
     """The remaining fields of `config.model`: arguments of the detector, by their own names."""
-    normalization = {field: tuple(model[field]) if model.get(field) else None for field in ("mean", "std")}
-    return {**model, **normalization}
+    return {**model, **_normalization(model)}
+
+
+def _normalization(model):
+    return {field: tuple(model[field]) if model.get(field) else None for field in ("mean", "std")}
 
 
 def _neck(config):
     return _choose(NECKS, config.pop("name"), "config.model.neck.name")(name="neck", **config)
 
 
-def _backbone(config):
-    cls = _choose(BACKBONES, config["name"], "config.model.backbone.name")
-    backbone = cls(**config["arguments"])
+def _backbone(config, normalization):
+    """The backbone of `config.model.backbone`; `normalization`: the detector's mean and std."""
+    build = _choose(BACKBONES, config["name"], "config.model.backbone.name")
+    if isinstance(build, type):
+        compat.check_arguments(build, config["arguments"])
+    backbone = build(**config["arguments"])
     if config["weights"]:
-        _load_backbone_weights(backbone, cls, config["weights"])
+        _load_backbone_weights(backbone, build, config, normalization)
     if config["freeze_batch_norm"]:
         freeze_batch_norm(backbone)
     return backbone
 
 
-def _load_backbone_weights(backbone, cls, weights):
-    """`weights`: see `default_model`. Presets and addresses are downloaded."""
+def _load_backbone_weights(backbone, build, config, normalization):
+    """`config["weights"]`: see `default_model`. Presets and addresses are downloaded."""
+    weights = config["weights"]
     if weights.endswith(TORCH_FILES):
         logging.info("backbone: %s", mmdet.load_backbone(backbone, _local_file(weights)))
         return
-    if os.path.exists(weights):
+    if os.path.isfile(weights):
         if weights.endswith(weight_file.SUFFIX):
             weight_file.load(weight_file.layer_variables(backbone), weights, part="backbone")
         else:
             backbone.load_weights(weights)
         return
-    if weights not in cls.presets_with_weights:
-        presets = sorted(cls.presets_with_weights)
-        raise ValueError(f"config.model.backbone.weights: {weights!r} is neither a file nor one of {presets}")
+    known, fetch = _published(build, config["arguments"], weights)
+    if weights not in known and not (build is keras_models.keras_hub and os.path.isdir(weights)):
+        raise ValueError(f"config.model.backbone.weights: {weights!r} is neither a file nor one of {sorted(known)}")
     with _download(weights):
-        pretrained = cls.from_preset(weights)
+        pretrained = fetch()
+        expected = _expected_normalization(build, config["arguments"], weights)
     backbone.set_weights(pretrained.get_weights())
+    if expected and not keras_models.same_normalization(normalization, expected):
+        logging.warning(
+            "config.model.mean is %s and std is %s, but the backbone weights %r were trained with %s and %s.",
+            *normalization.values(), weights, expected["mean"], expected["std"],
+        )  # fmt: skip
+
+
+def _published(build, arguments, weights):
+    """(names of the published weights, function that fetches the backbone with `weights`)"""
+    if build is keras_models.keras_applications:
+        return ["imagenet"], functools.partial(build, **{**arguments, "weights": weights})
+    if build is keras_models.keras_hub:
+        cls = keras_models.keras_hub_class(arguments["backbone"])
+        return cls.presets, functools.partial(cls.from_preset, weights)
+    return build.presets_with_weights, functools.partial(build.from_preset, weights)
+
+
+def _expected_normalization(build, arguments, weights):
+    """{"mean", "std"} that the weights were trained with, where that is known and not up to the backbone's arguments"""
+    if build is keras_models.keras_applications:
+        return keras_models.normalization(**arguments)
+    return keras_models.keras_hub_normalization(weights) if build is keras_models.keras_hub else None
 
 
 def _load_weights(model, weights, partial):

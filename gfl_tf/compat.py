@@ -3,7 +3,9 @@ a version, and private names of Keras stand here alone, each with its reason."""
 
 import contextlib
 import functools
+import inspect
 import io
+import re
 
 import keras
 import tensorflow as tf
@@ -37,7 +39,9 @@ def own_variables(layer):
     """[(own name, such as "kernel"; variable)] of a layer's weights that no layer inside it holds."""
     if KERAS_3:
         variables = layer._trainable_variables + layer._non_trainable_variables
-        return [(variable.name, variable) for variable in variables]
+        # Keras numbers variables without a name on and on: number them by their place instead.
+        unnamed = re.compile(r"^variable(_\d+)?$")
+        return [(unnamed.sub(f"variable_{place}", value.name), value) for place, value in enumerate(variables)]
     variables = layer._trainable_weights + layer._non_trainable_weights
     names = [own_name(variable) for variable in variables]
     if isinstance(layer, keras.layers.DepthwiseConv2D):  # Keras 3 calls it as every other kernel
@@ -58,6 +62,14 @@ def tf_variable(variable):
 def check_keywords(cls, keywords):
     """Raises TypeError for arguments that a functional model does not have; Keras 3 swallows them."""
     unknown = sorted(set(keywords) - {"name", "trainable"})
+    if unknown:
+        raise TypeError(f"{cls.__name__} has no argument {', '.join(unknown)}")
+
+
+def check_arguments(cls, arguments):
+    """Raises TypeError for arguments that a functional model's class does not name; Keras 3 swallows them."""
+    known = {*inspect.signature(cls.__init__).parameters, "name", "trainable", "dtype"}
+    unknown = sorted(set(arguments) - known)
     if unknown:
         raise TypeError(f"{cls.__name__} has no argument {', '.join(unknown)}")
 
@@ -234,3 +246,24 @@ def tflite_interpreter(model_content):
     except ImportError as error:
         raise ImportError("TensorFlow Lite models run in LiteRT: pip install ai-edge-litert") from error
     return Interpreter(model_content=model_content)
+
+
+# KerasHub.
+
+
+def keras_hub():
+    """The module `keras_hub`.
+
+    Raises:
+        ImportError: it is not installed, or needs another Keras.
+    """
+    if not KERAS_3:
+        raise ImportError(
+            f"KerasHub needs Keras 3, and here is Keras {keras.__version__}. In another environment: "
+            'pip install "tensorflow>=2.19,<2.22" keras-hub'
+        )
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ImportError("KerasHub is not installed: pip install keras-hub") from error
+    return keras_hub

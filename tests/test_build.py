@@ -1,5 +1,6 @@
 """config -> model: what each field does, and what a wrong one says."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from gfl_tf.build import default_model
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.config_files import load_config
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
+from gfl_tf.training import config as configs
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
 TINY_BACKBONE = dict(
@@ -114,6 +116,65 @@ def test_frozen_batch_norm(config):
     config.model.backbone.freeze_batch_norm = True
     names = [variable.name for variable in gfl_tf.build_detector(config).backbone.trainable_variables]
     assert names and not any("gamma" in name or "beta" in name for name in names)
+
+
+def test_a_model_of_keras_applications(config):
+    levels = dict(P3="conv_pw_5_relu", P4="conv_pw_11_relu", P5="conv_pw_13_relu")
+    with config.model.backbone.unlocked():
+        config.model.backbone.name = "keras_applications"
+        config.model.backbone.arguments = dict(model="MobileNet", alpha=0.25, levels=levels)
+    config.model.update(mean=(127.5,) * 3, std=(127.5,) * 3)
+    model = gfl_tf.build_detector(configs.from_json(configs.to_json(config)))
+    assert model.backbone.pyramid_level_inputs == levels and model.mean == (127.5,) * 3
+    config.model.backbone.arguments.levels.P4 = "conv_pw_12_relu"
+    with pytest.raises(ValueError, match=r"P4 \(conv_pw_12_relu\) must have 1/16 of the image's size"):
+        gfl_tf.build_detector(config)
+
+
+KERAS_HUB_RESNET = dict(
+    backbone="ResNetBackbone",
+    input_conv_filters=(64,),
+    input_conv_kernel_sizes=(7,),
+    stackwise_num_filters=(64, 16, 16, 16),
+    stackwise_num_blocks=(1, 1, 1, 1),
+    stackwise_num_strides=(1, 2, 2, 2),
+    block_type="basic_block",
+)
+
+
+def test_a_model_of_keras_hub(config, tmp_path, caplog):
+    """With the weights of a preset; the normalization that they were trained with is known from it."""
+    keras_hub = pytest.importorskip("keras_hub", reason="KerasHub is not installed; it needs Keras 3")
+    with config.model.backbone.unlocked():
+        config.model.backbone.name = "keras_hub"
+        config.model.backbone.arguments = KERAS_HUB_RESNET
+    first = gfl_tf.build_detector(configs.from_json(configs.to_json(config)))
+    first.backbone.save_to_preset(tmp_path)
+    config.model.backbone.weights = str(tmp_path)
+
+    def warnings():
+        caplog.clear()
+        second = gfl_tf.build_detector(config)
+        assert first.backbone.get_weights()
+        for one, other in zip(first.backbone.get_weights(), second.backbone.get_weights()):
+            np.testing.assert_array_equal(one, other)
+        return [record.getMessage() for record in caplog.records if "config.model.mean" in record.getMessage()]
+
+    assert warnings() == []
+    keras_hub.layers.ImageConverter(scale=[1 / 63.75] * 3, offset=[-2.0] * 3).save_to_preset(tmp_path)
+    (warning,) = warnings()
+    assert warning.startswith("config.model.mean is None and std is None, but the backbone weights")
+    config.model.update(mean=(127.5,) * 3, std=(63.75,) * 3)
+    assert warnings() == []
+
+
+def test_keras_hub_is_not_there(config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with config.model.backbone.unlocked():
+        config.model.backbone.name = "keras_hub"
+        config.model.backbone.arguments = KERAS_HUB_RESNET
+    with pytest.raises(ValueError, match="config.model of tiny: KerasHub .*pip install .*keras-hub$"):
+        gfl_tf.build_detector(config)
 
 
 @pytest.mark.parametrize("name", ["backbone.weights.h5", "detector.npz"])

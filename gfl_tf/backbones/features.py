@@ -1,10 +1,16 @@
-"""P3 to P5 features of any KerasCV backbone."""
+"""P3 to P5 features of any functional Keras model that says which of its tensors they are."""
+
+import difflib
+import functools
 
 import keras
+import tensorflow as tf
 
 from gfl_tf import compat
+from gfl_tf.layers.grouped import use_grouped_conv
 
 LEVELS = ("P3", "P4", "P5")
+ANY_SIZE = (256, 352)  # pixels: what levels are measured with where a backbone takes images of any size
 
 
 def pyramid_features(backbone):
@@ -13,19 +19,21 @@ def pyramid_features(backbone):
     The backbone's layers past P5, which no gradient reaches, become non-trainable.
 
     Args:
-        backbone: a `keras_cv.models.Backbone`, or any functional Keras model with a `pyramid_level_inputs` dict from
-            "P3", "P4", "P5" to layer names.
+        backbone: one of KerasCV's, KerasHub's or ours, a `gfl_tf.backbones.Pyramid`, or any functional Keras model
+            with a `pyramid_level_inputs` dict from "P3", "P4", "P5" to layer names.
 
     Raises:
-        ValueError: a level is missing.
+        ValueError: it does not say what its levels are; a level is missing, names no layer, or has not 1/8 (P3), 1/16
+            (P4) or 1/32 (P5) of the image's size, rounded up.
     """
-    layer_names = backbone.pyramid_level_inputs
-    missing = [level for level in LEVELS if level not in layer_names]
+    levels = _sized_levels(backbone)
+    missing = [level for level in LEVELS if level not in levels]
     if missing:
-        raise ValueError(f"backbone {backbone.name} has no {', '.join(missing)} in its levels {sorted(layer_names)}")
-    outputs = {level: backbone.get_layer(layer_names[level]).output for level in LEVELS}
+        raise ValueError(f"backbone {backbone.name} has no {', '.join(missing)} in its levels {sorted(levels)}")
+    features = keras.Model(backbone.inputs, {level: levels[level] for level in LEVELS}, name="pyramid_features")
     compat.use_batch_norm(backbone)
-    features = keras.Model(backbone.inputs, outputs, name="pyramid_features")
+    use_grouped_conv(compat.nested_layers(backbone))
+    _use_own_statistics(compat.nested_layers(backbone))
     used = {id(layer) for layer in features.layers}
     for layer in backbone.layers:
         if id(layer) not in used:
@@ -33,10 +41,79 @@ def pyramid_features(backbone):
     return features
 
 
+def level_tensors(backbone):
+    """{"P3": Keras tensor, ...} of all levels, as the backbone calls them; errors as `pyramid_features`."""
+    if hasattr(backbone, "pyramid_outputs"):  # KerasHub's
+        return dict(backbone.pyramid_outputs)
+    names = getattr(backbone, "pyramid_level_inputs", None)
+    if not names:
+        raise ValueError(
+            f"backbone {backbone.name} does not say which of its layers are its levels. Name them: "
+            'gfl_tf.backbones.Pyramid(model, {"P3": "LAYER", "P4": "LAYER", "P5": "LAYER"})'
+        )
+    return {level: _layer(backbone, level, name).output for level, name in names.items()}
+
+
 def freeze_batch_norm(model):
     """Makes every BatchNormalization of `model` run on its moving statistics, its weights fixed, in training too."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            freeze_batch_norm(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization):
+    for layer in compat.nested_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+def _use_own_statistics(layers):
+    """Lets Keras's normalization of pixels go by its weights.
+
+    By itself it goes by a copy of them, which stays behind when weights are assigned. EfficientNetB0 to B7 of
+    keras.applications have it.
+    """
+    for layer in layers:
+        is_adapted = isinstance(layer, keras.layers.Normalization) and layer.input_mean is None
+        if is_adapted and not layer.invert and tuple(layer.axis) in ((3,), (-1,)):
+            layer.call = functools.partial(_normalize, layer)
+
+
+def _normalize(layer, inputs):
+    mean, variance = (tf.cast(value, layer.compute_dtype) for value in (layer.adapt_mean, layer.adapt_variance))
+    stddev = tf.maximum(tf.sqrt(variance), keras.backend.epsilon())
+    return (tf.cast(inputs, layer.compute_dtype) - mean) / stddev
+
+
+def _layer(backbone, level, name):
+    names = [layer.name for layer in backbone.layers]
+    if name not in names:
+        near = ", ".join(difflib.get_close_matches(name, names, n=4, cutoff=0.4)) or f"its last is {names[-1]}"
+        raise ValueError(f"backbone {backbone.name} has no layer {name!r} to be {level}. Like it are: {near}")
+    return backbone.get_layer(name)
+
+
+def _sized_levels(backbone):
+    """`level_tensors` whose sizes are right; others are refused.
+
+    KerasHub numbers the levels of some models after their stages, whatever their sizes (CSPDarkNet's P3 has 1/4 of the
+    image's size): of its levels the last of each size is taken.
+    """
+    tensors = level_tensors(backbone)
+    image = tuple(backbone.inputs[0].shape[1:3])
+    image = image if None not in image else ANY_SIZE
+    model = keras.Model(backbone.inputs, tensors)
+    try:
+        shapes = model.compute_output_shape((1, *image, 3))
+    except NotImplementedError:  # Keras 2, of what TensorFlow functions in the graph give; slower is
+        outputs = model(keras.Input((*image, 3)))
+        shapes = {level: output.shape for level, output in outputs.items()}
+    sizes = {level: tuple(shape[1:3]) for level, shape in shapes.items()}
+    if hasattr(backbone, "pyramid_outputs"):
+        return {level: tensors[name] for name in tensors for level in LEVELS if sizes[name] == _size(image, level)}
+    for level in LEVELS:
+        if level in sizes and sizes[level] != _size(image, level):
+            raise ValueError(
+                f"backbone {backbone.name}: {level} ({backbone.pyramid_level_inputs[level]}) must have 1/"
+                f"{2 ** int(level[1:])} of the image's size. Of {image[0]} x {image[1]} pixels that is "
+                f"{' x '.join(map(str, _size(image, level)))}, not {' x '.join(map(str, sizes[level]))}"
+            )
+    return tensors
+
+
+def _size(image, level):
+    return tuple(-(-side // 2 ** int(level[1:])) for side in image)
