@@ -157,8 +157,13 @@ def precision_policy(name):
         keras.mixed_precision.set_global_policy(before)
 
 
+def _make(cls, arguments, **more):
+    compat.check_arguments(cls, arguments)
+    return cls(**arguments, **more)
+
+
 def _gfl(model, common):
-    head = GFLHead(model["num_classes"], name="head", **model.pop("head"))
+    head = _make(GFLHead, model.pop("head"), num_classes=model["num_classes"], name="head")
     model.pop("dgqp", None)
     return GFL(head=head, **_gfl_arguments(model), **common)
 
@@ -167,21 +172,23 @@ def _gflv2(model, common):
     dgqp = model.pop("dgqp")
     composed_channels = dgqp.pop("composed_channels", 0)
     if composed_channels:
-        composed = DGQP(outputs=composed_channels, name="dgqp", **dgqp)
-        head = GFLHead(model["num_classes"], composed=composed, name="head", **model.pop("head"))
+        composed = _make(DGQP, dgqp, outputs=composed_channels, name="dgqp")
+        head = _make(
+            GFLHead, model.pop("head"), num_classes=model["num_classes"], composed=composed, name="head"
+        )
     else:
-        head = GFLHead(model["num_classes"], name="base", **model.pop("head"))
-        head = GFLV2Head(head, DGQP(name="dgqp", **dgqp), name="head")
+        head = _make(GFLHead, model.pop("head"), num_classes=model["num_classes"], name="base")
+        head = GFLV2Head(head, _make(DGQP, dgqp, name="dgqp"), name="head")
     return GFLV2(head=head, **_gfl_arguments(model), **common)
 
 
 def _atss(model, common):
-    head = ATSSHead(model["num_classes"], name="head", **model.pop("head"))
+    head = _make(ATSSHead, model.pop("head"), num_classes=model["num_classes"], name="head")
     return ATSS(head=head, **_arguments(model), **common)
 
 
 def _vfnet(model, common):
-    head = VFNetHead(model["num_classes"], name="head", **model.pop("head"))
+    head = _make(VFNetHead, model.pop("head"), num_classes=model["num_classes"], name="head")
     arguments = _arguments(model)
     varifocal = arguments.pop("varifocal", {})
     name = arguments.pop("classification_loss", "varifocal")
@@ -212,7 +219,7 @@ def _normalization(model):
 
 
 def _neck(config):
-    return _choose(NECKS, config.pop("name"), "config.model.neck.name")(name="neck", **config)
+    return _make(_choose(NECKS, config.pop("name"), "config.model.neck.name"), config, name="neck")
 
 
 def _backbone(config, normalization):

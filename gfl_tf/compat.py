@@ -59,17 +59,13 @@ def tf_variable(variable):
     return variable.value if KERAS_3 and isinstance(variable, keras.Variable) else variable
 
 
-def check_keywords(cls, keywords):
-    """Raises TypeError for arguments that a functional model does not have; Keras 3 swallows them."""
-    unknown = sorted(set(keywords) - {"name", "trainable"})
-    if unknown:
-        raise TypeError(f"{cls.__name__} has no argument {', '.join(unknown)}")
-
-
 def check_arguments(cls, arguments):
-    """Raises TypeError for arguments that a functional model's class does not name; Keras 3 swallows them."""
-    known = {*inspect.signature(cls.__init__).parameters, "name", "trainable", "dtype"}
-    unknown = sorted(set(arguments) - known)
+    """Raises TypeError for arguments that a layer's or model's class does not name.
+
+    Keras 3 reports those of layers as ValueError, and swallows those of functional models.
+    """
+    of_keras = {"name", "trainable"} if issubclass(cls, keras.Model) else {"name", "trainable", "dtype"}
+    unknown = sorted(set(arguments) - of_keras - set(inspect.signature(cls.__init__).parameters))
     if unknown:
         raise TypeError(f"{cls.__name__} has no argument {', '.join(unknown)}")
 

@@ -41,7 +41,7 @@ class Res2Net(keras_cv.models.Backbone):
         input_shape=(None, None, 3),
         **kwargs,
     ):
-        compat.check_keywords(type(self), kwargs)
+        compat.check_arguments(type(self), kwargs)
         blocks.check(depth, DEPTHS, deformable_stages, deformable_version, frozen_stages)
         if scales < 2:
             raise ValueError(f"scales {scales}: a Res2Net splits in 2 or more")

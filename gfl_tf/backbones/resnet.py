@@ -43,7 +43,7 @@ class ResNet(keras_cv.models.Backbone):
         input_shape=(None, None, 3),
         **kwargs,
     ):
-        compat.check_keywords(type(self), kwargs)
+        compat.check_arguments(type(self), kwargs)
         blocks.check(depth, DEPTHS, deformable_stages, deformable_version, frozen_stages)
         if depth < 50 and (groups, base_width) != (1, 64):
             raise ValueError(f"depth {depth} has no bottlenecks: groups and base_width stay 1 and 64")

@@ -45,7 +45,7 @@ class DenseDetector(keras.Model):
         std=None,
         **kwargs,
     ):
-        compat.check_keywords(type(self), kwargs)
+        compat.check_arguments(type(self), kwargs)
         if (mean is None) != (std is None):
             raise ValueError("mean and std belong together: give both, or neither")
         # KerasCV knows the names, and says so.

@@ -87,7 +87,7 @@ class ConvGN(keras.layers.Layer):
         self.norm = GroupNormalization(groups, name="norm")
 
     def build(self, input_shape):
-        self.conv.build(input_shape)
+        self.conv.build((None, None, None, input_shape[-1]))  # of the padded input
         self.norm.build((*input_shape[:-1], self.filters))
         self.built = True
 

@@ -145,7 +145,7 @@ class DeformableConv2D(keras.layers.Layer):
         channels = input_shape[-1]
         kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
         _check_channels(channels, kernel_shape, self.groups, self.deformable_groups)
-        self.offset_conv.build(input_shape)
+        self.offset_conv.build((None, None, None, channels))  # of the padded input
         self.kernel = self.add_weight(name="kernel", shape=kernel_shape, initializer=self.kernel_initializer)
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")

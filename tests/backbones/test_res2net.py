@@ -78,7 +78,7 @@ def test_deformable_and_trained():
     backbone = Res2Net(50, 3, 4, deformable_stages=("C4",), frozen_stages=2, norm_eval=True)
     convs = {layer.name for layer in backbone.layers if isinstance(layer, DeformableConv2D)}
     assert convs == {f"layer3_{index}_convs_{split}" for index in range(6) for split in range(2)}
-    assert {v.name.split("_")[0] for v in backbone.trainable_variables} == {"layer3", "layer4"}
+    assert {layer.name.split("_")[0] for layer in backbone.layers if layer.trainable_variables} == {"layer3", "layer4"}
     pixels = tf.constant(np.random.default_rng(1).normal(size=(1, 64, 64, 3)), tf.float32)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(backbone(pixels, training=True)))

@@ -11,6 +11,7 @@ import tensorflow as tf
 from gfl_tf.backbones.blocks import IMAGENET_MEAN, IMAGENET_STD
 from gfl_tf.backbones.features import pyramid_features
 from gfl_tf.backbones.resnet import ResNet
+from gfl_tf.checkpoints.weight_file import layer_variables
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.grouped import GroupedConv2D
 from tests.parity.weights import weight
@@ -101,12 +102,13 @@ def test_rescaling():
 
 def train_once(backbone):
     """One step of plain gradient descent; how much each variable moved, by name."""
-    before = {variable.name: variable.numpy() for variable in backbone.variables}
+    variables = layer_variables(backbone)
+    before = {name: variable.numpy() for name, variable in variables.items()}
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(backbone(images(64, 96, batch=2), training=True)))
     gradients = tape.gradient(loss, backbone.trainable_variables)
-    keras.optimizers.legacy.SGD(0.1).apply_gradients(zip(gradients, backbone.trainable_variables))
-    return {v.name: np.abs(v.numpy() - before[v.name]).max() for v in backbone.variables}
+    keras.optimizers.SGD(0.1).apply_gradients(zip(gradients, backbone.trainable_variables))
+    return {name: np.abs(variable.numpy() - before[name]).max() for name, variable in variables.items()}
 
 
 @pytest.mark.parametrize("norm_eval", [False, True])

@@ -22,10 +22,12 @@ def tiny_backbone():
     )
 
 
-def build_tiny(cls, num_classes=3, bounding_box_format="xyxy", backbone=None, head_options=None, dgqp=None, **options):
+def build_tiny(
+    cls, num_classes=3, bounding_box_format="xyxy", backbone=None, head_options=None, dgqp=None, head=None, **options
+):
     """A detector `cls` that is as small as it gets: everything 8 or 16 channels wide, one convolution per tower."""
     heads = {gfl_tf.ATSS: ATSSHead, gfl_tf.GFL: GFLHead, gfl_tf.GFLV2: GFLHead, gfl_tf.VFNet: VFNetHead}
-    head = heads[cls](num_classes, **{"channels": 16, "num_convs": 1, "groups": 4, **(head_options or {})})
+    head = head or heads[cls](num_classes, **{"channels": 16, "num_convs": 1, "groups": 4, **(head_options or {})})
     if cls is gfl_tf.GFLV2 and head.composed is None:
         head = GFLV2Head(head, dgqp or DGQP(hidden=8))
     return cls(

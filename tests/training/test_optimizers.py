@@ -101,10 +101,15 @@ def test_float16_skips_steps_that_overflow():
     model = _model()
     optimizer = build_optimizer(_train(), 1.0, model, precision="mixed_float16")
     assert isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
-    scale = float(optimizer.loss_scale)
+    optimizer.build(model.trainable_variables)
+    scale = _loss_scale(optimizer)
     optimizer.apply_gradients([(np.inf * tf.ones_like(v), v) for v in model.trainable_variables])
     assert set(_by_name(model).values()) == {1.0}
-    assert float(optimizer.loss_scale) < scale
+    assert _loss_scale(optimizer) < scale
+
+
+def _loss_scale(optimizer):
+    return float(compat.optimizer_state(optimizer, [])["loss_scale"])
 
 
 # What three updates with these gradients and rates make of 1, computed with torch.optim.SGD. Its parameter groups are
@@ -129,8 +134,11 @@ def _layered_model():
 
 
 def _reference_updates(optimizer, model):
+    optimizer.build(model.trainable_variables)
+    # Keras 3 takes gradients of the scaled loss, Keras 2 of the loss.
+    scale = _loss_scale(optimizer) if compat.KERAS_3 and hasattr(optimizer, "inner_optimizer") else 1.0
     for gradient in GRADIENTS:
-        optimizer.apply_gradients([(gradient * tf.ones_like(v), v) for v in model.trainable_variables])
+        optimizer.apply_gradients([(scale * gradient * tf.ones_like(v), v) for v in model.trainable_variables])
     values = [float(tf.reduce_mean(variable)) for variable in model.trainable_variables]
     assert values == pytest.approx([AS_WEIGHT] * 4 + [AS_BIAS] + [AS_WEIGHT] * 2, rel=1e-6)
 
@@ -148,7 +156,8 @@ def test_bias_learning_rate_as_in_the_reference(how):
         optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
         assert optimizer.get_config()["learning_rate_factors"] == factors == [1, 1, 1, 1, 2, 1, 1]
         optimizer.exclude_from_weight_decay(var_list=[model.trainable_variables[4]])  # Keras does not store these
-    _reference_updates(optimizer, model)
+    with strategy.scope():
+        _reference_updates(optimizer, model)
 
 
 def test_bias_learning_rate_is_for_sgd():

@@ -43,12 +43,12 @@ def test_finite_steps(tiny_config, precision, detector):
     assert keras.mixed_precision.global_policy().name == before
     assert model.neck.compute_dtype == precision.removeprefix("mixed_")
     model.compile(optimizer=build_optimizer(config.train, 0.01, model, precision))
-    start = model.get_weights()
+    start = [variable.numpy() for variable in model.trainable_variables]
     step = tf.function(model.train_step, autograph=False)
     losses = [float(step(BATCH)["loss"]) for _ in range(5)]  # float16: the first ones may only find the loss scale
     assert np.all(np.isfinite(losses))
     weights = model.get_weights()
     assert all(np.all(np.isfinite(weight)) for weight in weights)
     assert {weight.dtype for weight in weights} == {np.dtype("float32")}
-    moved = [not np.array_equal(one, other) for one, other in zip(start, weights)]
-    assert np.mean(moved) > 0.5
+    moved = [not np.array_equal(one, other) for one, other in zip(start, model.trainable_variables)]
+    assert np.mean(moved) > 0.9
