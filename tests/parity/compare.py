@@ -72,9 +72,9 @@ class Run:
             self.outputs = model(images, training=True)
             self.losses = {"main": self._losses("main")}
         gradients = tape.gradient(self.losses["main"]["loss"], model.trainable_variables)
-        # Norms alone are kept. By the variable's reference: names repeat.
+        # Norms alone are kept. By the variable: names repeat.
         self.gradient_norms = {
-            variable.ref(): float(tf.norm(gradient)) for variable, gradient in zip(model.trainable_variables, gradients)
+            id(variable): float(tf.norm(gradient)) for variable, gradient in zip(model.trainable_variables, gradients)
         }
         for case in batch.truth:
             if case != "main":
@@ -156,7 +156,7 @@ def gradient_differences(run, reference, variables):
     """
     names, norms = reference["grad/main/names"], reference["grad/main/l2"]
     return {
-        name: (_relative(run.gradient_norms[variables[name].ref()], norm), noise)
+        name: (_relative(run.gradient_norms[id(variables[name])], norm), noise)
         for name, norm, noise in zip(names, norms, reference["grad/main/noise_rel_l2"])
     }
 
