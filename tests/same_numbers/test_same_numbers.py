@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gfl_tf import compat
 from tests.same_numbers import train_script
 
+pytestmark = pytest.mark.skipif(not compat.KERAS_3, reason="the tests of the stack latest compare both")
 HERE = Path(__file__).parent
 CASES = [
     "sgd_clip_norm_eval_frozen",
@@ -80,10 +82,22 @@ def test_weights_of_the_other_stack_give_its_detections(runs, case):
         np.testing.assert_allclose(values, other[case]["found"][name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
+@pytest.fixture(scope="module")
+def resumed(runs, other_python, tmp_path_factory):
+    """Results of this stack that goes on with the other's runs, and of the other one with this one's."""
+    pythons = {"this": sys.executable, "other": other_python}
+    folders = {"this": runs[1][0], "other": runs[0][0]}
+    return {
+        who: trained(python, tmp_path_factory.mktemp(who), "--resume", folders[who], *RESUMED)
+        for who, python in pythons.items()
+    }
+
+
+@pytest.mark.parametrize("who", ["this", "other"])
 @pytest.mark.parametrize("case", RESUMED)
-def test_goes_on_from_the_other_stacks_checkpoint(runs, case, tmp_path):
-    (_, this), (folder, _) = runs
-    resumed = trained(sys.executable, tmp_path, "--resume", folder, case)[case]
-    assert list(resumed["losses"]) == [str(step) for step in range(9, 21)]
-    for step, loss in resumed["losses"].items():
-        assert loss == pytest.approx(this[case]["losses"][step], rel=TOLERANCE.get(case, 1e-5)), step
+def test_goes_on_from_the_other_stacks_checkpoint(runs, resumed, case, who):
+    (_, whole), _ = runs
+    losses = resumed[who][case]["losses"]
+    assert list(losses) == [str(step) for step in range(9, 21)]
+    for step, loss in losses.items():
+        assert loss == pytest.approx(whole[case]["losses"][step], rel=TOLERANCE.get(case, 1e-5)), step

@@ -24,7 +24,7 @@ BATCH = (
     ("precision", "detector"),
     [
         ("mixed_float16", "gfl"),
-        ("mixed_bfloat16", "vfnet"),
+        pytest.param("mixed_bfloat16", "vfnet", marks=pytest.mark.slow),
         pytest.param("mixed_bfloat16", "gfl", marks=pytest.mark.slow),
         pytest.param("mixed_float16", "vfnet", marks=pytest.mark.slow),
     ],
