@@ -31,7 +31,7 @@ class Pyramid(keras_cv.models.Backbone):
     """
 
     def __init__(self, model, levels, **kwargs):
-        compat.check_keywords(type(self), kwargs)
+        compat.check_arguments(type(self), kwargs)
         if not getattr(model, "inputs", None):
             raise ValueError(f"a backbone must be a functional Keras model, with inputs; {model!r} is not")
         super().__init__(inputs=model.input, outputs=model.output, **{"name": model.name, **kwargs})
