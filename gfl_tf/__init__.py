@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gfl_tf.detectors.gfl import GFL, GFLV2
     from gfl_tf.detectors.vfnet import VFNet
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = ["ATSS", "GFL", "GFLV2", "PredictionDecoder", "VFNet", "__version__", "build_detector"]
 # gfl_tf.build has all of the names, and its imports register all classes with Keras, for keras.models.load_model.

@@ -135,6 +135,8 @@ def load_run(run_dir, which="best"):
     run = RunDirectory(run_dir)
     config = run.read_config()
     weights = run.weights_file(which)
+    if not weights.exists() and weights.with_suffix(".weights.h5").exists():
+        raise ValueError(f"{run.path} was trained by gfl_tf 0.1.0: its .weights.h5 files are for that version")
     if not weights.exists():
         raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
     model = build_model(config, load_weights=False)

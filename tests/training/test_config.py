@@ -171,3 +171,10 @@ def test_published_schedules():
     assert (gfl.bias_learning_rate_factor, gfl.decay_bias, gfl.warmup_factor) == (1.0, True, 0.001)
     assert (vfnet.epochs, vfnet.milestones, vfnet.swa_epochs) == (24, (16, 22), 0)
     assert (vfnetx.epochs, vfnetx.milestones, vfnetx.swa_epochs) == (41, (36, 40), 18)
+
+
+def test_weights_of_an_older_version(tmp_path):
+    RunDirectory(tmp_path / "run").start(configs.complete(_config()))
+    (tmp_path / "run" / "best.weights.h5").touch()
+    with pytest.raises(ValueError, match="was trained by gfl_tf 0.1.0"):
+        load_run(tmp_path / "run")
