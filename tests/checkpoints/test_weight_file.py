@@ -1,0 +1,114 @@
+"""Weight files: names that depend on the architecture alone, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+import gfl_tf
+from gfl_tf.checkpoints import weight_file
+from gfl_tf.compat import keras_cv
+from gfl_tf.heads.gfl import GFLHead
+from gfl_tf.necks.fpn import FPN
+
+
+def detector(seed, channels=8):
+    keras.utils.set_random_seed(seed)
+    backbone = keras_cv.models.MobileNetV3Backbone(
+        stackwise_expansion=(1.0, 2.0, 2.0, 2.0), stackwise_filters=(8, 8, 16, 16), stackwise_kernel_size=(3, 3, 3, 3),
+        stackwise_stride=(2, 2, 2, 2), stackwise_se_ratio=(0.25, None, None, None), stackwise_activation=("relu",) * 4,
+        include_rescaling=True,
+    )  # fmt: skip
+    head = GFLHead(3, channels=channels, num_convs=1, groups=4, name="head")
+    return gfl_tf.GFL(backbone, 3, "xyxy", head=head, neck=FPN(channels=channels, name="neck"))
+
+
+@pytest.fixture(scope="module")
+def models():
+    return detector(0), detector(1)
+
+
+@pytest.fixture
+def file(models, tmp_path):
+    weight_file.save(weight_file.named_variables(models[0]), tmp_path / "weights.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.npz"]  # nothing half written is left
+    return tmp_path / "weights.npz"
+
+
+def values(model):
+    return {name: variable.numpy() for name, variable in weight_file.named_variables(model).items()}
+
+
+def test_names_do_not_tell_which_model_came_first(models):
+    """KerasCV leaves naming to Keras in some of its layers, which numbers them through the process."""
+    first, second = (list(weight_file.named_variables(model)) for model in models)
+    assert first == second and len(first) == len(models[0].backbone.weights + models[0].neck.weights) + len(
+        models[0].head.weights
+    )
+    # The same with both stacks; the other parts of KerasCV's layer names are its own.
+    expected = {
+        "backbone/Conv/kernel",
+        "backbone/squeezeandexcite2d_0/conv2d_0/kernel",
+        "neck/lateral_p3/kernel",
+        "head/class_tower_0/norm/gamma",
+        "head/scale_p7/scale",
+    }
+    assert expected <= set(first), sorted(expected - set(first))
+
+
+def test_round_trip(models, file):
+    first, second = models
+    assert not np.array_equal(values(first)["head/box/kernel"], values(second)["head/box/kernel"])
+    report = weight_file.load(weight_file.named_variables(second), file)
+    assert len(report.loaded) == len(values(first)) and not report.fresh and not report.unused
+    for name, value in values(first).items():
+        np.testing.assert_array_equal(values(second)[name], value, err_msg=name)
+
+
+def test_another_width_is_refused_or_taken_in_part(file):
+    other = detector(2, channels=16)
+    before = values(other)
+    variables = weight_file.named_variables(other)
+    with pytest.raises(ValueError, match=r"head/box/kernel is \(3, 3, 8, 68\) in the file and \(3, 3, 16, 68\)"):
+        weight_file.load(variables, file)
+    assert all(np.array_equal(value, before[name]) for name, value in values(other).items())
+    report = weight_file.load(variables, file, partial=True)
+    assert "backbone/Conv/kernel" in report.loaded and "head/box/kernel" in report.fresh
+
+
+def test_a_part_of_the_file(models, file):
+    backbone = detector(3).backbone
+    weight_file.load(weight_file.layer_variables(backbone), file, part="backbone")
+    np.testing.assert_array_equal(backbone.get_weights()[0], models[0].backbone.get_weights()[0])
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped bit", "text"])
+def test_damaged_files_are_named(models, file, damage):
+    content = file.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    damaged = {"cut": content[:middle], "empty": b"", "flipped bit": flipped, "text": b"weights"}
+    file.write_bytes(damaged[damage])
+    before = values(models[1])
+    with pytest.raises(ValueError, match="weights.npz is no weight file of gfl_tf, or damaged"):
+        weight_file.load(weight_file.named_variables(models[1]), file)
+    assert all(np.array_equal(value, before[name]) for name, value in values(models[1]).items())
+
+
+class Twins(keras.layers.Layer):
+    """Two layers of one name."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.twins = [keras.layers.Dense(4, name="twin") for _ in range(2)]
+
+    def build(self, input_shape):
+        for twin in self.twins:
+            twin.build(input_shape)
+        self.built = True
+
+
+def test_layers_of_one_name_are_refused():
+    layer = Twins()
+    layer.build((None, 4))
+    with pytest.raises(ValueError, match="two layers of the model are called twin: give them different names"):
+        weight_file.layer_variables(layer)
