@@ -171,6 +171,10 @@ class DeformableConv2D(keras.layers.Layer):
         )
         return outputs + self.bias if self.use_bias else outputs
 
+    def compute_output_shape(self, input_shape):
+        shape = _output_shape(tuple(input_shape), self.kernel_size, self.strides, self.padding, self.dilation_rate)
+        return (*shape, self.filters)
+
     def get_config(self):
         config = {
             "filters": self.filters,

@@ -234,6 +234,16 @@ def test_layer_starts_as_a_plain_convolution(modulated, factor):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "options", [dict(), dict(strides=2, padding=0), dict(kernel_size=(5, 3), dilation_rate=(1, 2))]
+)
+def test_layer_tells_its_shape(options):
+    layer = DeformableConv2D(6, **options)
+    outputs = layer(tf.zeros((1, 17, 20, 4)))
+    assert tuple(layer.compute_output_shape((1, 17, 20, 4))) == tuple(outputs.shape)
+    assert tuple(layer.compute_output_shape((None, None, 20, 4))) == (None, None, *outputs.shape[2:])
+
+
 def test_layer_takes_its_mask_from_the_last_third_of_the_offset_convolution():
     layer = layer_with_offsets(groups=2, dilation_rate=2, deformable_groups=3)
     inputs = random(1, 5, 6, 6)
