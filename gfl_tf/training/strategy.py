@@ -1,5 +1,7 @@
 """On which devices a run computes."""
 
+import functools
+
 import tensorflow as tf
 
 STRATEGIES = ("auto", "one_device", "mirrored")
@@ -20,7 +22,13 @@ def build_strategy(name):
     if name == "one_device" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return _mirrored(tuple(device.name for device in devices))
+
+
+@functools.cache
+def _mirrored(devices):
+    """One for all trainings of a process: the collectives of a second one would have the keys of the first's."""
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def check_batch_size(batch_size, strategy):

@@ -52,12 +52,7 @@ def runs(other_python, tmp_path_factory):
     both = []
     for name, python in (("this", sys.executable), ("other", other_python)):
         folder = tmp_path_factory.mktemp(name)
-        results = {}
-        # A process for all cases of one device, and one each for those of two: see train_script.py.
-        one_device = [case for case in CASES if "two_replicas" not in case]
-        for cases in (one_device, *([case] for case in CASES if "two_replicas" in case)):
-            results.update(trained(python, folder, *cases))
-        both.append((folder, results))
+        both.append((folder, trained(python, folder, *CASES)))
     return both
 
 

@@ -1,6 +1,5 @@
 """Trains each of CASES for 20 steps and prints a line of JSON for each: what both stacks must agree in. Run by
-test_same_numbers.py with the Pythons of both. A process can have one case of two replicas: TensorFlow gives the
-collectives of a second strategy the keys of the first.
+test_same_numbers.py with the Pythons of both.
 
     python train_script.py OUTPUT [--resume FOLDER] [CASE ...]
 

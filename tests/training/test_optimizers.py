@@ -133,12 +133,14 @@ def _layered_model():
     return model
 
 
-def _reference_updates(optimizer, model):
-    optimizer.build(model.trainable_variables)
+def _reference_updates(optimizer, model, strategy):
+    with strategy.scope():
+        optimizer.build(model.trainable_variables)
     # Keras 3 takes gradients of the scaled loss, Keras 2 of the loss.
     scale = _loss_scale(optimizer) if compat.KERAS_3 and hasattr(optimizer, "inner_optimizer") else 1.0
     for gradient in GRADIENTS:
-        optimizer.apply_gradients([(scale * gradient * tf.ones_like(v), v) for v in model.trainable_variables])
+        gradients = [scale * gradient * tf.ones_like(v) for v in model.trainable_variables]
+        strategy.run(lambda values: optimizer.apply_gradients(zip(values, model.trainable_variables)), (gradients,))
     values = [float(tf.reduce_mean(variable)) for variable in model.trainable_variables]
     assert values == pytest.approx([AS_WEIGHT] * 4 + [AS_BIAS] + [AS_WEIGHT] * 2, rel=1e-6)
 
@@ -156,8 +158,7 @@ def test_bias_learning_rate_as_in_the_reference(how):
         optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
         assert optimizer.get_config()["learning_rate_factors"] == factors == [1, 1, 1, 1, 2, 1, 1]
         optimizer.exclude_from_weight_decay(var_list=[model.trainable_variables[4]])  # Keras does not store these
-    with strategy.scope():
-        _reference_updates(optimizer, model)
+    _reference_updates(optimizer, model, strategy)
 
 
 def test_bias_learning_rate_is_for_sgd():
