@@ -50,7 +50,7 @@ def own_variables(layer):
 
 
 def own_name(variable):
-    """ "kernel" of a variable that Keras 2 calls "conv1/kernel:0" and Keras 3 "kernel"."""
+    """A variable's name without its layer's: Keras 2 says "conv1/kernel:0", Keras 3 "kernel"."""
     return variable.name.split("/")[-1].split(":")[0]
 
 
