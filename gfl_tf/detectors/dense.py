@@ -20,7 +20,7 @@ class DenseDetector(keras.Model):
     (inference).
 
     Args:
-        backbone: a KerasCV backbone (see `pyramid_features`).
+        backbone: one of KerasCV's, KerasHub's or ours, or a `gfl_tf.backbones.Pyramid`; see `pyramid_features`.
         head: layer from the list of P3 to P7 to the dict of raw outputs.
         num_classes: C.
         neck: layer from {"P3", "P4", "P5"} to the list of P3 to P7; default `FPN()`.
