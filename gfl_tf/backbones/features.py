@@ -26,11 +26,7 @@ def pyramid_features(backbone):
         ValueError: it does not say what its levels are; a level is missing, names no layer, or has not 1/8 (P3), 1/16
             (P4) or 1/32 (P5) of the image's size, rounded up.
     """
-    levels = _sized_levels(backbone)
-    missing = [level for level in LEVELS if level not in levels]
-    if missing:
-        raise ValueError(f"backbone {backbone.name} has no {', '.join(missing)} in its levels {sorted(levels)}")
-    features = keras.Model(backbone.inputs, {level: levels[level] for level in LEVELS}, name="pyramid_features")
+    features = keras.Model(backbone.inputs, _sized_levels(backbone), name="pyramid_features")
     compat.use_batch_norm(backbone)
     use_grouped_conv(compat.nested_layers(backbone))
     _use_own_statistics(compat.nested_layers(backbone))
@@ -88,7 +84,7 @@ def _layer(backbone, level, name):
 
 
 def _sized_levels(backbone):
-    """`level_tensors` whose sizes are right; others are refused.
+    """{"P3", "P4", "P5": Keras tensor} of the right sizes; others are refused.
 
     KerasHub numbers the levels of some models after their stages, whatever their sizes (CSPDarkNet's P3 has 1/4 of the
     image's size): of its levels the last of each size is taken.
@@ -103,16 +99,27 @@ def _sized_levels(backbone):
         outputs = model(keras.Input((*image, 3)))
         shapes = {level: output.shape for level, output in outputs.items()}
     sizes = {level: tuple(shape[1:3]) for level, shape in shapes.items()}
+    names = {level: level for level in LEVELS if level in tensors}
     if hasattr(backbone, "pyramid_outputs"):
-        return {level: tensors[name] for name in tensors for level in LEVELS if sizes[name] == _size(image, level)}
-    for level in LEVELS:
-        if level in sizes and sizes[level] != _size(image, level):
+        names = {level: name for name in tensors for level in LEVELS if sizes[name] == _size(image, level)}
+    missing = [level for level in LEVELS if level not in names]
+    if missing:
+        found = ", ".join(f"{level} {_text(size)}" for level, size in sizes.items())
+        raise ValueError(
+            f"backbone {backbone.name} has no {', '.join(missing)}. Of {_text(image)} pixels its levels have: {found}"
+        )
+    for level, name in names.items():
+        if sizes[name] != _size(image, level):
             raise ValueError(
                 f"backbone {backbone.name}: {level} ({backbone.pyramid_level_inputs[level]}) must have 1/"
-                f"{2 ** int(level[1:])} of the image's size. Of {image[0]} x {image[1]} pixels that is "
-                f"{' x '.join(map(str, _size(image, level)))}, not {' x '.join(map(str, sizes[level]))}"
+                f"{2 ** int(level[1:])} of the image's size. Of {_text(image)} pixels that is "
+                f"{_text(_size(image, level))}, not {_text(sizes[name])}"
             )
-    return tensors
+    return {level: tensors[names[level]] for level in LEVELS}
+
+
+def _text(size):
+    return " x ".join(map(str, size))
 
 
 def _size(image, level):

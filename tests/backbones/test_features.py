@@ -88,7 +88,7 @@ def test_missing_level_is_named():
     inputs = keras.Input((None, None, 3))
     backbone = keras.Model(inputs, keras.layers.Conv2D(1, 1, strides=8, name="eighth")(inputs), name="short")
     backbone.pyramid_level_inputs = {"P3": "eighth"}
-    with pytest.raises(ValueError, match="short has no P4, P5"):
+    with pytest.raises(ValueError, match="short has no P4, P5. Of 256 x 352 pixels its levels have: P3 32 x 44"):
         pyramid_features(backbone)
 
 
@@ -121,6 +121,19 @@ WRONG = [
 def test_wrong_levels_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         pyramid_features(halvings(**arguments))
+
+
+def test_levels_of_keras_hub_go_by_their_size():
+    """It calls the tensors by numbers of stages."""
+    backbone = halvings()
+    del backbone.pyramid_level_inputs
+    outputs = {f"P{level + 1}": backbone.get_layer(f"P{level}").output for level in (1, 3, 4, 5)}
+    backbone.pyramid_outputs = {**outputs, "P7": backbone.output}
+    features = pyramid_features(backbone)(tf.zeros((1, 64, 96, 3)))
+    assert [tuple(value.shape[1:3]) for _, value in sorted(features.items())] == [(8, 12), (4, 6), (2, 3)]
+    backbone.pyramid_outputs = {level: outputs[level] for level in ("P2", "P4")}
+    with pytest.raises(ValueError, match="halvings has no P4, P5. .* its levels have: P2 128 x 176, P4 32 x 44"):
+        pyramid_features(backbone)
 
 
 def test_pixels_are_normalized_by_the_weights():
