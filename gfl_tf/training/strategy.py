@@ -1,10 +1,13 @@
 """On which devices a run computes."""
 
 import functools
+import os
 
 import tensorflow as tf
+from absl import logging
 
 STRATEGIES = ("auto", "one_device", "mirrored")
+NVIDIA_DRIVER = "/proc/driver/nvidia/version"
 
 
 def build_strategy(name):
@@ -19,6 +22,11 @@ def build_strategy(name):
     if name not in STRATEGIES:
         raise ValueError(f"strategy is {name!r}; choose one of {', '.join(STRATEGIES)}")
     gpus = tf.config.list_logical_devices("GPU")
+    if not gpus and os.path.exists(NVIDIA_DRIVER) and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
+        logging.warning(
+            "There is an NVIDIA driver, but TensorFlow finds no GPU and takes the CPU. Its libraries are an extra: "
+            'pip install "gfl_tf[gpu]"; see docs/install.md'
+        )
     if name == "one_device" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")

@@ -214,14 +214,16 @@ def test_every_data_field_reaches_the_batches(tiny_config, tmp_path, monkeypatch
         color_jitter=(0.1, 0.2, 0.3),
     )
     tiny_config.data.update(fields)
-    real, seen = fit.pipeline.training_batches, {}
+    seen = {}
+
+    class Seen(Exception):
+        """Enough of the training."""
 
     def spy(dataset, batch_size, **arguments):
         seen.update(arguments)
-        return real(dataset, batch_size, **arguments)
+        raise Seen
 
     monkeypatch.setattr(fit.pipeline, "training_batches", spy)
-    tiny_config.train.epochs = 1
-    tiny_config.train.milestones = ()
-    fit.train(tiny_config, tmp_path / "run")
+    with pytest.raises(Seen):
+        fit.train(tiny_config, tmp_path / "run")
     assert {name: seen[name] for name in fields} == fields

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gfl_tf.training import strategy
 from gfl_tf.training.strategy import build_strategy, check_batch_size
 
 HERE = Path(__file__).parent
@@ -48,6 +49,22 @@ def test_names():
     assert isinstance(build_strategy("mirrored"), tf.distribute.MirroredStrategy)
     with pytest.raises(ValueError, match="choose one of auto, one_device, mirrored"):
         build_strategy("tpu")
+
+
+def test_a_gpu_without_its_libraries_is_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    build_strategy("auto")
+    assert "pip install" not in caplog.text
+    driver = tmp_path / "version"
+    driver.touch()
+    monkeypatch.setattr(strategy, "NVIDIA_DRIVER", str(driver))
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
+    build_strategy("auto")
+    assert 'pip install "gfl_tf[gpu]"' in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # the user wants none
+    build_strategy("auto")
+    assert "pip install" not in caplog.text
 
 
 def test_batch_is_shared_evenly():
