@@ -94,7 +94,8 @@ def gif(size, frames, extensions=b""):
     for (left, top), indices in frames:
         height, width = indices.shape
         # Codes of 9 bits are plain indices as long as a clear code (256) comes before the table is full.
-        codes = np.concatenate([np.r_[256, part] for part in np.split(indices.ravel(), range(200, indices.size, 200))])
+        parts = np.split(indices.ravel().astype(int), range(200, indices.size, 200))
+        codes = np.concatenate([np.r_[256, part] for part in parts])
         codes = np.r_[codes, 257]
         bits = (codes[:, np.newaxis] >> np.arange(9)) & 1
         data = np.packbits(bits.astype(np.uint8).ravel(), bitorder="little").tobytes()
