@@ -66,6 +66,7 @@ def config_of(case, data, weights=""):
         model.mean, model.std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
     model.neck.channels = 16
     model.head.update(channels=16, num_convs=1, groups=4)
+    model.decoder.update(score_threshold=0.001, max_detections=20)  # 20 steps make no score high
     config.data.source = "coco"  # with no validation data
     config.data.train_annotations, config.data.train_images = map(str, data)
     config.train.update(
