@@ -25,26 +25,25 @@ def shared():
     return path
 
 
+def _python(variable, whose):
+    path = os.environ.get(variable, "")
+    if not path:
+        pytest.skip(f"needs {variable}, the Python of {whose}; make test sets it where that is set up")
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"{variable}={path} is not an executable file")
+    return path
+
+
 @pytest.fixture(scope="session")
 def bare_python():
-    """A Python that has TensorFlow and neither gfl_tf, keras_cv nor tensorflow_addons; `make test` sets it up."""
-    path = os.environ.get("GFL_TF_BARE_PYTHON", "")
-    if not path:
-        pytest.skip("needs GFL_TF_BARE_PYTHON, the Python of a TensorFlow-only environment; make test sets it")
-    if not os.access(path, os.X_OK):
-        pytest.fail(f"GFL_TF_BARE_PYTHON={path} is not an executable file")
-    return path
+    """A Python that has TensorFlow and neither gfl_tf, keras_cv nor tensorflow_addons."""
+    return _python("GFL_TF_BARE_PYTHON", "a TensorFlow-only environment")
 
 
 @pytest.fixture(scope="session")
 def other_python():
-    """The Python of the other stack's environment; `make test` names it where that has been set up."""
-    path = os.environ.get("GFL_TF_OTHER_PYTHON", "")
-    if not path:
-        pytest.skip("needs GFL_TF_OTHER_PYTHON, the Python of the other stack; make test sets it when both are set up")
-    if not os.access(path, os.X_OK):
-        pytest.fail(f"GFL_TF_OTHER_PYTHON={path} is not an executable file")
-    return path
+    """The Python of the other stack's environment."""
+    return _python("GFL_TF_OTHER_PYTHON", "the other stack")
 
 
 @pytest.fixture(scope="session")
