@@ -95,7 +95,7 @@ def _sized_levels(backbone):
     model = keras.Model(backbone.inputs, tensors)
     try:
         shapes = model.compute_output_shape((1, *image, 3))
-    except NotImplementedError:  # Keras 2, of what TensorFlow functions in the graph give; slower is
+    except NotImplementedError:  # Keras 2, where TensorFlow functions stand in the graph: call it, which is slower
         outputs = model(keras.Input((*image, 3)))
         shapes = {level: output.shape for level, output in outputs.items()}
     sizes = {level: tuple(shape[1:3]) for level, shape in shapes.items()}

@@ -64,7 +64,7 @@ def default_train():
     train.schedule = "step"  # or "cosine"
     train.milestones = (8, 11)  # epochs at which "step" multiplies the learning rate by gamma
     train.gamma = 0.1
-    # Of a moving average of the weights, which is then evaluated and kept; 0: off. The average starts from the random
+    # Of a moving average of the weights, which is then evaluated and kept; 0: off. The average starts from the first
     # weights: it needs many times 1 / (1 - momentum) steps.
     train.ema_momentum = 0.0
     # Stochastic weight averaging: after `epochs` come `swa_epochs` more, in cycles of `swa_cycle_epochs`. In each cycle
