@@ -71,7 +71,7 @@ test-slow: setup bare  ## set up, run the tests that train for minutes
 	$(PYTEST) -m slow
 
 lint: $(READY)  ## check the style with ruff
-	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 
 # .venv links to the environment that was used last.
 setup: free-link $(READY)  ## set up the environment alone

@@ -173,9 +173,7 @@ def _gflv2(model, common):
     composed_channels = dgqp.pop("composed_channels", 0)
     if composed_channels:
         composed = _make(DGQP, dgqp, outputs=composed_channels, name="dgqp")
-        head = _make(
-            GFLHead, model.pop("head"), num_classes=model["num_classes"], composed=composed, name="head"
-        )
+        head = _make(GFLHead, model.pop("head"), num_classes=model["num_classes"], composed=composed, name="head")
     else:
         head = _make(GFLHead, model.pop("head"), num_classes=model["num_classes"], name="base")
         head = GFLV2Head(head, _make(DGQP, dgqp, name="dgqp"), name="head")

@@ -210,9 +210,7 @@ class Augmentation:
             (self._vertical_flip, draws["vertical_flip"][0], flip_vertical),
         ):
             if probability:
-                image, boxes = tf.cond(
-                    draw < probability, lambda: flip(image, boxes), lambda: (image, boxes)
-                )
+                image, boxes = tf.cond(draw < probability, lambda: flip(image, boxes), lambda: (image, boxes))
         if self._jitter:
             factors = 1.0 + (2.0 * draws["color_jitter"] - 1.0) * tf.constant(self._jitter)
             image = jitter_colors(image, *tf.unstack(factors))
@@ -232,9 +230,7 @@ class Augmentation:
         holes = tf.reshape(draws[2:], [HOLES[1], 3])[:count]
         corners = tf.cast(holes[:, :2] * tf.cast(tf.shape(image)[:2], tf.float32), tf.int32)
         sizes = tf.gather(HOLE_SIZES, tf.cast(holes[:, 2] * len(HOLE_SIZES), tf.int32))
-        return tf.cond(
-            draws[0] < self._cutout, lambda: cut_out(image, corners, sizes), lambda: image
-        )
+        return tf.cond(draws[0] < self._cutout, lambda: cut_out(image, corners, sizes), lambda: image)
 
     def _zoomed(self, image, boxes, classes, size, draws):
         low, high = (math.log(limit) for limit in self._zoom)

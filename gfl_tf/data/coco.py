@@ -90,9 +90,7 @@ class CocoDataset:
         return max((len(record.boxes) for record in self.images), default=0)
 
 
-def load_coco(
-    annotations, images_dir, class_names=None, keep_empty=True, on_bad_image="error"
-):
+def load_coco(annotations, images_dir, class_names=None, keep_empty=True, on_bad_image="error"):
     """Reads a COCO detection file.
 
     Boxes are clipped to their image. Degenerate boxes (width or height not above 0, not finite,
@@ -202,19 +200,14 @@ def _classes(categories, class_names, source):
     for category_id in sorted(by_id):
         name = str(by_id[category_id]["name"])
         if name in id_of:
-            raise ValueError(
-                f"{source}: categories {id_of[name]} and {category_id} are both named '{name}'."
-            )
+            raise ValueError(f"{source}: categories {id_of[name]} and {category_id} are both named '{name}'.")
         id_of[name] = category_id
     names = tuple(class_names) if class_names else tuple(id_of)
     if len(set(names)) != len(names):
         raise ValueError(f"class_names {names} names a class twice.")
     for name in names:
         if name not in id_of:
-            raise ValueError(
-                f"class_names has '{name}', which is no category of {source}; it has"
-                f" {', '.join(id_of)}."
-            )
+            raise ValueError(f"class_names has '{name}', which is no category of {source}; it has {', '.join(id_of)}.")
     return names, tuple(id_of[name] for name in names)
 
 
@@ -227,9 +220,7 @@ def _boxes_by_image(content, entries, names, ids, report, source):
     for annotation in _index(content["annotations"], keys, "annotation", source).values():
         where = f"{source}: annotation {annotation['id']}"
         if annotation["image_id"] not in boxes_of:
-            raise ValueError(
-                f"{where} belongs to image {annotation['image_id']!r}, which is not in the file."
-            )
+            raise ValueError(f"{where} belongs to image {annotation['image_id']!r}, which is not in the file.")
         category_id = annotation["category_id"]
         if category_id not in category_names:
             raise ValueError(f"{where} has category id {category_id!r}, which is not in the file.")
@@ -245,7 +236,9 @@ def _boxes_by_image(content, entries, names, ids, report, source):
             report.degenerate_annotations.append(annotation["id"])
             logging.warning(
                 "%s of %s has the degenerate box %s (x, y, width, height); it is skipped.",
-                where, entry["file_name"], annotation["bbox"],
+                where,
+                entry["file_name"],
+                annotation["bbox"],
             )
             continue
         crowd = bool(annotation.get("iscrowd", 0))
@@ -267,9 +260,7 @@ def _clipped_box(bbox, entry, where, report):
     if not all(math.isfinite(value) for value in bbox) or width <= 0 or height <= 0:
         return None
     box = (x, y, x + width, y + height)
-    clipped = (
-        max(box[0], 0), max(box[1], 0), min(box[2], entry["width"]), min(box[3], entry["height"])
-    )
+    clipped = (max(box[0], 0), max(box[1], 0), min(box[2], entry["width"]), min(box[3], entry["height"]))
     # Compared in float32, as it is stored: a sliver can vanish there.
     rounded = np.asarray(clipped, np.float32)
     if rounded[2] <= rounded[0] or rounded[3] <= rounded[1]:
@@ -322,7 +313,14 @@ def _log(report, records, names, source):
         "%s: %d images (%d without boxes), %d classes, %d boxes, %d crowd boxes, %d boxes clipped"
         " to the image, %d degenerate boxes skipped, %d bad images skipped, %d images without"
         " boxes dropped.",
-        source, len(records), sum(not len(record.boxes) for record in records), len(names),
-        report.boxes, report.crowd_boxes, report.clipped_boxes,
-        len(report.degenerate_annotations), len(report.bad_images), report.dropped_empty_images,
+        source,
+        len(records),
+        sum(not len(record.boxes) for record in records),
+        len(names),
+        report.boxes,
+        report.crowd_boxes,
+        report.clipped_boxes,
+        len(report.degenerate_annotations),
+        len(report.bad_images),
+        report.dropped_empty_images,
     )

@@ -188,8 +188,7 @@ def decode_gif(encoded):
         rest_of_frame = tf.strings.substr(encoded, frame + 5, end - frame - 5)
     image = tf.io.decode_gif(tf.strings.join([screen, b",\0\0\0\0", rest_of_frame, b";"]))[0]
     height, width, top, left, frame_height, frame_width = (
-        tf.cast(header[name], tf.int32)
-        for name in ("height", "width", "top", "left", "frame_height", "frame_width")
+        tf.cast(header[name], tf.int32) for name in ("height", "width", "top", "left", "frame_height", "frame_width")
     )
     around = [[top, height - top - frame_height], [left, width - left - frame_width], [0, 0]]
     return tf.cond((height == frame_height) & (width == frame_width), lambda: image, lambda: tf.pad(image, around))

@@ -66,17 +66,27 @@ def read_rgb(path, expected_hw):
         InvalidArgumentError: naming the file: missing, corrupt, or of another size.
     """
     image, readable = _decode_or_empty(path)
-    message = tf.strings.join([
-        "Image file '", path, "' cannot be read: it is missing, cut short, or not JPEG, PNG, BMP or"
-        ' GIF. Repair or remove it, or load the data set with on_bad_image="skip".',
-    ])
+    message = tf.strings.join(
+        [
+            "Image file '",
+            path,
+            "' cannot be read: it is missing, cut short, or not JPEG, PNG, BMP or"
+            ' GIF. Repair or remove it, or load the data set with on_bad_image="skip".',
+        ]
+    )
     with tf.control_dependencies([tf.debugging.Assert(readable, [message], summarize=1)]):
         found_hw = tf.shape(image)[:2]
-    message = tf.strings.join([
-        "Image file '", path, "' is ", _size_text(found_hw), " (height x width), but its"
-        " annotations say ", _size_text(expected_hw), ". Correct the annotation file (EXIF rotation"
-        ' is ignored), or load the data set with on_bad_image="skip".',
-    ])
+    message = tf.strings.join(
+        [
+            "Image file '",
+            path,
+            "' is ",
+            _size_text(found_hw),
+            " (height x width), but its annotations say ",
+            _size_text(expected_hw),
+            '. Correct the annotation file (EXIF rotation is ignored), or load the data set with on_bad_image="skip".',
+        ]
+    )
     same = tf.reduce_all(found_hw == tf.cast(expected_hw, tf.int32))
     with tf.control_dependencies([tf.debugging.Assert(same, [message], summarize=1)]):
         return tf.identity(image)
@@ -125,9 +135,7 @@ def keep_ratio_size(hw, scale):
     """
     hw = tf.cast(hw, tf.float64)
     scale = tf.cast(scale, tf.float64)
-    factor = tf.minimum(
-        tf.reduce_max(scale) / tf.reduce_max(hw), tf.reduce_min(scale) / tf.reduce_min(hw)
-    )
+    factor = tf.minimum(tf.reduce_max(scale) / tf.reduce_max(hw), tf.reduce_min(scale) / tf.reduce_min(hw))
     return tf.maximum(tf.cast(hw * factor + 0.5, tf.int32), 1)
 
 

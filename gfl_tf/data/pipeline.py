@@ -121,9 +121,7 @@ def training_batches(
     scales = batching.training_scales(scale, short_side_range, long_side_range, num_sides)
     plan = batching.TrainingPlan(_sizes(dataset), batch_size, scales, last_batch, seed)
     source = _Source(dataset, cache, form.max_boxes)
-    return _assemble(
-        lambda: plan.batches(start_step), source, batch_size, form, augmentation, seed
-    )
+    return _assemble(lambda: plan.batches(start_step), source, batch_size, form, augmentation, seed)
 
 
 def evaluation_batches(
@@ -318,8 +316,10 @@ def _padded_boxes(dataset, max_boxes):
     crowded = sum(len(record.boxes) > max_boxes for record in dataset.images)
     if crowded:
         logging.warning(
-            "%d images have more than max_boxes=%d boxes (up to %d); their smallest boxes are left"
-            " out.", crowded, max_boxes, dataset.max_boxes,
+            "%d images have more than max_boxes=%d boxes (up to %d); their smallest boxes are left out.",
+            crowded,
+            max_boxes,
+            dataset.max_boxes,
         )
     return max_boxes
 
@@ -333,7 +333,5 @@ def _checked_pad_value(pad_value):
 
 def _checked_format(bounding_box_format):
     if bounding_box_format not in BOX_FORMATS:
-        raise ValueError(
-            f"bounding_box_format is {bounding_box_format!r}; choose one of {BOX_FORMATS}."
-        )
+        raise ValueError(f"bounding_box_format is {bounding_box_format!r}; choose one of {BOX_FORMATS}.")
     return bounding_box_format

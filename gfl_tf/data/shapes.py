@@ -119,5 +119,3 @@ def _write_atomically(path, data):
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_bytes(data)
     os.replace(partial, path)
-
-

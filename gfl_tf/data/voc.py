@@ -52,30 +52,31 @@ def voc_to_coco(annotations_dir, images_dir, class_names=None, split=None, keep_
         xml_of[path] = file
         width, height = size or _read_size(path, file)
         image_id = len(images) + 1
-        images.append({
-            "id": image_id,
-            "file_name": path.relative_to(images_dir).as_posix(),
-            "width": width,
-            "height": height,
-        })
+        images.append(
+            {
+                "id": image_id,
+                "file_name": path.relative_to(images_dir).as_posix(),
+                "width": width,
+                "height": height,
+            }
+        )
         for name, box, difficult in objects:
             if name not in category_of:
-                raise ValueError(
-                    f"{file} has an object of class '{name}', which is not among"
-                    f" {', '.join(names)}."
-                )
+                raise ValueError(f"{file} has an object of class '{name}', which is not among {', '.join(names)}.")
             if difficult and not keep_difficult:
                 continue
             bbox = _coco_box(box, width, height)
-            annotations.append({
-                "id": len(annotations) + 1,
-                "image_id": image_id,
-                "category_id": category_of[name],
-                "bbox": bbox,
-                "area": bbox[2] * bbox[3],
-                "iscrowd": 0,
-                "difficult": difficult,
-            })
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category_of[name],
+                    "bbox": bbox,
+                    "area": bbox[2] * bbox[3],
+                    "iscrowd": 0,
+                    "difficult": difficult,
+                }
+            )
     categories = [{"id": category_of[name], "name": name} for name in names]
     return {"images": images, "annotations": annotations, "categories": categories}
 
@@ -91,7 +92,9 @@ def convert(annotations_dir, images_dir, output, class_names=None, split=None, k
     os.replace(partial, output)
     logging.info(
         "%s: %d images, %d boxes, classes: %s.",
-        output, len(content["images"]), len(content["annotations"]),
+        output,
+        len(content["images"]),
+        len(content["annotations"]),
         ", ".join(category["name"] for category in content["categories"]),
     )
     return content
@@ -112,8 +115,7 @@ def _xml_files(annotations_dir, split):
     missing = [name for name in wanted if name not in by_stem]
     if missing:
         raise FileNotFoundError(
-            f"{split} names {missing[0]} and {len(missing) - 1} more without an XML file below"
-            f" {annotations_dir}."
+            f"{split} names {missing[0]} and {len(missing) - 1} more without an XML file below {annotations_dir}."
         )
     return [by_stem[name] for name in wanted]
 
@@ -137,8 +139,7 @@ def _parse(file):
             box = [float(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{file}: object number {position} ('{name}') needs a <bndbox> with the numbers"
-                " xmin, ymin, xmax, ymax."
+                f"{file}: object number {position} ('{name}') needs a <bndbox> with the numbers xmin, ymin, xmax, ymax."
             ) from error
         difficult = int((item.findtext("difficult") or "0").strip() == "1")
         objects.append((name, box, difficult))
@@ -161,9 +162,7 @@ def _read_size(path, file):
     try:
         height, width, _ = image_ops.decode_rgb(path.read_bytes()).shape
     except Exception as error:
-        raise ValueError(
-            f"{file} gives no image size, and the image {path} cannot be decoded: {error}"
-        ) from error
+        raise ValueError(f"{file} gives no image size, and the image {path} cannot be decoded: {error}") from error
     return int(width), int(height)
 
 

@@ -172,9 +172,7 @@ class GFLV2(GFL):
     """
 
     def __init__(self, backbone, num_classes, bounding_box_format, classification_loss=None, **kwargs):
-        super().__init__(
-            backbone, num_classes, bounding_box_format, classification_loss=classification_loss, **kwargs
-        )
+        super().__init__(backbone, num_classes, bounding_box_format, classification_loss=classification_loss, **kwargs)
         if classification_loss is not None and "quality" in self.output:
             raise ValueError("the decomposed score of GFLv2 has its own joint loss: classification_loss stays None")
 

@@ -14,9 +14,7 @@ from gfl_tf.data import coco as coco_data
 from gfl_tf.data import pipeline
 
 # In the order of COCOeval.stats.
-METRICS = (
-    "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"
-)
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,19 +54,14 @@ class CocoResult:
             lines.append("")
         width = max(len("class"), *map(len, self.per_class))
         lines += [f"| {'class':{width}} |   AP |", f"| {'-' * width} | ---: |"]
-        lines += [
-            f"| {name:{width}} | {_percent(value):>4} |" for name, value in self.per_class.items()
-        ]
+        lines += [f"| {name:{width}} | {_percent(value):>4} |" for name, value in self.per_class.items()]
         return "\n".join(lines)
 
 
 def _markdown_rows(names, values):
     widths = [max(len(name), len(value), 4) for name, value in zip(names, values)]
     rows = (names, ["-" * (width - 1) + ":" for width in widths], values)
-    return [
-        "| " + " | ".join(f"{cell:>{width}}" for cell, width in zip(row, widths)) + " |"
-        for row in rows
-    ]
+    return ["| " + " | ".join(f"{cell:>{width}}" for cell, width in zip(row, widths)) + " |" for row in rows]
 
 
 def _percent(value):
@@ -116,20 +109,16 @@ class CocoEvaluator:
         scores = np.asarray(scores, np.float64).reshape(-1)
         if not len(boxes) == len(classes) == len(scores):
             raise ValueError(
-                f"Image {image_id} has {len(boxes)} boxes, {len(classes)} classes and"
-                f" {len(scores)} scores."
+                f"Image {image_id} has {len(boxes)} boxes, {len(classes)} classes and {len(scores)} scores."
             )
         real = classes != -1
         boxes, classes, scores = boxes[real], classes[real], scores[real]
         num_classes = self.dataset.num_classes
         if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
-            raise ValueError(
-                f"A detection of image {image_id} has a class outside 0..{num_classes - 1}."
-            )
+            raise ValueError(f"A detection of image {image_id} has a class outside 0..{num_classes - 1}.")
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise ValueError(
-                f"A detection of image {image_id} is not finite: the model's weights or outputs"
-                " have diverged."
+                f"A detection of image {image_id} is not finite: the model's weights or outputs have diverged."
             )
         self._detections[image_id] = self._as_coco(self._by_id[image_id], boxes, classes, scores)
 
@@ -173,8 +162,10 @@ class CocoEvaluator:
         with contextlib.redirect_stdout(io.StringIO()):
             truth = _index(self._ground_truth(records))
             # Its loadRes cannot take an empty list.
-            found = truth.loadRes(_copies(detections)) if detections else _index(
-                {"images": [], "annotations": [], "categories": []}
+            found = (
+                truth.loadRes(_copies(detections))
+                if detections
+                else _index({"images": [], "annotations": [], "categories": []})
             )
             scorer = COCOeval(truth, found, "bbox")
             scorer.params.imgIds = [record.id for record in records]
@@ -190,15 +181,17 @@ class CocoEvaluator:
 
         def add(record, boxes, classes, areas, crowd):
             for box, label, area in zip(boxes.astype(np.float64), classes, areas):
-                annotations.append({
-                    # From 1: pycocotools takes a match with id 0 for no match.
-                    "id": len(annotations) + 1,
-                    "image_id": record.id,
-                    "category_id": self.dataset.category_ids[label],
-                    "bbox": [*box[:2], *(box[2:] - box[:2])],
-                    "area": float(area),
-                    "iscrowd": crowd,
-                })
+                annotations.append(
+                    {
+                        # From 1: pycocotools takes a match with id 0 for no match.
+                        "id": len(annotations) + 1,
+                        "image_id": record.id,
+                        "category_id": self.dataset.category_ids[label],
+                        "bbox": [*box[:2], *(box[2:] - box[:2])],
+                        "area": float(area),
+                        "iscrowd": crowd,
+                    }
+                )
 
         for record in records:
             add(record, record.boxes, record.classes, record.areas, 0)
@@ -298,12 +291,8 @@ def evaluate(
         found = {key: value.numpy() for key, value in detect(images).items()}
         labels = {key: value.numpy() for key, value in labels.items()}
         for row in np.flatnonzero(labels["image_id"] >= 0):
-            boxes = to_original_pixels(
-                found["boxes"][row], labels["image_shape"][row], labels["original_shape"][row]
-            )
-            evaluator.add(
-                labels["image_id"][row], boxes, found["classes"][row], found["confidence"][row]
-            )
+            boxes = to_original_pixels(found["boxes"][row], labels["image_shape"][row], labels["original_shape"][row])
+            evaluator.add(labels["image_id"][row], boxes, found["classes"][row], found["confidence"][row])
         if progress:
             progress(evaluator.num_images, len(dataset.images))
     result = evaluator.result()

@@ -1,9 +1,9 @@
 """What an exported model says of itself: JSON files in its folder assets.extra, which TensorFlow leaves alone.
 
-    class_names.json   list; `detection_classes` is an index into it
-    config.json        the resolved config of the run
-    evaluation.json    the evaluation of these weights; null: they were never evaluated
-    build.json         what the export was made with: source, versions, time, options
+class_names.json   list; `detection_classes` is an index into it
+config.json        the resolved config of the run
+evaluation.json    the evaluation of these weights; null: they were never evaluated
+build.json         what the export was made with: source, versions, time, options
 """
 
 import datetime

@@ -1,8 +1,8 @@
 """Settings of TensorFlow Serving that fit an exported model, as the text protos that the server reads.
 
-    batching_params.pbtxt                for --enable_per_model_batching_parameters, which looks for it beside
-                                         saved_model.pb, or for --batching_parameters_file
-    assets.extra/monitoring_config.txt   for --monitoring_config_file
+batching_params.pbtxt                for --enable_per_model_batching_parameters, which looks for it beside
+                                     saved_model.pb, or for --batching_parameters_file
+assets.extra/monitoring_config.txt   for --monitoring_config_file
 """
 
 import pathlib
@@ -40,9 +40,7 @@ prometheus_config {
 """
 
 
-def write(
-    version_dir, batch_sizes=BATCH_SIZES, num_batch_threads=2, batch_timeout_micros=0, max_enqueued_batches=8
-):
+def write(version_dir, batch_sizes=BATCH_SIZES, num_batch_threads=2, batch_timeout_micros=0, max_enqueued_batches=8):
     """Writes both files.
 
     Args:

@@ -1,12 +1,12 @@
 """A run directory: everything that one training leaves behind, and all that other commands need of it.
 
-    config.json          the resolved config: with class names, number of classes, absolute data paths
-    checkpoints/         model, optimizer and progress, to go on from (TensorFlow checkpoints)
-    best.npz             the weights of the best AP so far, see `gfl_tf.checkpoints.weight_file`
-    last.npz             the weights of the last checkpoint
-    evaluation/*.json    the metrics of each evaluation
-    logs/                TensorBoard
-    train.log            what was printed
+config.json          the resolved config: with class names, number of classes, absolute data paths
+checkpoints/         model, optimizer and progress, to go on from (TensorFlow checkpoints)
+best.npz             the weights of the best AP so far, see `gfl_tf.checkpoints.weight_file`
+last.npz             the weights of the last checkpoint
+evaluation/*.json    the metrics of each evaluation
+logs/                TensorBoard
+train.log            what was printed
 """
 
 import json

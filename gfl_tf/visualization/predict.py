@@ -119,7 +119,12 @@ def detect_function(model, scale, with_distributions):
 def _draw(image, result, class_names, path):
     classes = result["classes"].astype(int)
     picture = drawing.draw_detections(
-        image, result["boxes"], classes, result["confidence"], class_names, result.get("edge_stddev"),
+        image,
+        result["boxes"],
+        classes,
+        result["confidence"],
+        class_names,
+        result.get("edge_stddev"),
         enlarge=drawing.legible(image),
     )
     Image.fromarray(picture).save(path, quality=95)

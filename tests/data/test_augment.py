@@ -38,20 +38,25 @@ def test_colors_hand_computed():
 # Crop
 
 
-CROPPED_BOXES = tf.constant([
-    [5.0, 2, 9, 6],  # inside
-    [2.0, 2, 7, 6],  # centre x 4.5 inside, clipped
-    [0.0, 2, 7, 6],  # centre x 3.5 outside
-    [4.0, 2.9, 4.5, 9],  # half a pixel wide
-    [0.0, 2, 4.5, 6],  # half a pixel left
-    [12.0, 2, 15, 6],  # outside, touches
-])
+CROPPED_BOXES = tf.constant(
+    [
+        [5.0, 2, 9, 6],  # inside
+        [2.0, 2, 7, 6],  # centre x 4.5 inside, clipped
+        [0.0, 2, 7, 6],  # centre x 3.5 outside
+        [4.0, 2.9, 4.5, 9],  # half a pixel wide
+        [0.0, 2, 4.5, 6],  # half a pixel left
+        [12.0, 2, 15, 6],  # outside, touches
+    ]
+)
 
 
-@pytest.mark.parametrize("by_centre, expected, numbers", [
-    (True, [[1, 0, 5, 4], [0, 0, 3, 4]], [0, 1]),
-    (False, [[1, 0, 5, 4], [0, 0, 3, 4], [0, 0, 3, 4]], [0, 1, 2]),
-])
+@pytest.mark.parametrize(
+    "by_centre, expected, numbers",
+    [
+        (True, [[1, 0, 5, 4], [0, 0, 3, 4]], [0, 1]),
+        (False, [[1, 0, 5, 4], [0, 0, 3, 4], [0, 0, 3, 4]], [0, 1, 2]),
+    ],
+)
 def test_crop(by_centre, expected, numbers):
     image = tf.reshape(tf.range(10 * 20 * 3), [10, 20, 3])
     window = tf.constant([2, 4, 6, 8])
@@ -61,12 +66,15 @@ def test_crop(by_centre, expected, numbers):
     np.testing.assert_array_equal(classes, numbers)
 
 
-@pytest.mark.parametrize("hw, share, offset, expected", [
-    ((10, 20), (0.75, 1.0), (0.0, 0.5), (0, 0, 8, 20)),
-    ((10, 20), (0.75, 0.5), (0.99, 0.5), (2, 5, 8, 10)),
-    ((10, 20), 0.5, (0.5, 0.99), (3, 10, 5, 10)),
-    ((1, 2), 0.1, (0.9, 0.9), (0, 1, 1, 1)),
-])
+@pytest.mark.parametrize(
+    "hw, share, offset, expected",
+    [
+        ((10, 20), (0.75, 1.0), (0.0, 0.5), (0, 0, 8, 20)),
+        ((10, 20), (0.75, 0.5), (0.99, 0.5), (2, 5, 8, 10)),
+        ((10, 20), 0.5, (0.5, 0.99), (3, 10, 5, 10)),
+        ((1, 2), 0.1, (0.9, 0.9), (0, 1, 1, 1)),
+    ],
+)
 def test_window(hw, share, offset, expected):
     window = augment.window_in(tf.constant(hw), tf.constant(share), tf.constant(offset))
     np.testing.assert_array_equal(window, expected)

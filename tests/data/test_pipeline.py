@@ -100,8 +100,11 @@ def test_decodes_every_kind(tmp_path):
     grey = pixels[..., 0]
     alpha = np.concatenate([pixels, pixels[..., :1]], axis=-1)
     cases = {
-        "rgb.png": (pixels, pixels), "rgb.bmp": (pixels, pixels), "alpha.png": (alpha, pixels),
-        "grey.png": (grey, np.stack([grey] * 3, -1)), "grey.bmp": (grey, np.stack([grey] * 3, -1)),
+        "rgb.png": (pixels, pixels),
+        "rgb.bmp": (pixels, pixels),
+        "alpha.png": (alpha, pixels),
+        "grey.png": (grey, np.stack([grey] * 3, -1)),
+        "grey.bmp": (grey, np.stack([grey] * 3, -1)),
     }
     for name, (stored, expected) in cases.items():
         Image.fromarray(stored).save(tmp_path / name)
@@ -148,7 +151,9 @@ def test_training_batch(tmp_path):
     batch_images, labels = take(batches, 1)[0]
     assert batch_images.shape == (2, 96, 128, 3) and batch_images.dtype == np.float32
     assert {name: (value.shape, value.dtype.name) for name, value in labels.items()} == {
-        "boxes": ((2, 8, 4), "float32"), "classes": ((2, 8), "float32"), "image_shape": ((2, 2), "int32")
+        "boxes": ((2, 8, 4), "float32"),
+        "classes": ((2, 8), "float32"),
+        "image_shape": ((2, 2), "int32"),
     }
     np.testing.assert_array_equal(labels["image_shape"], [[80, 120]] * 2)
     np.testing.assert_array_equal(labels["classes"][:, 0], 0)
@@ -186,11 +191,18 @@ def test_flips_and_zoom_out_move_pixels_and_boxes_together(tmp_path, zoom):
         assert set(boxes) == {(2, 3, 22, 13), (38, 3, 58, 13), (2, 27, 22, 37), (38, 27, 58, 37)}
 
 
-@pytest.mark.parametrize("box_format, expected", [
-    ("xyxy", [2, 3, 22, 13]), ("yxyx", [3, 2, 13, 22]), ("xywh", [2, 3, 20, 10]), ("center_xywh", [12, 8, 20, 10]),
-    ("rel_xyxy", [2 / 64, 3 / 32, 22 / 64, 13 / 32]), ("rel_yxyx", [3 / 32, 2 / 64, 13 / 32, 22 / 64]),
-    ("rel_xywh", [2 / 64, 3 / 32, 20 / 64, 10 / 32]),
-])
+@pytest.mark.parametrize(
+    "box_format, expected",
+    [
+        ("xyxy", [2, 3, 22, 13]),
+        ("yxyx", [3, 2, 13, 22]),
+        ("xywh", [2, 3, 20, 10]),
+        ("center_xywh", [12, 8, 20, 10]),
+        ("rel_xyxy", [2 / 64, 3 / 32, 22 / 64, 13 / 32]),
+        ("rel_yxyx", [3 / 32, 2 / 64, 13 / 32, 22 / 64]),
+        ("rel_xywh", [2 / 64, 3 / 32, 20 / 64, 10 / 32]),
+    ],
+)
 def test_box_formats(box_format, expected):
     boxes = pipeline.convert_xyxy(tf.constant([[2.0, 3, 22, 13]]), box_format, tf.constant([32, 64]))
     np.testing.assert_allclose(boxes, [expected], rtol=1e-6)
@@ -217,9 +229,7 @@ def test_every_box_survives_padding_and_max_boxes_keeps_the_largest(tmp_path):
 
 
 MIXED = [(40, 60)] * 5 + [(60, 40)] * 3 + [(40, 41)] * 2 + [(20, 100)]
-AUGMENT = dict(
-    crop=(0.5, 0.75), zoom=(0.5, 2.0), cutout=0.5, flip=0.5, vertical_flip=0.5, color_jitter=(0.3, 0.3, 0.3)
-)
+AUGMENT = dict(crop=(0.5, 0.75), zoom=(0.5, 2.0), cutout=0.5, flip=0.5, vertical_flip=0.5, color_jitter=(0.3, 0.3, 0.3))
 
 
 def test_same_seed_same_batches_and_resume(tmp_path):
@@ -253,17 +263,31 @@ def test_start_step_decodes_nothing(tmp_path):
         take(pipeline.training_batches(dataset, 2, scale=(60, 40), seed=0), 1)
 
 
-@pytest.mark.parametrize("wrong, word", [
-    ({"batch_size": 0}, "batch_size"), ({"flip": 1.5}, "flip"), ({"zoom": (2, 1)}, "zoom"),
-    ({"color_jitter": (1,)}, "color_jitter"), ({"short_side_range": (50, 90)}, "short_side_range"),
-    ({"long_side_range": (0, 90)}, "long_side_range"), ({"long_side_range": (30, 90)}, "long_side_range"),
-    ({"short_side_range": (40, 30)}, "short_side_range"), ({"num_sides": 0}, "num_sides"),
-    ({"crop": (0.5,)}, "crop"), ({"crop": (1.5, 0.75)}, "crop"), ({"crop": (0.5, 0)}, "crop"),
-    ({"crop": (0.5, 1.1)}, "crop"), ({"cutout": 2}, "cutout"),
-    ({"last_batch": "keep"}, "last_batch"), ({"bounding_box_format": "xxyy"}, "bounding_box_format"),
-    ({"pad_value": (1,)}, "pad_value"), ({"max_boxes": 0}, "max_boxes"), ({"start_step": -1}, "start_step"),
-    ({"batch_size": 3, "last_batch": "drop"}, "last_batch"),
-])
+@pytest.mark.parametrize(
+    "wrong, word",
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"flip": 1.5}, "flip"),
+        ({"zoom": (2, 1)}, "zoom"),
+        ({"color_jitter": (1,)}, "color_jitter"),
+        ({"short_side_range": (50, 90)}, "short_side_range"),
+        ({"long_side_range": (0, 90)}, "long_side_range"),
+        ({"long_side_range": (30, 90)}, "long_side_range"),
+        ({"short_side_range": (40, 30)}, "short_side_range"),
+        ({"num_sides": 0}, "num_sides"),
+        ({"crop": (0.5,)}, "crop"),
+        ({"crop": (1.5, 0.75)}, "crop"),
+        ({"crop": (0.5, 0)}, "crop"),
+        ({"crop": (0.5, 1.1)}, "crop"),
+        ({"cutout": 2}, "cutout"),
+        ({"last_batch": "keep"}, "last_batch"),
+        ({"bounding_box_format": "xxyy"}, "bounding_box_format"),
+        ({"pad_value": (1,)}, "pad_value"),
+        ({"max_boxes": 0}, "max_boxes"),
+        ({"start_step": -1}, "start_step"),
+        ({"batch_size": 3, "last_batch": "drop"}, "last_batch"),
+    ],
+)
 def test_wrong_arguments_are_named(tmp_path, wrong, word):
     dataset = make_dataset(tmp_path, [(40, 60)] * 2)
     arguments = {"batch_size": 2, "scale": (60, 40), **wrong}
@@ -372,9 +396,7 @@ def test_scales_of_both_sides_are_drawn_independently():
 @pytest.mark.parametrize("exact_canvas", [False, True])
 def test_evaluation_sees_every_image_once(tmp_path, exact_canvas):
     dataset = make_dataset(tmp_path, MIXED)
-    batches = pipeline.evaluation_batches(
-        dataset, 4, scale=(80, 48), pad_value=(9, 9, 9), exact_canvas=exact_canvas
-    )
+    batches = pipeline.evaluation_batches(dataset, 4, scale=(80, 48), pad_value=(9, 9, 9), exact_canvas=exact_canvas)
     found = take(batches, 100)
     assert len(found) == batches.cardinality()
     ids = np.concatenate([labels["image_id"] for _, labels in found])
@@ -393,9 +415,15 @@ def test_evaluation_sees_every_image_once(tmp_path, exact_canvas):
             np.testing.assert_array_equal(labels["image_shape"][row], new)
             if exact_canvas:
                 np.testing.assert_array_equal(batch_images.shape[1:3], -(-new // 32) * 32)
-    assert_same(found, take(pipeline.evaluation_batches(
-        dataset, 4, scale=(80, 48), pad_value=(9, 9, 9), exact_canvas=exact_canvas, cache=True
-    ), 100))
+    assert_same(
+        found,
+        take(
+            pipeline.evaluation_batches(
+                dataset, 4, scale=(80, 48), pad_value=(9, 9, 9), exact_canvas=exact_canvas, cache=True
+            ),
+            100,
+        ),
+    )
 
 
 # In training loops
@@ -445,12 +473,8 @@ print("same")
 def test_replicas_share_the_global_batch(tmp_path):
     make_dataset(tmp_path, MIXED)
     content = {
-        "images": [
-            {"id": i, "file_name": f"{i}.png", "height": h, "width": w} for i, (h, w) in enumerate(MIXED)
-        ],
-        "annotations": [
-            {"id": i, "image_id": i, "category_id": 0, "bbox": [i, 1, 5, 5]} for i in range(len(MIXED))
-        ],
+        "images": [{"id": i, "file_name": f"{i}.png", "height": h, "width": w} for i, (h, w) in enumerate(MIXED)],
+        "annotations": [{"id": i, "image_id": i, "category_id": 0, "bbox": [i, 1, 5, 5]} for i in range(len(MIXED))],
         "categories": [{"id": 0, "name": "thing"}],
     }
     (tmp_path / "coco.json").write_text(json.dumps(content))

@@ -17,14 +17,18 @@ def content_of(boxes_by_image, category_ids=(0,), crowds=()):
     annotations = []
     for image, boxes in enumerate(boxes_by_image):
         for label, bbox in boxes:
-            annotations.append({
-                "id": len(annotations), "image_id": image, "category_id": category_ids[label], "bbox": bbox,
-                "area": bbox[2] * bbox[3], "iscrowd": int(len(annotations) in crowds),
-            })
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": image,
+                    "category_id": category_ids[label],
+                    "bbox": bbox,
+                    "area": bbox[2] * bbox[3],
+                    "iscrowd": int(len(annotations) in crowds),
+                }
+            )
     return {
-        "images": [
-            {"id": i, "file_name": f"{i}.png", "height": 100, "width": 200} for i in range(len(boxes_by_image))
-        ],
+        "images": [{"id": i, "file_name": f"{i}.png", "height": 100, "width": 200} for i in range(len(boxes_by_image))],
         "annotations": annotations,
         "categories": [{"id": i, "name": f"class{i}"} for i in category_ids],
     }
@@ -132,11 +136,15 @@ def test_only_added_images():
     assert evaluator.result().metrics["AP"] < 0.9
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ((9, [], [], []), "9"), ((0, [[0, 0, 1, 1]], [2], [1]), "outside 0..1"),
-    ((0, [[0, 0, 1, 1]], [0], []), "1 boxes, 1 classes and 0 scores"),
-    ((0, [[0, 0, 1, np.nan]], [0], [1]), "not finite"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((9, [], [], []), "9"),
+        ((0, [[0, 0, 1, 1]], [2], [1]), "outside 0..1"),
+        ((0, [[0, 0, 1, 1]], [0], []), "1 boxes, 1 classes and 0 scores"),
+        ((0, [[0, 0, 1, np.nan]], [0], [1]), "not finite"),
+    ],
+)
 def test_wrong_detections_are_refused(arguments, words):
     evaluator = CocoEvaluator(load_coco(content_of(SEVERAL, (0, 1)), None))
     with pytest.raises(ValueError, match=words):
@@ -216,10 +224,14 @@ def painted(tmp_path):
             x, y = rng.integers(10, 30) + 90 * label, rng.integers(10, 100)
             w, h = rng.integers(40, 60, 2)
             pixels[y : y + h, x : x + w] = 250 - 100 * label
-            annotations.append({
-                "id": len(annotations), "image_id": index, "category_id": label,
-                "bbox": [int(x), int(y), int(w), int(h)],
-            })
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": index,
+                    "category_id": label,
+                    "bbox": [int(x), int(y), int(w), int(h)],
+                }
+            )
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
         images.append({"id": index, "file_name": f"{index}.png", "height": height, "width": width})
     categories = [{"id": 0, "name": "bright"}, {"id": 1, "name": "dim"}]

@@ -74,9 +74,7 @@ def test_onnx(tmp_path):
     tf2onnx = pytest.importorskip("tf2onnx")
     specification = [tf.TensorSpec([1, None, None, 3], tf.uint8, name="image_tensor")]
     function = tf.function(find_bright, input_signature=specification)
-    tf2onnx.convert.from_function(
-        function, specification, opset=17, output_path=str(tmp_path / "model.onnx")
-    )
+    tf2onnx.convert.from_function(function, specification, opset=17, output_path=str(tmp_path / "model.onnx"))
     check_whole_answer(runners.load(tmp_path)(picture()), atol=0)
 
 

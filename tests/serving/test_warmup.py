@@ -44,7 +44,7 @@ def test_images_have_the_sizes_that_the_network_sees(written):
     assert set(sizes) == {(800, 1067, 3), (1067, 800, 3), (800, 1200, 3), (1200, 800, 3), (800, 800, 3)}
     for height, width, _ in sizes:
         assert tuple(image_ops.keep_ratio_size((height, width), SCALE).numpy()) == (height, width)
-    batch = sizes[-tf_serving.BATCH_SIZES[-1]:]
+    batch = sizes[-tf_serving.BATCH_SIZES[-1] :]
     assert {np.sign(width - height) for height, width, _ in batch} == {-1, 0, 1}
     assert len(set(encoded)) == len(warmup.RATIOS)
 
