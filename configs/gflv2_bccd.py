@@ -22,7 +22,7 @@ def get_config():
     config.seed = 0
     config.precision = "float32"
 
-    config.model = model = default_model()
+    config.model = model = default_model("gflv2")
     model.num_classes = 3
     model.backbone = dict(
         name="yolo_v8",

@@ -23,8 +23,7 @@ def get_config():
     config.seed = 0
     config.precision = "float32"
 
-    config.model = model = default_model()
-    model.detector = "gflv2"
+    config.model = model = default_model("gflv2")
     model.backbone.arguments.stackwise_blocks = (3, 4, 23, 3)
 
     config.data = data = default_data()

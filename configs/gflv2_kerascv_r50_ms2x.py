@@ -23,8 +23,7 @@ def get_config():
     config.seed = 0
     config.precision = "float32"
 
-    config.model = model = default_model()
-    model.detector = "gflv2"
+    config.model = model = default_model("gflv2")
     model.backbone.weights = "resnet50_imagenet"
     model.backbone.freeze_batch_norm = True
 

@@ -17,7 +17,7 @@ def get_config():
     config.seed = 0
     config.precision = "float32"
 
-    config.model = model = default_model()
+    config.model = model = default_model("gflv2")
     model.backbone = dict(
         name="yolo_v8",
         arguments=dict(stackwise_channels=(32, 64, 128, 256), stackwise_depth=(1, 2, 2, 1), include_rescaling=True),
@@ -26,7 +26,7 @@ def get_config():
     )
     model.neck.channels = 64
     model.head.update(channels=64, num_convs=2, groups=16)
-    model.dgqp.prior = 0.9  # a short schedule: see DGQP
+    model.score.prior = 0.9  # a short schedule: see DGQP
 
     config.data = data = default_data()
     data.source = "shapes"

@@ -1,4 +1,4 @@
-"""Dense detectors of Generalized Focal Loss, GFLv2 and VarifocalNet, and their baseline ATSS, for TensorFlow.
+"""Dense detectors of Generalized Focal Loss, GFLv2 and VarifocalNet, and of ATSS, FCOS and RetinaNet, for TensorFlow.
 
 Importing it is quick and changes nothing: TensorFlow is imported when a name is first used.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gfl_tf import (
         assigners,
         backbones,
+        boxes,
         checkpoints,
         data,
         detectors,
@@ -22,32 +23,41 @@ if TYPE_CHECKING:
         losses,
         necks,
         ops,
+        scores,
         serving,
         training,
         visualization,
     )
     from gfl_tf.build import build_detector
-    from gfl_tf.detectors.atss import ATSS
     from gfl_tf.detectors.decoder import PredictionDecoder
-    from gfl_tf.detectors.gfl import GFL, GFLV2
-    from gfl_tf.detectors.vfnet import VFNet
+    from gfl_tf.detectors.detector import Detector
+    from gfl_tf.detectors.recipes import ATSS, FCOS, GFL, GFLV2, RetinaNet, VFNet
 
 __version__ = "0.2.0.dev0"
 
-__all__ = ["ATSS", "GFL", "GFLV2", "PredictionDecoder", "VFNet", "__version__", "build_detector"]
-# gfl_tf.build has all of the names, and its imports register all classes with Keras, for keras.models.load_model.
-_NAMES = {"ATSS", "GFL", "GFLV2", "PredictionDecoder", "VFNet", "build_detector"}
+__all__ = [
+    "ATSS", "Detector", "FCOS", "GFL", "GFLV2", "PredictionDecoder", "RetinaNet", "VFNet", "__version__",
+    "build_detector",
+]  # fmt: skip
+_RECIPES = {"ATSS", "FCOS", "GFL", "GFLV2", "RetinaNet", "VFNet"}
+_MODULES = {
+    **dict.fromkeys(_RECIPES, "gfl_tf.detectors.recipes"),
+    "Detector": "gfl_tf.detectors.detector",
+    "PredictionDecoder": "gfl_tf.detectors.decoder",
+    "build_detector": "gfl_tf.build",
+}
 _FOLDERS = {
-    "assigners", "backbones", "build", "checkpoints", "compat", "config_files", "data", "detectors", "evaluation",
-    "heads", "layers", "losses", "necks", "ops", "serving", "training", "visualization",
+    "assigners", "backbones", "boxes", "build", "checkpoints", "compat", "config_files", "data", "detectors",
+    "evaluation", "heads", "layers", "losses", "necks", "ops", "scores", "serving", "training", "visualization",
 }  # fmt: skip
 
 stacks.check()
 
 
 def __getattr__(name):
-    if name in _NAMES:
-        value = getattr(importlib.import_module("gfl_tf.build"), name)
+    if name in _MODULES:
+        importlib.import_module("gfl_tf.build")  # registers all classes with Keras, for keras.models.load_model
+        value = getattr(importlib.import_module(_MODULES[name]), name)
     elif name in _FOLDERS:
         value = importlib.import_module(f"gfl_tf.{name}")
     else:
@@ -57,7 +67,7 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_NAMES, *_FOLDERS})
+    return sorted({*globals(), *_MODULES, *_FOLDERS})
 
 
 if "keras" in sys.modules:  # then there is no time to save, and load_model finds the classes

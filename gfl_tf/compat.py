@@ -60,14 +60,14 @@ def tf_variable(variable):
 
 
 def check_arguments(cls, arguments):
-    """Raises TypeError for arguments that a layer's or model's class does not name.
+    """Raises ValueError for arguments that a layer's or model's class does not name.
 
     Keras 3 reports those of layers as ValueError, and swallows those of functional models.
     """
     of_keras = {"name", "trainable"} if issubclass(cls, keras.Model) else {"name", "trainable", "dtype"}
     unknown = sorted(set(arguments) - of_keras - set(inspect.signature(cls.__init__).parameters))
     if unknown:
-        raise TypeError(f"{cls.__name__} has no argument {', '.join(unknown)}")
+        raise ValueError(f"{cls.__name__} has no argument {', '.join(unknown)}")
 
 
 def add_bias(layer, shape):
@@ -156,6 +156,21 @@ def average_statistics(layers):
         means = context.all_reduce(tf.distribute.ReduceOp.MEAN, [value.read_value() for value in statistics])
         for variable, mean in zip(statistics, means):
             variable.assign(mean)
+
+
+# Compilation.
+
+
+@contextlib.contextmanager
+def without_xla(model):
+    """Inside, the functions that a compiled model makes are not compiled with XLA."""
+    name = "_jit_compile"  # Keras 3's property would choose by the hardware
+    before = getattr(model, name, None)
+    setattr(model, name, False)
+    try:
+        yield
+    finally:
+        setattr(model, name, before)
 
 
 # Optimizers.

@@ -4,73 +4,80 @@ import collections
 
 import tensorflow as tf
 
+from gfl_tf.assigners.assignment import Assignment
 from gfl_tf.ops import boxes as box_ops
-from gfl_tf.ops import points as point_ops
+from gfl_tf.parts import check_at_least, part
 
-# One entry per candidate (N = M * levels * k of an image, a static number):
-#   point: int32 [B, N], index into the P points;  box: int32 [B, N], index into the M boxes;
-#   is_positive: bool [B, N]. A point is positive at most once; entries that are not positive are to be masked.
-Assignment = collections.namedtuple("Assignment", ["point", "box", "is_positive"])
-
-ANCHOR_SCALE = 8.0  # an anchor's side in strides
 MIN_INSIDE_PX = 0.01  # how far inside its box a positive point must lie
 
 
-def assign(boxes, is_box, image_shape, canvas_shape, strides=point_ops.STRIDES, candidates_per_level=9):
-    """Positive points of every box.
+@part
+class ATSSAssigner:
+    """The k points nearest to a box's centre on each level are candidates; those of an IoU above the candidates' mean
+    plus standard deviation are positive.
 
     The k nearest points of a level lie in a k x k window around the box centre, so only these are looked at: nothing
     of size P x M is built.
 
-    Args:
-        boxes: float32 [B, M, 4], xyxy in pixels.
-        is_box: bool [B, M]; False marks padding.
-        image_shape: int32 [B, 2], each image's own height and width: points outside it (rounded up to 32) take no part.
-        canvas_shape: int32 [2], height and width of the batch, which number the points.
-        candidates_per_level: k.
-
-    Returns: an `Assignment`; no gradient flows through it.
+    Attributes:
+        k: candidates a level.
+        ignore_outside: places outside an image's own extent (rounded up to 32) take no part in the classification
+            loss; False: they are negatives there, as in VarifocalNet's reference.
     """
-    candidates = _nearest_points(boxes, image_shape, canvas_shape, strides, candidates_per_level)
-    num_boxes = tf.shape(boxes)[1]
-    points_px, point_strides = point_ops.grid_points(canvas_shape, strides)
-    xy = tf.gather(points_px, candidates.point)  # [B, M, L * k, 2]
-    anchors = anchor_boxes(xy, tf.gather(point_strides, candidates.point))
-    ious = box_ops.iou(anchors, boxes[:, :, tf.newaxis])  # [B, M, L * k]
-    threshold = _adaptive_threshold(ious, candidates.is_valid)
-    box = boxes[:, :, tf.newaxis]
-    inside = tf.reduce_min(tf.concat([xy - box[..., :2], box[..., 2:] - xy], axis=-1), axis=-1) > MIN_INSIDE_PX
-    is_positive = candidates.is_valid & inside & (ious >= threshold) & is_box[..., tf.newaxis]
-    box_index = tf.broadcast_to(tf.range(num_boxes)[:, tf.newaxis], tf.shape(ious))
-    point, box_index, is_positive, ious = (
-        tf.reshape(t, [tf.shape(boxes)[0], -1]) for t in (candidates.point, box_index, is_positive, ious)
-    )
-    is_positive = _resolve_conflicts(point, box_index, is_positive, ious, tf.shape(points_px)[0])
-    return Assignment(point, box_index, is_positive)
 
+    k: int = 9
+    ignore_outside: bool = True
 
-def anchor_boxes(points_px, point_strides):
-    """The square anchors [..., 4], xyxy in pixels, around points [..., 2] of strides [...]: one a point.
+    def __post_init__(self):
+        check_at_least("k", self.k, 1)
 
-    GFL uses them for the IoU threshold alone, ATSS itself also predicts its boxes from them.
-    """
-    half = point_strides[..., tf.newaxis] * ANCHOR_SCALE / 2
-    return tf.concat([points_px - half, points_px + half], axis=-1)
+    def __call__(self, boxes, is_box, image_shape, grid, predictions=None):
+        """The positive places of every box.
+
+        Args:
+            boxes: float32 [B, M, 4], xyxy in pixels.
+            is_box: bool [B, M]; False marks padding.
+            image_shape: int32 [B, 2], each image's own height and width.
+            grid: `Grid` of the canvas.
+            predictions: raw outputs, for assigners that go by them.
+
+        Returns: an `Assignment`; no gradient flows through it.
+
+        Raises:
+            ValueError: a grid of several anchors a point.
+        """
+        if grid.spec.anchors_per_point != 1:
+            raise ValueError(f"ATSS has one anchor a point; this grid has {grid.spec.anchors_per_point}")
+        candidates = _nearest_points(boxes, image_shape, grid, self.k)
+        places = grid.places.at(candidates.point)  # [B, M, L * k]
+        xy, box = places.points_px, boxes[:, :, tf.newaxis]
+        ious = box_ops.iou(places.anchors, box)
+        threshold = _adaptive_threshold(ious, candidates.is_valid)
+        inside = tf.reduce_min(tf.concat([xy - box[..., :2], box[..., 2:] - xy], axis=-1), axis=-1) > MIN_INSIDE_PX
+        is_positive = candidates.is_valid & inside & (ious >= threshold) & is_box[..., tf.newaxis]
+        box_index = tf.broadcast_to(tf.range(tf.shape(boxes)[1])[:, tf.newaxis], tf.shape(ious))
+        point, box_index, is_positive, ious = (
+            tf.reshape(t, [tf.shape(boxes)[0], -1]) for t in (candidates.point, box_index, is_positive, ious)
+        )
+        is_positive = _resolve_conflicts(point, box_index, is_positive, ious, grid.size)
+        counts = grid.inside(image_shape)
+        return Assignment(point, box_index, is_positive, counts if self.ignore_outside else tf.ones_like(counts))
 
 
 _Candidates = collections.namedtuple("_Candidates", ["point", "is_valid"])  # each [B, M, L * k]
 
 
-def _nearest_points(boxes, image_shape, canvas_shape, strides, k):
+def _nearest_points(boxes, image_shape, grid, k):
     """The k points nearest to each box centre on each level, among the image's own points."""
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2.0  # [B, M, 2] x, y
-    canvas_sizes = point_ops.level_sizes(canvas_shape, strides)  # [L, 2] height, width
-    own_sizes = tf.minimum(point_ops.level_sizes(image_shape, strides), canvas_sizes)  # [B, L, 2]
+    canvas_sizes = grid.level_shapes  # [L, 2] height, width
+    own_sizes = tf.minimum(grid.spec.level_shapes(image_shape), canvas_sizes)  # [B, L, 2]
     first_point = tf.cumsum(tf.reduce_prod(canvas_sizes, axis=-1), exclusive=True)
     points, is_valid = [], []
-    for level, stride in enumerate(strides):
-        x, x_ok, dx = _window(centres[..., 0] / stride, own_sizes[:, level, 1], k)  # [B, M, k] each
-        y, y_ok, dy = _window(centres[..., 1] / stride, own_sizes[:, level, 0], k)
+    for level, stride in enumerate(grid.strides):
+        cells = centres / stride - grid.spec.offset
+        x, x_ok, dx = _window(cells[..., 0], own_sizes[:, level, 1], k)  # [B, M, k] each
+        y, y_ok, dy = _window(cells[..., 1], own_sizes[:, level, 0], k)
         distance = tf.square(dy)[..., :, tf.newaxis] + tf.square(dx)[..., tf.newaxis, :]  # [B, M, k, k]
         ok = y_ok[..., :, tf.newaxis] & x_ok[..., tf.newaxis, :]
         index = first_point[level] + y[..., :, tf.newaxis] * canvas_sizes[level, 1] + x[..., tf.newaxis, :]

@@ -9,24 +9,24 @@ import tensorflow as tf
 from gfl_tf import compat
 from gfl_tf.layers.grouped import use_grouped_conv
 
-LEVELS = ("P3", "P4", "P5")
 ANY_SIZE = (256, 352)  # pixels: what levels are measured with where a backbone takes images of any size
 
 
-def pyramid_features(backbone):
-    """A model from images to {"P3", "P4", "P5"}, sharing the backbone's layers and weights.
+def pyramid_features(backbone, levels=(3, 4, 5)):
+    """A model from images to {"P3": features, ...} of these levels, sharing the backbone's layers and weights.
 
     The backbone's layers past P5, which no gradient reaches, become non-trainable.
 
     Args:
         backbone: one of KerasCV's, KerasHub's or ours, a `gfl_tf.backbones.Pyramid`, or any functional Keras model
             with a `pyramid_level_inputs` dict from "P3", "P4", "P5" to layer names.
+        levels: the backbone's levels that are wanted.
 
     Raises:
-        ValueError: it does not say what its levels are; a level is missing, names no layer, or has not 1/8 (P3), 1/16
-            (P4) or 1/32 (P5) of the image's size, rounded up.
+        ValueError: it does not say what its levels are; a level is missing, names no layer, or has not 1/2^level of
+            the image's size (P3: 1/8), rounded up.
     """
-    features = keras.Model(backbone.inputs, _sized_levels(backbone), name="pyramid_features")
+    features = keras.Model(backbone.inputs, _sized_levels(backbone, [f"P{i}" for i in levels]), name="pyramid_features")
     compat.use_batch_norm(backbone)
     use_grouped_conv(compat.nested_layers(backbone))
     _use_own_statistics(compat.nested_layers(backbone))
@@ -83,8 +83,8 @@ def _layer(backbone, level, name):
     return backbone.get_layer(name)
 
 
-def _sized_levels(backbone):
-    """{"P3", "P4", "P5": Keras tensor} of the right sizes; others are refused.
+def _sized_levels(backbone, levels):
+    """{level: Keras tensor} of the right sizes; others are refused. `levels`: such as ["P3", "P4", "P5"].
 
     KerasHub numbers the levels of some models after their stages, whatever their sizes (CSPDarkNet's P3 has 1/4 of the
     image's size): of its levels the last of each size is taken.
@@ -99,10 +99,10 @@ def _sized_levels(backbone):
         outputs = model(keras.Input((*image, 3)))
         shapes = {level: output.shape for level, output in outputs.items()}
     sizes = {level: tuple(shape[1:3]) for level, shape in shapes.items()}
-    names = {level: level for level in LEVELS if level in tensors}
+    names = {level: level for level in levels if level in tensors}
     if hasattr(backbone, "pyramid_outputs"):
-        names = {level: name for name in tensors for level in LEVELS if sizes[name] == _size(image, level)}
-    missing = [level for level in LEVELS if level not in names]
+        names = {level: name for name in tensors for level in levels if sizes[name] == _size(image, level)}
+    missing = [level for level in levels if level not in names]
     if missing:
         found = ", ".join(f"{level} {_text(size)}" for level, size in sizes.items())
         raise ValueError(
@@ -115,7 +115,7 @@ def _sized_levels(backbone):
                 f"{2 ** int(level[1:])} of the image's size. Of {_text(image)} pixels that is "
                 f"{_text(_size(image, level))}, not {_text(sizes[name])}"
             )
-    return {level: tensors[names[level]] for level in LEVELS}
+    return {level: tensors[names[level]] for level in levels}
 
 
 def _text(size):

@@ -2,7 +2,7 @@
 gfl_tf.
 
 `detector_modules` pairs the modules of the PyTorch detector with the layers of ours; `places` knows the layers. A new
-head or neck is one function more, and one line in `HEADS` or `NECKS`.
+head or neck is one function more, and one line in `_head` or `NECKS`.
 """
 
 import re
@@ -11,9 +11,10 @@ import numpy as np
 
 from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.backbones.resnet import ResNet
+from gfl_tf.boxes.distributions import GeneralDistribution
+from gfl_tf.boxes.points import AnchorDeltas
 from gfl_tf.checkpoints import places, state_dict
-from gfl_tf.heads.atss import ATSSHead
-from gfl_tf.heads.gfl import GFLHead, GFLV2Head
+from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.necks.fpn import FPN
 from gfl_tf.necks.pafpnx import PAFPNX
@@ -51,7 +52,7 @@ def load_mmdet(model, path, ema=None, partial=False):
 def assign(model, weights, partial=False):
     """Loads {name in mmdetection: array in torch's layout} into a detector; otherwise as `load_mmdet`."""
     found = _all_places((model.backbone, model.neck, model.head), detector_modules(model))
-    return places.load(found, weights, _constants(model.head), partial)
+    return places.load(found, weights, _constants(model.boxes), partial)
 
 
 def load_backbone(backbone, path):
@@ -85,14 +86,10 @@ def detector_modules(model):
     Raises:
         ValueError: a backbone, neck or head that no published checkpoint has.
     """
-    neck, head = type(model.neck), type(model.head)
-    if neck not in NECKS or head not in HEADS:
-        raise ValueError(f"there are no published checkpoints of a detector with {neck.__name__} and {head.__name__}")
-    parts = {
-        "backbone": _backbone(model.backbone),
-        "neck": NECKS[neck](model.neck),
-        "bbox_head": HEADS[head](model.head),
-    }
+    neck = type(model.neck)
+    if neck not in NECKS:
+        raise ValueError(f"there are no published checkpoints of a detector with {neck.__name__}")
+    parts = {"backbone": _backbone(model.backbone), "neck": NECKS[neck](model.neck), "bbox_head": _head(model)}
     return [(f"{part}.{name}", layer) for part, modules in parts.items() for name, layer in modules]
 
 
@@ -145,29 +142,38 @@ def _block(name, block):
     return [(f"{name}.conv", block.conv), (f"{name}.gn", block.norm)]
 
 
+def _head(model):
+    head, boxes = model.head, model.boxes
+    if isinstance(head, VFNetHead):
+        return _vfnet(head)
+    if isinstance(head, TowerHead) and isinstance(boxes, GeneralDistribution) and not head.quality:
+        outputs = [("gfl_cls", head.classification), ("gfl_reg", head.box), *_dgqp(head.dgqp)]
+    elif isinstance(head, TowerHead) and isinstance(boxes, AnchorDeltas) and head.quality:
+        outputs = [("atss_cls", head.classification), ("atss_reg", head.box), ("atss_centerness", head.quality_branch)]
+    else:
+        raise ValueError(
+            f"there are no published checkpoints of a detector with {type(head).__name__}, {type(boxes).__name__} and "
+            f"{type(model.score).__name__}"
+        )
+    return [*_towers(head), *outputs]
+
+
 def _towers(head):
     """What the heads have in common: two towers, and a factor for each level."""
     scales = [(f"scales.{i}", scale) for i, scale in enumerate(head.scales)]
     return _blocks("cls_convs", head.class_tower) + _blocks("reg_convs", head.box_tower) + scales
 
 
-def _gfl(head):
-    if head.composed is not None:
+def _dgqp(dgqp):
+    if dgqp is None:
+        return []
+    if dgqp.outputs != 1:
         raise ValueError(
-            "no checkpoint of GFLv2's composed form is published: set config.model.dgqp.composed_channels=0"
+            "no checkpoint of GFLv2's composed form is published: set config.model.score.composed_channels=0"
         )
-    return [*_towers(head), ("gfl_cls", head.classification), ("gfl_reg", head.box)]
-
-
-def _gflv2(head):
-    if set(head.dgqp.statistics) != {"topk", "mean"}:
-        raise ValueError(f"published GFLv2 checkpoints have DGQP statistics topk and mean, not {head.dgqp.statistics}")
-    return [*_gfl(head.base), ("reg_conf.0", head.dgqp.hidden_layer), ("reg_conf.2", head.dgqp.output_layer)]
-
-
-def _atss(head):
-    outputs = [("atss_cls", head.classification), ("atss_reg", head.box), ("atss_centerness", head.centerness)]
-    return [*_towers(head), *outputs]
+    if set(dgqp.statistics) != {"topk", "mean"}:
+        raise ValueError(f"published GFLv2 checkpoints have DGQP statistics topk and mean, not {dgqp.statistics}")
+    return [("reg_conf.0", dgqp.hidden_layer), ("reg_conf.2", dgqp.output_layer)]
 
 
 def _vfnet(head):
@@ -189,11 +195,10 @@ def _vfnet(head):
 
 
 NECKS = {FPN: _fpn, PAFPNX: _pafpnx}
-HEADS = {GFLHead: _gfl, GFLV2Head: _gflv2, ATSSHead: _atss, VFNetHead: _vfnet}
 
 
-def _constants(head):
+def _constants(boxes):
     """What the file holds though it never changes: the values of the distribution's bins."""
-    if isinstance(head, (GFLHead, GFLV2Head)):
-        return {"bbox_head.integral.project": np.arange(head.num_bins + 1, dtype=np.float32)}
+    if isinstance(boxes, GeneralDistribution):
+        return {"bbox_head.integral.project": np.arange(boxes.num_bins + 1, dtype=np.float32)}
     return {}

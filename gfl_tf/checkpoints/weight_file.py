@@ -5,9 +5,7 @@ each other's. A name here is that of the part, of the layers from the outermost 
 "backbone/conv1/kernel", "head/class_tower_0/norm/gamma".
 """
 
-import collections
 import os
-import re
 import zipfile
 import zlib
 
@@ -16,6 +14,7 @@ import tensorflow as tf
 
 from gfl_tf import compat
 from gfl_tf.checkpoints import places
+from gfl_tf.layers import names
 
 SUFFIX = ".npz"
 
@@ -26,50 +25,24 @@ def named_variables(model):
     Raises:
         ValueError: two layers side by side have the same name.
     """
-    return {
-        f"{part}/{name}": variable
-        for part in ("backbone", "neck", "head")
-        for name, variable in layer_variables(getattr(model, part)).items()
-    }
+    return _variables(names.named_layers(model))
 
 
 def layer_variables(layer):
     """{name: variable} of all weights of a layer or model; otherwise as `named_variables`."""
+    return _variables(names.layers_inside(layer))
+
+
+def _variables(layers):
     named = {}
-    _collect(layer, "", named, seen=set())
+    for layer_name, layer in layers:
+        for own_name, variable in compat.own_variables(layer):
+            name = f"{layer_name}/{own_name}" if layer_name else own_name
+            if name in named:
+                raise ValueError(f"two layers of the model are called {layer_name}: give them different names")
+            if tf.as_dtype(variable.dtype).is_floating:  # the others count what a normalization was adapted to
+                named[name] = variable
     return named
-
-
-def _collect(layer, prefix, named, seen):
-    for name, variable in compat.own_variables(layer):
-        if tf.as_dtype(variable.dtype).is_floating:  # the others count what a normalization was adapted to
-            _add(named, prefix + name, variable)
-    numbers = collections.Counter()
-    for child in compat.sublayers(layer):
-        generic = _generic_name(child)
-        name = child.name
-        if generic:  # numbered by the process that made it: number it by its place instead
-            name = f"{generic}_{numbers[generic]}"
-            numbers[generic] += 1
-        if id(child) not in seen:
-            seen.add(id(child))
-            _collect(child, f"{prefix}{name}/", named, seen)
-
-
-def _generic_name(layer):
-    """The name that Keras gives to layers of this class, without its number; None where the layer has its own."""
-    for word in ("[A-Z][a-z]+", "[A-Z][a-z0-9]+"):  # Keras 3's rule, Keras 2's
-        words = re.sub(f"(.)({word})", r"\1_\2", type(layer).__name__)
-        words = re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
-        if re.fullmatch(rf"{re.escape(words)}(_\d+)?", layer.name):
-            return words.replace("_", "")  # the two differ in where they put it
-    return None
-
-
-def _add(named, name, variable):
-    if name in named:
-        raise ValueError(f"two layers of the model are called {name.rpartition('/')[0]}: give them different names")
-    named[name] = variable
 
 
 def save(variables, path):

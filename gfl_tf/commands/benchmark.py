@@ -25,10 +25,10 @@ def define_flags():
 
 def main():
     start.import_tensorflow()
+    from gfl_tf.build import build_detector
     from gfl_tf.evaluation import speed
-    from gfl_tf.training.run_dir import build_model
 
-    model = build_model(FLAGS.config)
+    model = build_detector(FLAGS.config)
     shape = (FLAGS.height, FLAGS.width)
     print(speed.table(speed.measure(model, shape, FLAGS.batch_size, FLAGS.boxes, FLAGS.repeats)))
 

@@ -1,18 +1,20 @@
 """The prediction decoder: which points and classes are candidates, and which of these are the final detections."""
 
-import keras
+import dataclasses
+
 import tensorflow as tf
 
 from gfl_tf.ops import nms
+from gfl_tf.parts import check_above, check_at_least, check_choice, part
 
 NMS_KINDS = ("hard", "soft_linear", "soft_gaussian")
 CANDIDATE_RULES = ("points", "pairs")
 PADDING = -1
 
 
-@keras.saving.register_keras_serializable(package="gfl_tf")
+@part
 class PredictionDecoder:
-    """Thresholds, number of candidates and kind of NMS. Plain values: make a new one and set it on the model.
+    """Thresholds, number of candidates and kind of NMS. It does not change: make a new one and set it on the model.
 
     The defaults are the papers' test settings.
 
@@ -33,37 +35,30 @@ class PredictionDecoder:
         max_detections: D, per image.
 
     Raises:
-        ValueError: an unknown kind of NMS or of candidates, or a setting of soft-NMS that is not above 0.
+        ValueError: an unknown kind of NMS or of candidates, or a value out of its range; names it.
     """
 
-    def __init__(
-        self,
-        score_threshold=0.05,
-        candidates="points",
-        candidates_per_level=1000,
-        nms="hard",
-        iou_threshold=0.6,
-        soft_sigma=0.5,
-        soft_min_score=1e-3,
-        class_wise=True,
-        max_detections=100,
-    ):
-        if nms not in NMS_KINDS:
-            raise ValueError(f"nms is one of {NMS_KINDS}, not {nms!r}")
-        if candidates not in CANDIDATE_RULES:
-            raise ValueError(f"candidates is one of {CANDIDATE_RULES}, not {candidates!r}")
-        for name, value in (("soft_sigma", soft_sigma), ("soft_min_score", soft_min_score)):
-            if not value > 0:
-                raise ValueError(f"{name} is {value}; it must be above 0")
-        self.score_threshold = score_threshold
-        self.candidates = candidates
-        self.candidates_per_level = candidates_per_level
-        self.nms = nms
-        self.iou_threshold = iou_threshold
-        self.soft_sigma = soft_sigma
-        self.soft_min_score = soft_min_score
-        self.class_wise = class_wise
-        self.max_detections = max_detections
+    score_threshold: float = 0.05
+    candidates: str = "points"
+    candidates_per_level: int = 1000
+    nms: str = "hard"
+    iou_threshold: float = 0.6
+    soft_sigma: float = 0.5
+    soft_min_score: float = 1e-3
+    class_wise: bool = True
+    max_detections: int = 100
+
+    def __post_init__(self):
+        check_choice("nms", self.nms, NMS_KINDS)
+        check_choice("candidates", self.candidates, CANDIDATE_RULES)
+        for name in ("soft_sigma", "soft_min_score"):
+            check_above(name, getattr(self, name), 0)
+        for name in ("candidates_per_level", "max_detections"):
+            check_at_least(name, getattr(self, name), 1)
+        for name in ("score_threshold", "iou_threshold"):
+            value = getattr(self, name)
+            if not tf.is_tensor(value) and not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value!r}; it must lie between 0 and 1")
 
     def select_points(self, point_scores, level_sizes):
         """Index int32 [B, K] of the points to decode, from [B, P] scores; `level_sizes`: int32 [L] points per level.
@@ -88,7 +83,7 @@ class PredictionDecoder:
         return is_chosen
 
     def suppress(self, candidates):
-        """Final detections of a dict of candidates, see `DenseDetector.candidates`.
+        """Final detections of a dict of candidates, see `Detector.candidates`.
 
         Returns a dict: "boxes" float32 [B, D, 4], "classes" and "confidence" float32 [B, D] and what else the
         candidates have, [B, D, ...], all padded with -1; "num_detections" int32 [B]. Best first.
@@ -136,25 +131,8 @@ class PredictionDecoder:
         return tf.reshape(padded, [self.max_detections])
 
     def changed(self, **changes):
-        """A new decoder with other values of some arguments, all others as here."""
-        return PredictionDecoder(**{**self.get_config(), **changes})
-
-    def get_config(self):
-        return {
-            "score_threshold": self.score_threshold,
-            "candidates": self.candidates,
-            "candidates_per_level": self.candidates_per_level,
-            "nms": self.nms,
-            "iou_threshold": self.iou_threshold,
-            "soft_sigma": self.soft_sigma,
-            "soft_min_score": self.soft_min_score,
-            "class_wise": self.class_wise,
-            "max_detections": self.max_detections,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
+        """A decoder of the same kind with other values of some arguments, all others as here."""
+        return dataclasses.replace(self, **changes)
 
 
 def _at_candidates(values, candidate):

@@ -9,12 +9,12 @@ def detect(model, images, scale, with_outputs=False):
     """Detections of images of one size, which are resized to `scale` for the network.
 
     Args:
-        model: a detector; see `DenseDetector.detect`.
+        model: a detector; see `Detector.detect`.
         images: [B, h, w, 3] of any number type, RGB in 0..255.
         scale: (long, short) limits of the keep-ratio resize.
-        with_outputs: see `DenseDetector.detect`; what it adds stays in pixels of the resized images.
+        with_outputs: see `Detector.detect`; what it adds stays in pixels of the resized images.
 
-    Returns `DenseDetector.detect`'s dict, "boxes" and any "edge_stddev" in pixels of `images`, boxes clipped to them.
+    Returns `Detector.detect`'s dict, "boxes" and any "edge_stddev" in pixels of `images`, boxes clipped to them.
     """
     resized = image_ops.resize_keep_ratio(images, scale)  # the model pads to what its strides need
     detections = model.detect(resized, with_outputs=with_outputs)
@@ -22,7 +22,7 @@ def detect(model, images, scale, with_outputs=False):
 
 
 def to_original(detections, original_shape, resized_shape):
-    """`DenseDetector.detect`'s dict with "boxes" and any "edge_stddev" from pixels of images of `resized_shape`, int32
+    """`Detector.detect`'s dict with "boxes" and any "edge_stddev" from pixels of images of `resized_shape`, int32
     [2], to those of `original_shape`, boxes clipped to it."""
     limit = width_height_twice(original_shape)
     factor = limit / width_height_twice(resized_shape)

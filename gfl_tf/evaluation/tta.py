@@ -42,12 +42,12 @@ def detect(model, images, scales, flip=True):
     without fixed height and width, such as `evaluate` makes, one trace serves images of all sizes.
 
     Args:
-        model: a detector; see `DenseDetector.candidates`.
+        model: a detector; see `Detector.candidates`.
         images: [B, h, w, 3] of any number type, RGB in 0..255.
         scales: [(long, short), ...] limits of the keep-ratio resize; one view each.
         flip: adds each view's mirror image.
 
-    Returns `DenseDetector.detect`'s dict, "boxes" and, where the detector has it, "edge_stddev" in pixels of `images`.
+    Returns `Detector.detect`'s dict, "boxes" and, where the detector has it, "edge_stddev" in pixels of `images`.
 
     Raises:
         ValueError: no scale, or one that is not two positive numbers.
@@ -83,7 +83,7 @@ def _checked(scales):
 
 
 def _view_candidates(model, images, scale, is_mirrored):
-    """Candidates (see `DenseDetector.candidates`) of one view, in pixels of `images`."""
+    """Candidates (see `Detector.candidates`) of one view, in pixels of `images`."""
     original_hw = tf.shape(images)[1:3]
     view = image_ops.resize_keep_ratio(images, scale)
     resized_hw = tf.shape(view)[1:3]

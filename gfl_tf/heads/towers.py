@@ -7,15 +7,21 @@ import tensorflow as tf
 
 from gfl_tf.layers.blocks import ConvGN, Scale
 
-LEVELS = range(3, 8)
-
 
 def tower(name, num_convs, channels, groups, deformable=False):
-    """List of `num_convs` ConvGN, the last one deformable by choice."""
+    """List of `num_convs` convolutions with ReLU and, unless `groups` is 0, group normalization; the last one
+    deformable by choice."""
+    if not groups:
+        return [_conv(channels, f"{name}_{i}") for i in range(num_convs)]
     return [
         ConvGN(channels, groups, deformable=deformable and i == num_convs - 1, name=f"{name}_{i}")
         for i in range(num_convs)
     ]
+
+
+def _conv(channels, name):
+    kernel = keras.initializers.RandomNormal(stddev=0.01)
+    return keras.layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=kernel, name=name)
 
 
 def build_tower(blocks, input_shape):
@@ -49,16 +55,26 @@ def output_conv(filters, name, prior=None):
     )
 
 
-def level_scales(name="scale"):
-    """A Scale for each level, P3 to P7."""
-    return [Scale(dtype="float32", name=f"{name}_p{level}") for level in LEVELS]
+def level_scales(levels, name="scale"):
+    """A Scale for each level."""
+    return [Scale(dtype="float32", name=f"{name}_p{level}") for level in levels]
 
 
-def concat_levels(levels):
-    """{name: [B, P, C]} from each level's {name: [B, H, W, C]}."""
-    return {name: tf.concat([_flatten(level[name]) for level in levels], axis=1) for name in levels[0]}
+def concat_levels(maps, anchors_per_point=1):
+    """{name: [B, P, C]} from each level's {name: [B, H, W, anchors_per_point * C]}."""
+    return {name: tf.concat([_flatten(level[name], anchors_per_point) for level in maps], axis=1) for name in maps[0]}
 
 
-def _flatten(level):
-    """[B, H, W, C] -> [B, H * W, C]."""
-    return tf.reshape(level, [tf.shape(level)[0], -1, level.shape[-1]])
+def _flatten(level, anchors_per_point):
+    """[B, H, W, A * C] -> [B, H * W * A, C]."""
+    return tf.reshape(level, [tf.shape(level)[0], -1, level.shape[-1] // anchors_per_point])
+
+
+def check_prior(prior):
+    if not 0 < prior < 1:
+        raise ValueError(f"the head's prior is {prior}; it must lie between 0 and 1")
+
+
+def check_levels(features, levels):
+    if len(features) != len(levels):
+        raise ValueError(f"the head has levels {levels}, the neck puts out {len(features)}")

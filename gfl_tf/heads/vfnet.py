@@ -6,7 +6,7 @@ import tensorflow as tf
 from gfl_tf.heads import towers
 from gfl_tf.layers.blocks import ConvGN
 from gfl_tf.layers.star import StarConv2D, star_offsets
-from gfl_tf.ops.points import STRIDES
+from gfl_tf.parts import arguments, check_choice
 
 # What an initial distance of exp(0) is, in strides. The reference's denominators ("reg_denom") are the upper ends of
 # FCOS's regression ranges, 64 to 1024 pixels on P3 to P7: eight strides each.
@@ -25,6 +25,7 @@ class VFNetHead(keras.layers.Layer):
 
     Args:
         num_classes: C.
+        levels: of the pyramid, such as (3, 4, 5, 6, 7).
         channels, num_convs: width and depth of the towers.
         groups: of the group normalization.
         prior: class score of every point at the start of training (Lin et al., ICCV 2017, section 4.1).
@@ -38,6 +39,7 @@ class VFNetHead(keras.layers.Layer):
     def __init__(
         self,
         num_classes,
+        levels=(3, 4, 5, 6, 7),
         channels=256,
         num_convs=3,
         groups=32,
@@ -49,10 +51,11 @@ class VFNetHead(keras.layers.Layer):
         star_gradient=0.1,
         **kwargs,
     ):
-        if box_normalization not in BOX_UNITS:
-            raise ValueError(f"box_normalization is one of {sorted(BOX_UNITS)}, not {box_normalization!r}")
+        check_choice("box_normalization", box_normalization, BOX_UNITS)
+        towers.check_prior(prior)
         super().__init__(**kwargs)
         self.num_classes = num_classes
+        self.levels = tuple(levels)
         self.channels = channels
         self.num_convs = num_convs
         self.groups = groups
@@ -66,13 +69,24 @@ class VFNetHead(keras.layers.Layer):
         self.box_tower = towers.tower("box_tower", num_convs, channels, groups, deformable)
         self.box_feature = ConvGN(channels, groups, name="box_feature")
         self.box = towers.output_conv(4, "box")
-        self.scales = towers.level_scales()
+        self.scales = towers.level_scales(self.levels)
         self.class_star = self._star_conv("class_star")
         self.classification = towers.output_conv(num_classes, "classification", prior)
         if refine:
             self.refine_star = self._star_conv("refine_star")
             self.refinement = towers.output_conv(4, "refinement")
-            self.refinement_scales = towers.level_scales("refinement_scale")
+            self.refinement_scales = towers.level_scales(self.levels, "refinement_scale")
+
+    @classmethod
+    def fitting(cls, grid, boxes, score):
+        """The arguments that the detector's other parts decide.
+
+        Raises:
+            ValueError: parts that want other outputs than distances in pixels and class scores.
+        """
+        if (boxes.num_outputs, getattr(boxes, "unit", ""), grid.anchors_per_point) != (4, "pixel", 1) or score.quality:
+            raise ValueError("VarifocalNet's head puts out four distances in pixels a point and joint class scores")
+        return {"levels": grid.levels}
 
     def _star_conv(self, name):
         return StarConv2D(self.channels, name=name) if self.star else ConvGN(self.channels, self.groups, name=name)
@@ -91,10 +105,11 @@ class VFNetHead(keras.layers.Layer):
         self.built = True
 
     def call(self, features):
+        towers.check_levels(features, self.levels)
         return towers.concat_levels([self._level(index, feature) for index, feature in enumerate(features)])
 
     def _level(self, index, feature):
-        stride = float(STRIDES[index])
+        stride = 2.0 ** self.levels[index]
         class_feature = towers.run_tower(self.class_tower, feature)
         box_feature = towers.run_tower(self.box_tower, feature)
         box = tf.exp(self.scales[index](self.box(self.box_feature(box_feature))))
@@ -110,16 +125,4 @@ class VFNetHead(keras.layers.Layer):
         return self.star_gradient * box + (1.0 - self.star_gradient) * tf.stop_gradient(box)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "channels": self.channels,
-            "num_convs": self.num_convs,
-            "groups": self.groups,
-            "prior": self.prior,
-            "star": self.star,
-            "refine": self.refine,
-            "deformable": self.deformable,
-            "box_normalization": self.box_normalization,
-            "star_gradient": self.star_gradient,
-        }
+        return {**super().get_config(), **arguments(self)}

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.layers.deformable import DeformableConv2D
-from gfl_tf.ops.points import SIZE_DIVISOR
+from gfl_tf.ops.grid import SIZE_DIVISOR
 
 _register = keras.saving.register_keras_serializable(package="gfl_tf")
 

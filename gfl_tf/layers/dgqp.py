@@ -29,9 +29,9 @@ class DGQP(keras.layers.Layer):
     def __init__(self, k=4, hidden=64, statistics=("topk", "mean"), outputs=1, prior=0.5, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        unknown = set(statistics) - set(STATISTICS)
-        if unknown or not statistics:
-            raise ValueError(f"DGQP's statistics are one or more of {STATISTICS}, not {tuple(statistics)}")
+        check_statistics(k, statistics)
+        if not 0 < prior < 1:
+            raise ValueError(f"DGQP's prior is {prior}; it must lie between 0 and 1")
         self.k = k
         self.hidden = hidden
         self.statistics = tuple(statistics)
@@ -67,6 +67,14 @@ class DGQP(keras.layers.Layer):
     def get_config(self):
         config = {"k": self.k, "hidden": self.hidden, "statistics": self.statistics, "outputs": self.outputs}
         return {**super().get_config(), **config, "prior": self.prior}
+
+
+def check_statistics(k, statistics):
+    """Raises ValueError for a `k` or `statistics` that a DGQP cannot have."""
+    if k < 1:
+        raise ValueError(f"DGQP's k is {k}; it must be at least 1. Without a DGQP, k = 0 in GFLv2's table 2, it is GFL")
+    if set(statistics) - set(STATISTICS) or not statistics:
+        raise ValueError(f"DGQP's statistics are one or more of {STATISTICS}, not {tuple(statistics)}")
 
 
 def _dense(units, **kwargs):

@@ -1,13 +1,10 @@
-"""Classification losses: focal, quality focal (GFL), its joint form (GFLv2) and varifocal (VarifocalNet).
+"""Classification losses: focal, quality focal (GFL) and varifocal (VarifocalNet), each of one score or of GFLv2's product.
 
-Every function takes soft targets and logits of one shape, computes in float32 and returns the unreduced loss.
+Every function takes soft targets and logits of one shape, computes in float32 and returns the unreduced loss. A product
+score is computed from its two logits, so the loss is exact and finite where the probability rounds to 0 or 1.
 """
 
 import tensorflow as tf
-
-
-def _to_float32(*tensors):
-    return [tf.cast(t, tf.float32) for t in tensors]
 
 
 def _modulating_factor(y_true, probability, beta):
@@ -20,35 +17,61 @@ def _modulating_factor(y_true, probability, beta):
     return tf.pow(tf.abs(distance), beta)
 
 
-def focal_loss(y_true, y_pred, alpha=0.25, gamma=2.0):
+def _scores(y_true, y_pred, quality_logits):
+    """float32 targets, probabilities of the scores, and their cross entropies, [..., C] each."""
+    y_true, y_pred = tf.cast(y_true, tf.float32), tf.cast(y_pred, tf.float32)
+    if quality_logits is None:
+        return y_true, tf.sigmoid(y_pred), tf.nn.sigmoid_cross_entropy_with_logits(y_true, y_pred)
+    log_score, log_complement = log_joint_score(y_pred, tf.cast(quality_logits, tf.float32))
+    return y_true, tf.exp(log_score), -(y_true * log_score + (1.0 - y_true) * log_complement)
+
+
+def focal_loss(y_true, y_pred, quality_logits=None, *, alpha=0.25, gamma=2.0):
     """Focal loss (Lin et al., ICCV 2017, eq. 5): -alpha_t (1 - p_t)^gamma log(p_t).
 
     Args:
         y_true: [..., C] targets, 0 or 1.
-        y_pred: [..., C] logits.
+        y_pred: [..., C] logits of the scores.
+        quality_logits: [..., 1], shared by the classes, where the score is a product of two sigmoids.
 
     Returns: float32 [..., C].
     """
-    y_true, y_pred = _to_float32(y_true, y_pred)
-    probability = tf.sigmoid(y_pred)
-    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(y_true, y_pred)
+    y_true, probability, cross_entropy = _scores(y_true, y_pred, quality_logits)
     balance = alpha * y_true + (1.0 - alpha) * (1.0 - y_true)
     return balance * _modulating_factor(y_true, probability, gamma) * cross_entropy
 
 
-def quality_focal_loss(y_true, y_pred, beta=2.0):
+def quality_focal_loss(y_true, y_pred, quality_logits=None, *, beta=2.0):
     """Quality Focal Loss (GFL, eq. 2): -|y - sigma|^beta ((1 - y) log(1 - sigma) + y log(sigma)).
+
+    With `quality_logits` that of GFLv2's product score J = C x I (GFLv2, eq. 3 in GFL's eq. 2).
 
     Args:
         y_true: [..., C] quality targets in [0, 1]: the IoU at the object's class, 0 elsewhere.
-        y_pred: [..., C] logits.
+        y_pred, quality_logits: see `focal_loss`.
         beta: strength of the modulating factor.
 
     Returns: float32 [..., C].
     """
-    y_true, y_pred = _to_float32(y_true, y_pred)
-    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(y_true, y_pred)
-    return _modulating_factor(y_true, tf.sigmoid(y_pred), beta) * cross_entropy
+    y_true, probability, cross_entropy = _scores(y_true, y_pred, quality_logits)
+    return _modulating_factor(y_true, probability, beta) * cross_entropy
+
+
+def varifocal_loss(y_true, y_pred, quality_logits=None, *, alpha=0.75, gamma=2.0, iou_weighted=True):
+    """Varifocal Loss (VarifocalNet, eq. 2).
+
+    Positives, q > 0: -q (q log(p) + (1 - q) log(1 - p)); negatives: -alpha p^gamma log(1 - p).
+
+    Args:
+        y_true: [..., C] IoU-aware targets q in [0, 1].
+        y_pred, quality_logits: see `focal_loss`.
+        iou_weighted: False leaves out the leading q of the positives (table 2 of the paper).
+
+    Returns: float32 [..., C].
+    """
+    y_true, probability, cross_entropy = _scores(y_true, y_pred, quality_logits)
+    positive_weight = y_true if iou_weighted else tf.ones_like(y_true)
+    return tf.where(y_true > 0.0, positive_weight, alpha * tf.pow(probability, gamma)) * cross_entropy
 
 
 def log_joint_score(class_logits, quality_logits):
@@ -69,40 +92,3 @@ def log_joint_score(class_logits, quality_logits):
     log_complement_large = tf.reduce_logsumexp(tf.stack(terms, axis=0), axis=0) + log_score
     log_complement_small = tf.math.log1p(-tf.exp(tf.where(is_large, -1.0, log_score)))
     return log_score, tf.where(is_large, log_complement_large, log_complement_small)
-
-
-def joint_quality_focal_loss(y_true, class_logits, quality_logits, beta=2.0):
-    """Quality Focal Loss of GFLv2's product score J = C x I (GFLv2, eq. 3 in GFL's eq. 2).
-
-    Computed from the two logits, so it is exact and finite where the probability J rounds to 0 or 1.
-
-    Args:
-        y_true: [..., C] quality targets in [0, 1].
-        class_logits: [..., C].
-        quality_logits: [..., 1], shared by the classes.
-
-    Returns: float32 [..., C].
-    """
-    y_true, class_logits, quality_logits = _to_float32(y_true, class_logits, quality_logits)
-    log_score, log_complement = log_joint_score(class_logits, quality_logits)
-    cross_entropy = -(y_true * log_score + (1.0 - y_true) * log_complement)
-    return _modulating_factor(y_true, tf.exp(log_score), beta) * cross_entropy
-
-
-def varifocal_loss(y_true, y_pred, alpha=0.75, gamma=2.0, iou_weighted=True):
-    """Varifocal Loss (VarifocalNet, eq. 2).
-
-    Positives, q > 0: -q (q log(p) + (1 - q) log(1 - p)); negatives: -alpha p^gamma log(1 - p).
-
-    Args:
-        y_true: [..., C] IoU-aware targets q in [0, 1].
-        y_pred: [..., C] logits of p.
-        iou_weighted: False leaves out the leading q of the positives (table 2 of the paper).
-
-    Returns: float32 [..., C].
-    """
-    y_true, y_pred = _to_float32(y_true, y_pred)
-    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(y_true, y_pred)
-    positive_weight = y_true if iou_weighted else tf.ones_like(y_true)
-    negative_weight = alpha * tf.pow(tf.sigmoid(y_pred), gamma)
-    return tf.where(y_true > 0.0, positive_weight, negative_weight) * cross_entropy

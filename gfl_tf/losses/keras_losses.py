@@ -1,7 +1,7 @@
-"""The loss functions as Keras `Loss` classes, for any model's `compile`.
+"""The loss functions as Keras `Loss` classes, for a detector's parts and for any model's `compile`.
 
-They take Keras's usual `reduction` and `name`; the per-element losses are summed over the last axis where a
-detector's loss is a sum over classes (`QualityFocalLoss` and its like), so `reduction` then averages over points.
+They take Keras's usual `reduction` and `name`. Classification losses are summed over the last axis, as a detector's loss
+is a sum over classes, so `reduction` then averages over points.
 """
 
 import keras
@@ -9,77 +9,97 @@ import tensorflow as tf
 
 from gfl_tf.losses.distribution import distribution_focal_loss
 from gfl_tf.losses.focal import focal_loss, quality_focal_loss, varifocal_loss
-from gfl_tf.losses.giou import giou_loss
+from gfl_tf.losses.iou import ciou_loss, diou_loss, giou_loss
+from gfl_tf.parts import arguments, check_at_least
 
 _register = keras.saving.register_keras_serializable(package="gfl_tf")
 
 
-@_register
-class FocalLoss(keras.losses.Loss):
-    """`focal_loss` of targets and logits [..., C], summed over classes: [...] before reduction."""
+class _Loss(keras.losses.Loss):
+    """Calls `function` with the constructor's own arguments, which are attributes."""
 
-    def __init__(self, alpha=0.25, gamma=2.0, name="focal_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
+    function = None
+
+    def __init__(self, name=None, **kwargs):
+        super().__init__(name=name or type(self).function.__name__, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return type(self).function(y_true, y_pred)
+
+    def get_config(self):
+        return {**super().get_config(), **arguments(self)}
+
+
+class _ClassificationLoss(_Loss):
+    """Targets and logits [..., C], quality logits [..., 1] or None -> [...] before reduction."""
+
+    def call(self, y_true, y_pred, quality_logits=None):
+        loss = type(self).function(y_true, y_pred, quality_logits, **arguments(self))
+        return tf.reduce_sum(loss, axis=-1)
+
+
+@_register
+class FocalLoss(_ClassificationLoss):
+    """`focal_loss` of targets and logits [..., C], summed over classes."""
+
+    function = focal_loss
+
+    def __init__(self, alpha=0.25, gamma=2.0, **kwargs):
+        super().__init__(**kwargs)
+        check_at_least("gamma", gamma, 0)
         self.alpha = alpha
         self.gamma = gamma
 
-    def call(self, y_true, y_pred):
-        return tf.reduce_sum(focal_loss(y_true, y_pred, self.alpha, self.gamma), axis=-1)
-
-    def get_config(self):
-        return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
-
 
 @_register
-class QualityFocalLoss(keras.losses.Loss):
-    """`quality_focal_loss` of targets and logits [..., C], summed over classes: [...] before reduction."""
+class QualityFocalLoss(_ClassificationLoss):
+    """`quality_focal_loss` of targets and logits [..., C], summed over classes."""
 
-    def __init__(self, beta=2.0, name="quality_focal_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
+    function = quality_focal_loss
+
+    def __init__(self, beta=2.0, **kwargs):
+        super().__init__(**kwargs)
+        check_at_least("beta", beta, 0)
         self.beta = beta
 
-    def call(self, y_true, y_pred):
-        return tf.reduce_sum(quality_focal_loss(y_true, y_pred, self.beta), axis=-1)
-
-    def get_config(self):
-        return {**super().get_config(), "beta": self.beta}
-
 
 @_register
-class VarifocalLoss(keras.losses.Loss):
-    """`varifocal_loss` of targets and logits [..., C], summed over classes: [...] before reduction."""
+class VarifocalLoss(_ClassificationLoss):
+    """`varifocal_loss` of targets and logits [..., C], summed over classes."""
 
-    def __init__(self, alpha=0.75, gamma=2.0, iou_weighted=True, name="varifocal_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
+    function = varifocal_loss
+
+    def __init__(self, alpha=0.75, gamma=2.0, iou_weighted=True, **kwargs):
+        super().__init__(**kwargs)
+        check_at_least("gamma", gamma, 0)
         self.alpha = alpha
         self.gamma = gamma
         self.iou_weighted = iou_weighted
 
-    def call(self, y_true, y_pred):
-        return tf.reduce_sum(varifocal_loss(y_true, y_pred, self.alpha, self.gamma, self.iou_weighted), axis=-1)
-
-    def get_config(self):
-        config = {"alpha": self.alpha, "gamma": self.gamma, "iou_weighted": self.iou_weighted}
-        return {**super().get_config(), **config}
-
 
 @_register
-class DistributionFocalLoss(keras.losses.Loss):
+class DistributionFocalLoss(_Loss):
     """`distribution_focal_loss` of targets [...] in bins and logits [..., n + 1]: [...] before reduction."""
 
-    def __init__(self, name="distribution_focal_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
-
-    def call(self, y_true, y_pred):
-        return distribution_focal_loss(y_true, y_pred)
+    function = distribution_focal_loss
 
 
 @_register
-class GIoULoss(keras.losses.Loss):
+class GIoULoss(_Loss):
     """`giou_loss` of xyxy boxes [..., 4]: [...] before reduction."""
 
-    def __init__(self, name="giou_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
+    function = giou_loss
 
-    def call(self, y_true, y_pred):
-        return giou_loss(y_true, y_pred)
+
+@_register
+class DIoULoss(_Loss):
+    """`diou_loss` of xyxy boxes [..., 4]: [...] before reduction."""
+
+    function = diou_loss
+
+
+@_register
+class CIoULoss(_Loss):
+    """`ciou_loss` of xyxy boxes [..., 4]: [...] before reduction."""
+
+    function = ciou_loss

@@ -1,53 +1,84 @@
-"""Feature Pyramid Network (Lin et al., CVPR 2017) with P6 and P7 computed from P5's output."""
+"""Feature Pyramid Network (Lin et al., CVPR 2017) whose levels above P5 are computed from P5's output."""
 
 import keras
 import tensorflow as tf
 
-LEVELS = ("P3", "P4", "P5", "P6", "P7")
+from gfl_tf.parts import arguments
+
+BACKBONE_TOP = 5  # the highest level of a backbone
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")
 class FPN(keras.layers.Layer):
     """{"P3", "P4", "P5"} backbone features -> list of P3 to P7, each [B, H / 2^level, W / 2^level, channels].
 
-    P6 and P7 are convolutions of stride 2 on P5 and P6, padded on both sides as in the reference. The input's height
-    and width are multiples of 32.
+    Levels above P5 are convolutions of stride 2 on the level below, padded on both sides as in the reference. The
+    input's height and width are multiples of 32.
 
     Args:
+        levels: consecutive, from 2 to 5 on: those of the list. Up to P5 the backbone must have them.
         channels: of all outputs.
-        extra_relu: ReLU between P6 and P7's convolution, as VarifocalNet has it.
+        extra_relu: ReLU before the convolution of P7 and above, as VarifocalNet and FCOS have it.
+        extra_from_backbone: P6 is made of the backbone's P5, not of this pyramid's, as in RetinaNet.
     """
 
-    def __init__(self, channels=256, extra_relu=False, **kwargs):
+    def __init__(self, levels=(3, 4, 5, 6, 7), channels=256, extra_relu=False, extra_from_backbone=False, **kwargs):
         super().__init__(**kwargs)
+        self.levels = tuple(levels)
         self.channels = channels
         self.extra_relu = extra_relu
-        self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in (3, 4, 5)}
+        self.extra_from_backbone = extra_from_backbone
+        of_backbone = backbone_levels(levels)
+        self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in of_backbone}
         self.outputs = {
-            f"P{i}": keras.layers.Conv2D(channels, 3, padding="same", name=f"output_p{i}") for i in (3, 4, 5)
+            f"P{i}": keras.layers.Conv2D(channels, 3, padding="same", name=f"output_p{i}")
+            for i in of_backbone
+            if i in self.levels
         }
-        self.extra = {f"P{i}": keras.layers.Conv2D(channels, 3, strides=2, name=f"output_p{i}") for i in (6, 7)}
+        self.extra = {
+            f"P{i}": keras.layers.Conv2D(channels, 3, strides=2, name=f"output_p{i}")
+            for i in self.levels
+            if i > BACKBONE_TOP
+        }
         self.pad = keras.layers.ZeroPadding2D(1)
 
     def build(self, input_shape):
         inner_shape = (None, None, None, self.channels)
         for level, lateral in self.laterals.items():
             lateral.build(input_shape[level])
-        for conv in (*self.outputs.values(), *self.extra.values()):
+        for conv in self.outputs.values():
             conv.build(inner_shape)
+        shape = input_shape[f"P{BACKBONE_TOP}"] if self.extra_from_backbone else inner_shape
+        for conv in self.extra.values():
+            conv.build((None, None, None, shape[-1]))
+            shape = inner_shape
         self.built = True
 
     def call(self, features):
-        p5 = self.laterals["P5"](features["P5"])
-        p4 = self.laterals["P4"](features["P4"]) + upsample(p5)
-        p3 = self.laterals["P3"](features["P3"]) + upsample(p4)
-        p3, p4, p5 = (self.outputs[level](x) for level, x in (("P3", p3), ("P4", p4), ("P5", p5)))
-        p6 = self.extra["P6"](self.pad(p5))
-        p7 = self.extra["P7"](self.pad(tf.nn.relu(p6) if self.extra_relu else p6))
-        return [p3, p4, p5, p6, p7]
+        inner = top_down({level: lateral(features[level]) for level, lateral in self.laterals.items()})
+        maps = [conv(inner[level]) for level, conv in self.outputs.items()]
+        top = features[f"P{BACKBONE_TOP}"] if self.extra_from_backbone else maps[-1]
+        for conv in self.extra.values():
+            top = conv(self.pad(top))
+            maps.append(top)
+            top = tf.nn.relu(top) if self.extra_relu else top
+        return maps
 
     def get_config(self):
-        return {**super().get_config(), "channels": self.channels, "extra_relu": self.extra_relu}
+        return {**super().get_config(), **arguments(self)}
+
+
+def backbone_levels(levels):
+    """The backbone's levels that a neck of these levels looks at, lowest first: up to P5."""
+    return tuple(range(min(levels), BACKBONE_TOP + 1))
+
+
+def top_down(laterals):
+    """{level: map}, each the sum of its lateral and the level above, enlarged; `laterals`: lowest level first."""
+    inner, above = {}, None
+    for level, lateral in reversed(laterals.items()):
+        above = inner[level] = lateral if above is None else lateral + upsample(above)
+    return inner
 
 
 def upsample(x):

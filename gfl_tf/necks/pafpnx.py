@@ -5,7 +5,8 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.layers.blocks import ConvGN
-from gfl_tf.necks.fpn import upsample
+from gfl_tf.necks.fpn import BACKBONE_TOP, backbone_levels, top_down
+from gfl_tf.parts import arguments
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")
@@ -23,6 +24,7 @@ class PAFPNX(keras.layers.Layer):
     weights of its own. The input's height and width are multiples of 32.
 
     Args:
+        levels: consecutive, those of the list; up to P5 the backbone must have them.
         channels: of all outputs.
         groups: of the group norm.
         deformable: the last convolutions of P3 to P5 are deformable, v2.
@@ -32,18 +34,20 @@ class PAFPNX(keras.layers.Layer):
         ValueError: when built: channels that do not divide into the groups.
     """
 
-    def __init__(self, channels=384, groups=32, deformable=True, extra_relu=True, **kwargs):
+    def __init__(self, levels=(3, 4, 5, 6, 7), channels=384, groups=32, deformable=True, extra_relu=True, **kwargs):
         super().__init__(**kwargs)
+        self.levels = tuple(levels)
         self.channels = channels
         self.groups = groups
         self.deformable = deformable
         self.extra_relu = extra_relu
-        self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in (3, 4, 5)}
-        self.outputs = {f"P{i}": self._block(f"output_p{i}") for i in (3, 4, 5)}
+        inner = backbone_levels(levels)
+        self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in inner}
+        self.outputs = {f"P{i}": self._block(f"output_p{i}") for i in inner}
         # By the level that they lead to.
-        self.downsamples = {f"P{i}": self._block(f"downsample_p{i}", strides=2) for i in (4, 5)}
-        self.aggregations = {f"P{i}": self._block(f"aggregation_p{i}", deformable=deformable) for i in (3, 4, 5)}
-        self.extra = {f"P{i}": self._block(f"output_p{i}", strides=2) for i in (6, 7)}
+        self.downsamples = {f"P{i}": self._block(f"downsample_p{i}", strides=2) for i in inner[1:]}
+        self.aggregations = {f"P{i}": self._block(f"aggregation_p{i}", deformable=deformable) for i in inner}
+        self.extra = {f"P{i}": self._block(f"output_p{i}", strides=2) for i in self.levels if i > BACKBONE_TOP}
 
     def _block(self, name, **options):
         initializer = keras.initializers.GlorotUniform()  # Keras's default, as in FPN
@@ -58,22 +62,17 @@ class PAFPNX(keras.layers.Layer):
         self.built = True
 
     def call(self, features):
-        m5 = self.laterals["P5"](features["P5"])
-        m4 = self.laterals["P4"](features["P4"]) + upsample(m5)
-        m3 = self.laterals["P3"](features["P3"]) + upsample(m4)
-        n3 = self.outputs["P3"](m3)
-        n4 = self.outputs["P4"](m4) + self.downsamples["P4"](n3)
-        n5 = self.outputs["P5"](m5) + self.downsamples["P5"](n4)
-        p3, p4, p5 = (self.aggregations[level](n) for level, n in (("P3", n3), ("P4", n4), ("P5", n5)))
-        p6 = self.extra["P6"](p5)
-        p7 = self.extra["P7"](tf.nn.relu(p6) if self.extra_relu else p6)
-        return [p3, p4, p5, p6, p7]
+        inner = top_down({level: lateral(features[level]) for level, lateral in self.laterals.items()})
+        below, maps = None, []
+        for level, output in self.outputs.items():
+            below = output(inner[level]) if below is None else output(inner[level]) + self.downsamples[level](below)
+            maps.append(self.aggregations[level](below))
+        top = maps[-1]
+        for conv in self.extra.values():
+            top = conv(top)
+            maps.append(top)
+            top = tf.nn.relu(top) if self.extra_relu else top
+        return maps
 
     def get_config(self):
-        config = {
-            "channels": self.channels,
-            "groups": self.groups,
-            "deformable": self.deformable,
-            "extra_relu": self.extra_relu,
-        }
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **arguments(self)}

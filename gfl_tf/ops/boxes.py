@@ -1,5 +1,7 @@
 """Overlap of boxes. Boxes are [..., 4] as x1, y1, x2, y2, in any one unit."""
 
+import math
+
 import tensorflow as tf
 
 # Keeps 0 / 0 of two empty boxes finite; the reference implementation's value.
@@ -38,7 +40,37 @@ def giou(boxes1, boxes2):
     Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019, algorithm 1.
     """
     intersection, union = _intersection_and_union(boxes1, boxes2)
-    top_left = tf.minimum(boxes1[..., :2], boxes2[..., :2])
-    bottom_right = tf.maximum(boxes1[..., 2:], boxes2[..., 2:])
-    hull = tf.maximum(area(tf.concat([top_left, bottom_right], axis=-1)), EPSILON)
+    hull = tf.maximum(area(_hull(boxes1, boxes2)), EPSILON)
     return intersection / union - (hull - union) / hull
+
+
+def diou(boxes1, boxes2):
+    """Distance IoU [...] (Zheng et al., "Distance-IoU Loss", AAAI 2020): IoU - d^2 / c^2, in (-1, 1].
+
+    d: distance of the centres; c: diagonal of the smallest box around both.
+    """
+    hull = _hull(boxes1, boxes2)
+    diagonal = tf.reduce_sum(tf.square(hull[..., 2:] - hull[..., :2]), axis=-1)
+    shift = (boxes1[..., :2] + boxes1[..., 2:] - boxes2[..., :2] - boxes2[..., 2:]) / 2.0
+    return iou(boxes1, boxes2) - tf.reduce_sum(tf.square(shift), axis=-1) / tf.maximum(diagonal, EPSILON)
+
+
+def ciou(boxes1, boxes2):
+    """Complete IoU [...] (Zheng et al., AAAI 2020, eqs. 8 to 11): DIoU - alpha v.
+
+    v = 4 / pi^2 (arctan(w1 / h1) - arctan(w2 / h2))^2, alpha = v / (1 - IoU + v), without gradient.
+    """
+    angles = [
+        tf.atan2(*tf.unstack(tf.maximum(boxes[..., 2:] - boxes[..., :2], EPSILON), axis=-1))
+        for boxes in (boxes1, boxes2)
+    ]
+    v = 4.0 / math.pi**2 * tf.square(angles[0] - angles[1])
+    alpha = tf.stop_gradient(v / tf.maximum(1.0 - iou(boxes1, boxes2) + v, EPSILON))
+    return diou(boxes1, boxes2) - alpha * v
+
+
+def _hull(boxes1, boxes2):
+    """The smallest boxes [..., 4] around two."""
+    return tf.concat(
+        [tf.minimum(boxes1[..., :2], boxes2[..., :2]), tf.maximum(boxes1[..., 2:], boxes2[..., 2:])], axis=-1
+    )

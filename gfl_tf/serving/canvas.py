@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gfl_tf.data import images as image_ops
-from gfl_tf.ops.points import SIZE_DIVISOR
+from gfl_tf.ops.grid import SIZE_DIVISOR
 
 
 def detect_canvas(model, height, width, decoder=None):

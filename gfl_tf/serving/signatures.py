@@ -164,7 +164,7 @@ def _detections(model, decoder, class_names, raw_outputs, *threshold_spec):
 
 
 def served_outputs(detections):
-    """`DenseDetector.detect`'s dict with the signatures' names, order of coordinates and padding; no class names."""
+    """`Detector.detect`'s dict with the signatures' names, order of coordinates and padding; no class names."""
     is_detection = detections["classes"] >= 0
     boxes = tf.where(is_detection[..., tf.newaxis], detections["boxes"], 0.0)
     outputs = {

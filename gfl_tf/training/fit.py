@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from gfl_tf import compat
+from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import pipeline
 from gfl_tf.training import config as configs
@@ -97,7 +98,7 @@ class _Training:
         schedule = build_schedule(train, self._steps_per_epoch)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            self._model = run_dirs.build_model(config, load_weights=not run.has_checkpoint())
+            self._model = build_detector(config, load_weights=not run.has_checkpoint())
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
             variables = weight_file.named_variables(self._model)

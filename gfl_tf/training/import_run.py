@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import mmdet, places, state_dict
 from gfl_tf.data.coco import COCO_CLASS_NAMES
 from gfl_tf.training import config as configs
@@ -71,7 +72,7 @@ def import_run(config, checkpoint, run_dir, ema=None, partial=False):
     file = state_dict.read(checkpoint, ema)
     config.data.class_names = class_names = _class_names(config, file)
     config.model.backbone.weights = ""
-    model = run_dirs.build_model(config, load_weights=False)
+    model = build_detector(config, load_weights=False)
     try:
         report = mmdet.assign(model, file.weights, partial)
     except ValueError as error:

@@ -37,17 +37,26 @@ BACKBONES = {
 MILESTONES = {12: (8, 11), 24: (16, 22), 41: (36, 40)}
 
 
+# What single detectors have in their own way.
+OWN = {
+    "vfnet": dict(
+        deformable_version=2,
+        train=dict(warmup_factor=0.1, bias_learning_rate_factor=2.0, decay_bias=False),
+    ),
+}
+
+
 def published_config(name, detector, backbone, epochs=12, short_side_range=(), deformable_stages=()):
     """The config of a published model.
 
     Args:
         name: the config's.
-        detector: as in `config.model.detector`.
+        detector: one of `gfl_tf.build.RECIPES`.
         backbone: one of `BACKBONES`.
         epochs: one of `MILESTONES`.
         short_side_range: of multi-scale training.
-        deformable_stages: stages of the backbone with deformable convolutions, such as ("C4", "C5"): version 1, and in
-            VarifocalNet version 2, there at the end of the head's towers too.
+        deformable_stages: stages of the backbone with deformable convolutions, such as ("C4", "C5"); where the head can
+            have them too, at the end of its towers.
     """
     config = ml_collections.ConfigDict()
     config.name = name
@@ -56,8 +65,8 @@ def published_config(name, detector, backbone, epochs=12, short_side_range=(), d
 
     config.model = model = default_model(detector)
     backbone_name, arguments, weights = BACKBONES[backbone]
-    is_vfnet = detector == "vfnet"
-    deformable = dict(deformable_stages=deformable_stages, deformable_version=2 if is_vfnet else 1)
+    own = OWN.get(detector, {})
+    deformable = dict(deformable_stages=deformable_stages, deformable_version=own.get("deformable_version", 1))
     arguments = {**arguments, **_COMMON, **deformable}
     model.backbone = dict(name=backbone_name, arguments=arguments, weights=weights, freeze_batch_norm=False)
     model.mean, model.std = IMAGENET_MEAN, IMAGENET_STD
@@ -72,9 +81,7 @@ def published_config(name, detector, backbone, epochs=12, short_side_range=(), d
     train.learning_rate = 0.01
     train.epochs = epochs
     train.milestones = MILESTONES[epochs]
-    if is_vfnet:
+    train.update(own.get("train", {}))
+    if "deformable" in model.head:
         model.head.deformable = bool(deformable_stages)
-        train.warmup_factor = 0.1
-        train.bias_learning_rate_factor = 2.0
-        train.decay_bias = False
     return config

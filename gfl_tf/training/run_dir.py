@@ -15,12 +15,11 @@ import pathlib
 
 import tensorflow as tf
 
-from gfl_tf.build import build_detector, precision_policy
+from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.training import config as configs
 
 WEIGHTS = ("best", "last")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # A run may go on with other values of these: they change what is reported and kept, not what is learned.
 HARMLESS_FIELDS = tuple(
     f"train.{name}"
@@ -139,17 +138,9 @@ def load_run(run_dir, which="best"):
         raise ValueError(f"{run.path} was trained by gfl_tf 0.1.0: its .weights.h5 files are for that version")
     if not weights.exists():
         raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
-    model = build_model(config, load_weights=False)
+    model = build_detector(config, load_weights=False)
     weight_file.load(weight_file.named_variables(model), weights)
     return model, config
-
-
-def build_model(config, load_weights=True):
-    """The detector of a config, in its precision; `load_weights` as in `build_detector`."""
-    if config.precision not in PRECISIONS:
-        raise ValueError(f"config.precision is {config.precision!r}; choose one of {', '.join(PRECISIONS)}")
-    with precision_policy(config.precision):
-        return build_detector(config, load_weights)
 
 
 def write_whole(path, text):

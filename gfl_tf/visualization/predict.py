@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
+from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import original_pixels
 from gfl_tf.ops import distributions as distribution_ops
@@ -98,8 +99,8 @@ def detect_function(model, scale, with_distributions):
     Raises:
         ValueError: distributions of a model that has none.
     """
-    if with_distributions and not hasattr(model, "bin_width"):
-        raise ValueError(f"{type(model).__name__} does not predict distributions; leave them out")
+    if with_distributions and not isinstance(model.boxes, GeneralDistribution):
+        raise ValueError(f"a detector with {type(model.boxes).__name__} does not predict distributions; leave them out")
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
     def detect(image):
@@ -109,7 +110,7 @@ def detect_function(model, scale, with_distributions):
             factor_hw = tf.cast(original_hw / image_ops.keep_ratio_size(original_hw, scale), tf.float32)
             found["probabilities"] = distribution_ops.side_probabilities(found.pop("outputs")["box"])
             # Both axes have the same factor but for the rounding of the resized image to whole pixels.
-            found["bin_px"] = found.pop("point_strides") * model.bin_width * tf.reduce_mean(factor_hw)
+            found["bin_px"] = found.pop("point_strides") * model.boxes.bin_width * tf.reduce_mean(factor_hw)
             found["points"] = found.pop("points_px") * tf.reverse(factor_hw, [0])
         return found
 

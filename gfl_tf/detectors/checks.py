@@ -1,0 +1,100 @@
+"""What a user hands to a detector, checked: errors that name what is wrong and what to do."""
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+LABELS = 'labels are a dict {"boxes": [B, M, 4], "classes": [B, M]}'
+
+
+def unpack(data):
+    """(images, labels, sample weights or None) of a training batch: a tuple of these, or KerasCV's {"images": ...,
+    "bounding_boxes": ...}.
+
+    Raises:
+        ValueError: it is neither, or the images or labels have another form; says which.
+    """
+    if isinstance(data, dict):
+        missing = [name for name in ("images", "bounding_boxes") if name not in data]
+        if missing:
+            raise ValueError(
+                f'a batch is (images, labels) or {{"images": ..., "bounding_boxes": ...}}; this dict has '
+                f"{', '.join(sorted(data))} and no {missing[0]!r}"
+            )
+        images, labels, weights = data["images"], data["bounding_boxes"], None
+    else:
+        if not isinstance(data, tuple) or len(data) not in (2, 3):
+            raise ValueError("a training batch is (images, labels) or (images, labels, sample weights)")
+        images, labels, weights = (*data, None)[:3]
+    check_images(images)
+    if not isinstance(labels, dict) or not {"boxes", "classes"} <= set(labels):
+        found = sorted(labels) if isinstance(labels, dict) else type(labels).__name__
+        raise ValueError(f"{LABELS}, not {found}")
+    return images, labels, weights
+
+
+def images_of(data):
+    """The images of a batch for prediction: alone, first of a tuple, or under "images"."""
+    images = data[0] if isinstance(data, tuple) else data
+    if isinstance(images, dict):
+        if "images" not in images:
+            raise ValueError(f'images are a tensor or {{"images": ...}}; this dict has {", ".join(sorted(images))}')
+        images = images["images"]
+    check_images(images)
+    return images
+
+
+def check_images(images):
+    shape = tf.TensorShape(images.shape)
+    if shape.rank is not None and (shape.rank != 4 or shape[3] not in (3, None)):
+        remedy = "add a batch axis: images[None]" if shape.rank == 3 else "give each three channels, RGB"
+        raise ValueError(f"images are [B, H, W, 3], RGB in 0..255; these are {tuple(shape)}: {remedy}")
+
+
+def checked_labels(images, classes, num_classes):
+    """`classes` [B, M], once the images are finite and the classes below `num_classes`; otherwise the step fails."""
+    largest = tf.reduce_max(tf.concat([tf.reshape(classes, [-1]), [-1]], axis=0))
+    message = f"is not below num_classes = {num_classes}: classes are counted from 0, and -1 is padding. Largest class:"
+    in_range = tf.debugging.Assert(largest < num_classes, [largest, message, largest])
+    finite = tf.math.is_finite(tf.reduce_sum(tf.cast(images, tf.float32)))
+    finite = tf.debugging.Assert(finite, ["images hold values that are not finite (NaN or infinite)"])
+    with tf.control_dependencies([check for check in (in_range, finite) if check is not None]):
+        return tf.identity(classes)
+
+
+class FirstBatch(keras.callbacks.Callback):
+    """Warns once, after the first step, of what can hardly be meant."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch:
+            return
+        largest, num_boxes, num_positives = (float(metric.result()) for metric in self.model.first_batch)
+        if 0 < largest <= 1:
+            logging.warning(
+                "The largest pixel value of the first batch is %.3g, but detectors take images in 0..255: "
+                "multiply them by 255.", largest,
+            )  # fmt: skip
+        if num_boxes and not num_positives:
+            logging.warning(
+                "None of the %d boxes of the first batch is learnt anywhere: they are outside of their images or "
+                "smaller than a pixel. Are they in the model's bounding_box_format, %r?", num_boxes,
+                self.model.bounding_box_format,
+            )  # fmt: skip
+
+
+def check_compile(loss, loss_weights, weighted_metrics):
+    """Raises ValueError for arguments of `compile` that a detector cannot use."""
+    if loss is not None or loss_weights is not None:
+        raise ValueError(
+            "compile(loss=..., loss_weights=...): a detector has its own losses; choose them when it is made, such as "
+            "gfl_tf.GFL(..., box_loss=gfl_tf.losses.CIoULoss(), box_weight=2.0)"
+        )
+    if weighted_metrics:
+        raise ValueError("compile(weighted_metrics=...): detections have no weights; give metrics=...")
+
+
+def check_weight_file(path, remedy):
+    """Raises ValueError for Keras 2's whole-model HDF5, which needs variable names that are unique."""
+    text = str(path)
+    if text.endswith((".h5", ".hdf5")) and not text.endswith(".weights.h5"):
+        raise ValueError(f"{text}: detectors are not saved in the old HDF5 format; {remedy}")

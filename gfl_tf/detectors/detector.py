@@ -1,0 +1,378 @@
+"""The Keras model of every dense detector: a composition of parts, with training and prediction around it."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from gfl_tf import compat
+from gfl_tf.backbones.features import pyramid_features
+from gfl_tf.compat import keras_cv
+from gfl_tf.detectors import checks, training
+from gfl_tf.detectors.decoder import PredictionDecoder
+from gfl_tf.layers.blocks import Preprocess
+from gfl_tf.layers.names import named_layers
+from gfl_tf.necks.fpn import backbone_levels
+from gfl_tf.parts import check_at_least
+
+# What `get_config` writes as Keras objects.
+PARTS = (
+    "backbone", "neck", "head", "grid", "assigner", "boxes", "score", "classification_loss", "box_loss",
+    "prediction_decoder",
+)  # fmt: skip
+VALUES = (
+    "num_classes", "bounding_box_format", "classification_weight", "box_weight", "refined_box_weight",
+    "count_empty_images", "mean", "std",
+)  # fmt: skip
+
+
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class Detector(keras.Model):
+    """images -> preprocess -> backbone -> neck -> head -> raw outputs, with Keras's training and prediction around it.
+
+    ```
+    model = gfl_tf.GFL(keras_cv.models.ResNetBackbone.from_preset("resnet50"), num_classes=80,
+                       bounding_box_format="xywh")
+    model.compile(optimizer=...)
+    model.fit(dataset)          # of (images, {"boxes", "classes"})
+    model.predict(images)       # {"boxes", "classes", "confidence", "num_detections", "edge_stddev"}
+    ```
+
+    The recipes (`gfl_tf.detectors.recipes`) choose the parts.
+
+    Args:
+        backbone: one of KerasCV's, KerasHub's or ours, or a `gfl_tf.backbones.Pyramid`; see `pyramid_features`.
+        num_classes: C.
+        bounding_box_format: KerasCV's name for the format of labels and predictions.
+        neck: layer from {"P3", "P4", "P5"} to the list of the grid's levels.
+        head: layer from that list to the dict of raw outputs.
+        grid: `GridSpec`, where it predicts.
+        assigner: from boxes to the places that learn them.
+        boxes: the coder: what the box outputs mean.
+        score: how class scores and quality become one.
+        classification_loss: Keras loss of targets and logits [B, P, C], giving [B, P] or [B, P, C] unreduced.
+        box_loss: Keras loss of wanted and predicted boxes [B, N, 4], giving [B, N] unreduced.
+        classification_weight, box_weight: of these two; 0 leaves one out.
+        refined_box_weight: of the box loss of the last boxes, where a head refines its boxes or could.
+        count_empty_images: an image without positives counts as one where losses are divided by the number of
+            positives, as in the references of GFL, ATSS and RetinaNet.
+        prediction_decoder: default `PredictionDecoder()`.
+        mean, std: 3 values each, RGB, for images in 0..255; None where the backbone rescales its input itself.
+
+    Raises:
+        ValueError: an unknown `bounding_box_format`, one of `mean` and `std` without the other, or parts that do not
+            fit each other.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        bounding_box_format,
+        *,
+        neck,
+        head,
+        grid,
+        assigner,
+        boxes,
+        score,
+        classification_loss,
+        box_loss,
+        classification_weight=1.0,
+        box_weight=2.0,
+        refined_box_weight=None,
+        count_empty_images=True,
+        prediction_decoder=None,
+        mean=None,
+        std=None,
+        **kwargs,
+    ):
+        compat.check_arguments(type(self), kwargs)
+        if (mean is None) != (std is None):
+            raise ValueError("mean and std belong together: give both, or neither")
+        for name, weight in (("classification_weight", classification_weight), ("box_weight", box_weight)):
+            check_at_least(name, weight, 0)
+        # KerasCV knows the names, and says so.
+        keras_cv.bounding_box.convert_format(
+            tf.zeros([1, 4]), source="xyxy", target=bounding_box_format, image_shape=(1, 1, 3)
+        )
+        images = keras.layers.Input((None, None, 3), name="images")
+        pixels = Preprocess(mean, std, name="preprocess")(images)
+        outputs = head(neck(pyramid_features(backbone, backbone_levels(grid.levels))(pixels)))
+        _check_outputs(outputs, num_classes, boxes, score)
+        super().__init__(inputs=images, outputs=outputs, **kwargs)
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.neck = neck
+        self.head = head
+        self.grid = grid
+        self.assigner = assigner
+        self.boxes = boxes
+        self.score = score
+        self.classification_loss = classification_loss
+        self.box_loss = box_loss
+        self.classification_weight = classification_weight
+        self.box_weight = box_weight
+        self.refined_box_weight = refined_box_weight
+        self.count_empty_images = count_empty_images
+        self.bounding_box_format = bounding_box_format
+        self.mean = mean
+        self.std = std
+        self._prediction_decoder = prediction_decoder or PredictionDecoder()
+        self._means = {name: keras.metrics.Mean(name=name) for name in self.metric_names}
+        self._user_metrics = []
+        # Largest pixel, boxes and positives, for `FirstBatch`.
+        self.first_batch = [keras.metrics.Mean(name=f"first_batch_{index}") for index in range(3)]
+
+    @property
+    def box_weights(self):
+        """{box output: weight of its box loss}; the last output is that of the detections."""
+        names = [name for name in ("box", "refined_box") if name in self.output]
+        weights = dict.fromkeys(names, self.box_weight)
+        if self.refined_box_weight is not None:
+            weights[names[-1]] = self.refined_box_weight
+        return weights
+
+    @property
+    def metric_names(self):
+        """The names of what `detection_losses` returns, "loss" (the total) first."""
+        return training.metric_names(self)
+
+    def detection_losses(self, outputs, boxes, classes, image_shape, canvas_shape, image_weights=None):
+        """Scalars by name (`metric_names`) of one replica's batch; "loss" is what is minimized, summed over replicas.
+
+        Args:
+            outputs: raw outputs.
+            boxes: float32 [B, M, 4], xyxy pixels of the canvas.
+            classes: int32 [B, M], -1 for padding.
+            image_shape: int32 [B, 2], each image's own height and width inside the canvas.
+            canvas_shape: int32 [2].
+            image_weights: float32 [B], factors of each image's share of the losses; default 1.
+        """
+        return training.detection_losses(self, outputs, boxes, classes, image_shape, canvas_shape, image_weights)
+
+    @property
+    def pad_value(self):
+        """The RGB colour, in 0..255, that is zero after normalization: what batches are padded with."""
+        return tuple(self.mean) if self.mean is not None else (0.0, 0.0, 0.0)
+
+    @property
+    def prediction_decoder(self):
+        """The `PredictionDecoder`; set another one to change thresholds or NMS."""
+        return self._prediction_decoder
+
+    @prediction_decoder.setter
+    def prediction_decoder(self, decoder):
+        if not isinstance(decoder, PredictionDecoder):
+            raise TypeError(
+                f"prediction_decoder is a gfl_tf.PredictionDecoder, not {decoder!r}; KerasCV's iou_threshold, "
+                "confidence_threshold and max_detections are its iou_threshold, score_threshold and max_detections"
+            )
+        self._prediction_decoder = decoder
+        self.make_predict_function(force=True)
+
+    def compile(self, optimizer="rmsprop", loss=None, metrics=None, loss_weights=None, weighted_metrics=None, **kwargs):
+        """Keras's, without losses: a detector has its own.
+
+        `metrics`: list of Keras metrics of labels and `predict`'s detections, such as KerasCV's `BoxCOCOMetrics`;
+        computed by `evaluate` and on validation data.
+        """
+        checks.check_compile(loss, loss_weights, weighted_metrics)
+        self._user_metrics = list(metrics or [])
+        wrong = [metric for metric in self._user_metrics if not isinstance(metric, keras.metrics.Metric)]
+        if wrong:
+            raise ValueError(f"metrics are Keras metrics of labels and detections, not {wrong[0]!r}")
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def fit(self, *args, callbacks=None, **kwargs):
+        """Keras's; sample weights, [B], are factors of each image's losses."""
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [*(callbacks or []), checks.FirstBatch()]
+        return super().fit(*args, callbacks=callbacks, **kwargs)
+
+    def make_predict_function(self, force=False):
+        with compat.without_xla(self):  # which has no NMS of its own
+            return super().make_predict_function(force)
+
+    def make_test_function(self, force=False):
+        with compat.without_xla(self) if self._user_metrics else contextlib.nullcontext():
+            return super().make_test_function(force)
+
+    def save(self, filepath, *args, **kwargs):
+        checks.check_weight_file(filepath, "give the file a name that ends in .keras")
+        return super().save(filepath, *args, **kwargs)
+
+    def save_weights(self, filepath, *args, **kwargs):
+        checks.check_weight_file(filepath, "give the file a name that ends in .weights.h5")
+        return super().save_weights(filepath, *args, **kwargs)
+
+    def train_step(self, data):
+        images, labels, weights = checks.unpack(data)
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(images, labels, self(images, training=True), weights)
+        compat.minimize(self.optimizer, loss, self.trainable_variables, tape)
+        compat.average_statistics(compat.nested_layers(self))
+        return {name: metric.result() for name, metric in self._means.items()}
+
+    def test_step(self, data):
+        images, labels, weights = checks.unpack(data)
+        outputs = self(images, training=False)
+        self.compute_loss(images, labels, outputs, weights)
+        if self._user_metrics:
+            detections = self.decode_predictions(outputs, images)
+            for metric in self._user_metrics:
+                metric.update_state(labels, detections)
+        return self.get_metrics_result()
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
+        """The loss to minimize, of images `x`, labels `y` and raw outputs `y_pred`; updates the metrics.
+
+        Under a `tf.distribute` strategy this is the replica's share: gradients are to be summed over replicas, as
+        Keras optimizers do. `sample_weight`: [B], factors of each image's losses.
+        """
+        boxes, classes, image_shape = self._dense_labels(x, y)
+        if sample_weight is not None:
+            sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [tf.shape(x)[0]])
+        losses = self.detection_losses(y_pred, boxes, classes, image_shape, tf.shape(x)[1:3], sample_weight)
+        # Each replica holds its share of a global sum. Added up here, as Keras 2's metrics are the mean over replicas,
+        # Keras 3's each replica's own.
+        totals = training.sum_over_replicas(tf.stack([losses[name] for name in self.metric_names]))
+        for name, total in zip(self.metric_names, tf.unstack(totals)):
+            self._means[name].update_state(total)
+        num_boxes = tf.reduce_sum(tf.cast(classes >= 0, tf.float32))
+        seen = tf.reduce_max(tf.cast(x, tf.float32)), num_boxes, losses["num_positives"]
+        for metric, value in zip(self.first_batch, seen):
+            metric.update_state(value)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        regularization = tf.add_n(self.losses) / replicas if self.losses else 0.0
+        return losses["loss"] + regularization
+
+    def predict_step(self, data):
+        images = checks.images_of(data)
+        return self.decode_predictions(self(images, training=False), images)
+
+    def decode_predictions(self, predictions, images):
+        """Raw outputs to detections in `bounding_box_format`; see `detect` for the keys."""
+        detections = self.prediction_decoder.suppress(self.candidates(predictions, tf.shape(images)[1:3]))
+        boxes = keras_cv.bounding_box.convert_format(
+            detections["boxes"], source="xyxy", target=self.bounding_box_format, images=images, dtype=tf.float32
+        )
+        is_detection = detections["classes"][..., tf.newaxis] >= 0
+        return {**detections, "boxes": tf.where(is_detection, boxes, detections["boxes"])}
+
+    def detect(self, images, image_shape=None, with_outputs=False):
+        """Detections with boxes always as xyxy pixels of `images`, as tensors, for use inside a `tf.function`.
+
+        Args:
+            images: [B, H, W, 3], RGB in 0..255.
+            image_shape: int32 [B, 2], own height and width of each image, to which boxes are clipped.
+            with_outputs: adds what each detection was decoded from: "points_px" [B, D, 2], "point_strides" [B, D] and
+                "outputs", the dict of raw outputs at these points, each [B, D, ...].
+
+        Returns a dict: "boxes" float32 [B, D, 4]; "classes" and "confidence" float32 [B, D]; of detectors with box
+        distributions "edge_stddev" float32 [B, D, 4], standard deviation of left, top, right and bottom side in
+        pixels; all padded with -1; "num_detections" int32 [B]. Best first.
+        """
+        outputs = self(images, training=False)
+        candidates = self.candidates(outputs, tf.shape(images)[1:3], image_shape, with_outputs)
+        return self.prediction_decoder.suppress(candidates)
+
+    def candidates(self, outputs, canvas_shape, image_shape=None, with_outputs=False, decoder=None):
+        """What goes into the suppression: decoded boxes with their scores.
+
+        Candidates of several views of an image may be put together, along axis 1, before one suppression.
+
+        Args:
+            outputs: raw outputs.
+            canvas_shape: int32 [2], height and width of the images.
+            image_shape, with_outputs: see `detect`.
+            decoder: the `PredictionDecoder` whose candidates they are; default: the model's.
+
+        Returns a dict for `PredictionDecoder.suppress`: "boxes" float32 [B, K, 4], xyxy pixels of the images, clipped
+        to them; "scores" float32 [B, K, C], 0 for each class that a box does not stand for; and what `detect` returns
+        besides, [B, K, ...] here.
+        """
+        decoder = decoder or self.prediction_decoder
+        grid = self.grid.on(canvas_shape)
+        ranking = self.score.ranking(outputs, decoder.candidates == "pairs")
+        index = decoder.select_points(ranking, grid.level_sizes)
+        outputs = {name: tf.gather(value, index, batch_dims=1) for name, value in outputs.items()}
+        candidates = self.decode_candidates(outputs, grid.places.at(index))
+
+        own_shape = canvas_shape[tf.newaxis] if image_shape is None else image_shape
+        limit = tf.cast(tf.tile(tf.reverse(own_shape, [1]), [1, 2]), tf.float32)[:, tf.newaxis]  # [B or 1, 1, 4]
+        candidates["boxes"] = tf.clip_by_value(candidates["boxes"], 0.0, limit)
+        scores, factors = self.score.scores(outputs), self.score.factors(outputs)
+        is_chosen = decoder.select_pairs(candidates["boxes"], scores, grid.level_sizes)
+        scores = scores if factors is None else scores * factors
+        # A product, as TensorFlow Lite rounds what `tf.where` takes to 8 bits in an int8 file.
+        candidates["scores"] = scores * tf.cast(is_chosen, scores.dtype)
+        if with_outputs:
+            points_px, point_strides, _ = grid.places.at(index)
+            candidates.update(points_px=points_px, point_strides=point_strides, outputs=outputs)
+        return candidates
+
+    def decode_candidates(self, outputs, places):
+        """What chosen places predict: {"boxes": [B, K, 4] in pixels, and what else the coder knows of them}.
+
+        Args:
+            outputs: raw outputs at the K candidates.
+            places: `Places` [B, K].
+        """
+        output = outputs[list(self.box_weights)[-1]]
+        return {"boxes": self.boxes.decode(output, places), **self.boxes.extras(output, places)}
+
+    def _dense_labels(self, images, labels):
+        """Public labels to boxes [B, M, 4] (xyxy pixels), classes [B, M] (int32) and own image shapes [B, 2]."""
+        dense = keras_cv.bounding_box.to_dense({name: labels[name] for name in ("boxes", "classes")})
+        boxes = keras_cv.bounding_box.convert_format(
+            dense["boxes"], source=self.bounding_box_format, target="xyxy", images=images, dtype=tf.float32
+        )
+        canvas_shape = tf.broadcast_to(tf.shape(images)[1:3], [tf.shape(images)[0], 2])
+        image_shape = tf.cast(labels.get("image_shape", canvas_shape), tf.int32)
+        classes = checks.checked_labels(images, tf.cast(dense["classes"], tf.int32), self.num_classes)
+        return boxes, classes, image_shape
+
+    @property
+    def metrics(self):
+        return [*self._means.values(), *self._user_metrics]
+
+    def reset_metrics(self):
+        super().reset_metrics()
+        for metric in self.first_batch:
+            metric.reset_state()
+
+    def get_config(self):
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS}
+        return {
+            "name": self.name,
+            **parts,
+            **{name: getattr(self, name) for name in VALUES},
+            # Keras itself forgets it.
+            "frozen_layers": [path for path, layer in named_layers(self) if not layer.trainable],
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        frozen = set(config.pop("frozen_layers"))
+        for name in PARTS:
+            if isinstance(config[name], dict):
+                config[name] = keras.saving.deserialize_keras_object(config[name])
+        model = cls(**config)
+        for path, layer in named_layers(model):
+            if layer.trainable == (path in frozen):
+                layer.trainable = path not in frozen  # of the layers inside, too, which follow
+        return model
+
+
+def _check_outputs(outputs, num_classes, boxes, score):
+    found = outputs["classification"].shape[-1]
+    if found != num_classes:
+        raise ValueError(f"num_classes is {num_classes}, the head's is {found}")
+    found = outputs["box"].shape[-1]
+    if found != boxes.num_outputs:
+        raise ValueError(
+            f"the head has {found} box outputs a place, but {type(boxes).__name__} needs {boxes.num_outputs}"
+        )
+    score.check_outputs(outputs)

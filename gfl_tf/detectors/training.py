@@ -1,0 +1,149 @@
+"""The loss of a dense detector: the positives of a batch, and a list of terms over them, normalised in one place."""
+
+import typing
+
+import tensorflow as tf
+
+from gfl_tf.ops import boxes as box_ops
+from gfl_tf.ops import distances as distance_ops
+from gfl_tf.ops import grid as grids
+
+# Of a positive: keeps it one in the loss where its box misses the ground truth, as in VarifocalNet's reference.
+MIN_IOU = 1e-6
+
+
+class Positives(typing.NamedTuple):
+    """The assigner's N candidates of each image, and what is predicted and wanted there.
+
+    Attributes:
+        mask: float32 [B, N], 1 for positives; what belongs to other entries is to be masked.
+        outputs: {name: [B, N, ...]} raw outputs.
+        places: `Places` [B, N].
+        target_boxes, boxes: [B, N, 4], xyxy in pixels, wanted and predicted.
+        iou: [B, N] of the two, detached, 0 where it is no positive.
+    """
+
+    mask: tf.Tensor
+    outputs: dict
+    places: grids.Places
+    target_boxes: tf.Tensor
+    boxes: tf.Tensor
+    iou: tf.Tensor
+
+    def quality(self, kind):
+        """[B, N], 0 where it is no positive; `kind`: "iou" or "centerness"."""
+        if kind == "iou":
+            return self.iou
+        return centerness(distance_ops.boxes_to_distances(self.places.points_px, self.target_boxes)) * self.mask
+
+    def with_boxes(self, boxes):
+        """The same with other predicted boxes."""
+        iou = tf.maximum(tf.stop_gradient(box_ops.iou(self.target_boxes, boxes)), MIN_IOU) * self.mask
+        return self._replace(boxes=boxes, iou=iou)
+
+
+def centerness(distances):
+    """How central a point lies in its box (Tian et al., "FCOS", ICCV 2019, eq. 3): sqrt(l'/r' t'/b') in [0, 1].
+
+    `distances`: [..., 4] to the sides; of points outside, where one is negative, the centerness is 0.
+    l' and r' are the smaller and the larger of left and right, t' and b' of top and bottom.
+    """
+    left, top, right, bottom = tf.unstack(tf.maximum(distances, 0.0), axis=-1)
+    horizontal = tf.math.divide_no_nan(tf.minimum(left, right), tf.maximum(left, right))
+    vertical = tf.math.divide_no_nan(tf.minimum(top, bottom), tf.maximum(top, bottom))
+    return tf.sqrt(horizontal * vertical)
+
+
+def detection_losses(model, outputs, boxes, classes, image_shape, canvas_shape, image_weights=None):
+    """`Detector.detection_losses`; `image_weights`: float32 [B], factors of each image's share."""
+    grid = model.grid.on(canvas_shape)
+    assignment = model.assigner(boxes, classes >= 0, image_shape, grid, outputs)
+    mask = tf.cast(assignment.is_positive, tf.float32)
+    at_places = {name: tf.gather(value, assignment.place, batch_dims=1) for name, value in outputs.items()}
+    places, target_boxes = grid.places.at(assignment.place), tf.gather(boxes, assignment.box, batch_dims=1)
+    positives = Positives(mask, at_places, places, target_boxes, None, None)
+    by_output = {  # the last holds the final boxes
+        name: positives.with_boxes(model.boxes.decode(at_places[name], places)) for name in model.box_weights
+    }
+    positives = list(by_output.values())[-1]
+
+    image_weights = tf.ones_like(mask[:, :1]) if image_weights is None else image_weights[:, tf.newaxis]
+    num_positives = sum_over_replicas(tf.reduce_sum(mask))
+    count = tf.maximum(num_positives, 1.0)
+    norm = count
+    if model.count_empty_images:
+        norm = sum_over_replicas(tf.reduce_sum(tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)))
+
+    parts = {}
+
+    def add(name, weight, losses, weights, divisor):
+        if weight:
+            parts[name] = weight * tf.reduce_sum(losses * weights * image_weights) / divisor
+
+    def add_of_boxes(name, weight, losses, positives):
+        weights = model.score.box_weights(positives)
+        # At least 1 over the global batch (the reference: on each replica), so that N replicas of b images make the
+        # same update as one of N * b.
+        add(name, weight, losses, weights, tf.maximum(sum_over_replicas(tf.reduce_sum(weights)), 1.0))
+
+    class_targets = targets_at_places(model.score.targets(positives), assignment, classes, outputs["classification"])
+    class_loss = model.score.classification_loss(model.classification_loss, class_targets, outputs)  # [B, P]
+    class_loss = _guided(class_loss, model.score.guidance(positives), positives.mask, assignment.place)
+    add("classification_loss", model.classification_weight, class_loss, tf.cast(assignment.counts, tf.float32), norm)
+    if model.score.quality:
+        add("quality_loss", model.score.quality_weight, model.score.quality_loss(positives), mask, norm)
+    for name, weight in model.box_weights.items():
+        of_name = by_output[name]
+        add_of_boxes(f"{name}_loss", weight, model.box_loss.call(of_name.target_boxes, of_name.boxes), of_name)
+    if model.boxes.loss_weight:
+        own = model.boxes.loss(positives.outputs["box"], positives.target_boxes, positives.places)
+        add_of_boxes(model.boxes.loss_name, model.boxes.loss_weight, own, positives)
+    return {
+        "loss": tf.add_n(list(parts.values())),
+        **parts,
+        "num_positives": tf.reduce_sum(mask),
+        "mean_iou": tf.reduce_sum(positives.iou) / count,
+    }
+
+
+def metric_names(model):
+    """The keys of `detection_losses`' result, in their order."""
+    weights = {
+        "classification_loss": model.classification_weight,
+        "quality_loss": model.score.quality and model.score.quality_weight,
+        **{f"{name}_loss": weight for name, weight in model.box_weights.items()},
+        model.boxes.loss_name: model.boxes.loss_weight,
+    }
+    return ("loss", *(name for name, weight in weights.items() if weight), "num_positives", "mean_iou")
+
+
+def targets_at_places(values, assignment, classes, logits):
+    """Class targets [B, P, C], as `logits`: `values` [B, N] at each assigned place and its box's class, 0 elsewhere.
+
+    Args:
+        values: 0 where the assignment is not positive.
+        classes: int32 [B, M], -1 for padding.
+    """
+    place_class = tf.maximum(tf.gather(classes, assignment.box, batch_dims=1), 0)  # [B, N]
+    image = tf.broadcast_to(tf.range(tf.shape(values)[0])[:, tf.newaxis], tf.shape(values))
+    return tf.scatter_nd(tf.stack([image, assignment.place, place_class], axis=-1), values, tf.shape(logits))
+
+
+def sum_over_replicas(value):
+    """Sum of a tensor over the replicas of the current strategy."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def _guided(losses, guidance, mask, place):
+    """Losses [B, P] whose positives are weighted by `guidance` [B, N], their sum over the batch unchanged."""
+    if guidance is None:
+        return losses
+    of_positives = tf.gather(losses, place, batch_dims=1) * mask
+    sums = [sum_over_replicas(tf.reduce_sum(value)) for value in (of_positives, of_positives * guidance)]
+    factor = tf.stop_gradient(tf.math.divide_no_nan(*sums))
+    image = tf.broadcast_to(tf.range(tf.shape(mask)[0])[:, tf.newaxis], tf.shape(mask))
+    changes = of_positives * (guidance * factor - 1.0)
+    return losses + tf.scatter_nd(tf.stack([image, place], axis=-1), changes, tf.shape(losses))

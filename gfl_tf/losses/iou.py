@@ -1,0 +1,30 @@
+"""Box losses: one minus the overlap, in one of its kinds."""
+
+import tensorflow as tf
+
+from gfl_tf.ops import boxes
+
+
+def _loss(overlap, y_true, y_pred):
+    return 1.0 - overlap(tf.cast(y_true, tf.float32), tf.cast(y_pred, tf.float32))
+
+
+def giou_loss(y_true, y_pred):
+    """1 - GIoU of boxes (Rezatofighi et al., CVPR 2019); the box loss of GFL, eq. 11.
+
+    Args:
+        y_true, y_pred: [..., 4] boxes, xyxy, in one unit. Degenerate boxes give a finite loss and gradient.
+
+    Returns: float32 [...], in [0, 2) for boxes with x1 <= x2 and y1 <= y2.
+    """
+    return _loss(boxes.giou, y_true, y_pred)
+
+
+def diou_loss(y_true, y_pred):
+    """1 - DIoU (Zheng et al., "Distance-IoU Loss", AAAI 2020, eq. 7); otherwise as `giou_loss`."""
+    return _loss(boxes.diou, y_true, y_pred)
+
+
+def ciou_loss(y_true, y_pred):
+    """1 - CIoU (Zheng et al., AAAI 2020, eq. 10); otherwise as `giou_loss`."""
+    return _loss(boxes.ciou, y_true, y_pred)

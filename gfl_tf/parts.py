@@ -1,0 +1,40 @@
+"""What a detector is put together from: small values that do not change, and that Keras saves with the model."""
+
+import dataclasses
+import inspect
+
+import keras
+
+
+def part(cls):
+    """Class decorator: a frozen dataclass of plain fields that `keras.saving` can write and read."""
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    cls.get_config = arguments
+    cls.from_config = classmethod(_from_config)
+    return keras.saving.register_keras_serializable(package="gfl_tf")(cls)
+
+
+def arguments(value):
+    """{argument of the constructor of `value`: its value there}, without those that every Keras object has."""
+    names = set(inspect.signature(type(value).__init__).parameters) - {"self", "name", "kwargs"}
+    return {name: getattr(value, name) for name in sorted(names)}
+
+
+def check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name} is one of {tuple(choices)}, not {value!r}")
+
+
+def check_above(name, value, low):
+    if not value > low:
+        raise ValueError(f"{name} is {value!r}; it must be above {low}")
+
+
+def check_at_least(name, value, low):
+    if not value >= low:
+        raise ValueError(f"{name} is {value!r}; it must be at least {low}")
+
+
+def _from_config(cls, config):
+    # JSON has no tuples.
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
