@@ -370,9 +370,7 @@ def _check_outputs(outputs, num_classes, boxes, score):
     found = outputs["classification"].shape[-1]
     if found != num_classes:
         raise ValueError(f"num_classes is {num_classes}, the head's is {found}")
-    found = outputs["box"].shape[-1]
-    if found != boxes.num_outputs:
-        raise ValueError(
-            f"the head has {found} box outputs a place, but {type(boxes).__name__} needs {boxes.num_outputs}"
-        )
+    found, needed = outputs["box"].shape[-1], boxes.num_outputs
+    if found != needed:
+        raise ValueError(f"the head has {found} box outputs a place, but {type(boxes).__name__} needs {needed}")
     score.check_outputs(outputs)

@@ -99,8 +99,8 @@ GFL = Recipe(
 # Li et al., "Generalized Focal Loss V2", sections 3.2 and 4: the score is J = C x I.
 GFLV2 = dataclasses.replace(GFL, score=DGQPScore())
 
-# Zhang et al., "Bridging the Gap Between Anchor-based and Anchor-free Detection", CVPR 2020, sections 3 and 4: RetinaNet
-# with one anchor a point, FCOS's centerness and Adaptive Training Sample Selection.
+# Zhang et al., "Bridging the Gap Between Anchor-based and Anchor-free Detection", CVPR 2020, sections 3 and 4:
+# RetinaNet with one anchor a point, FCOS's centerness and Adaptive Training Sample Selection.
 ATSS = Recipe(
     assigner=ATSSAssigner(),
     boxes=AnchorDeltas(),

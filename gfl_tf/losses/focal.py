@@ -1,7 +1,8 @@
-"""Classification losses: focal, quality focal (GFL) and varifocal (VarifocalNet), each of one score or of GFLv2's product.
+"""Classification losses: focal, quality focal (GFL) and varifocal (VarifocalNet).
 
-Every function takes soft targets and logits of one shape, computes in float32 and returns the unreduced loss. A product
-score is computed from its two logits, so the loss is exact and finite where the probability rounds to 0 or 1.
+Every function takes soft targets and logits of one shape, computes in float32 and returns the unreduced loss. Scores
+are the sigmoids of the logits, or GFLv2's products of two: computed from both logits, their loss is exact and finite
+where the probability rounds to 0 or 1.
 """
 
 import tensorflow as tf

@@ -1,7 +1,7 @@
 """The loss functions as Keras `Loss` classes, for a detector's parts and for any model's `compile`.
 
-They take Keras's usual `reduction` and `name`. Classification losses are summed over the last axis, as a detector's loss
-is a sum over classes, so `reduction` then averages over points.
+They take Keras's usual `reduction` and `name`. Classification losses are summed over the last axis, as a detector's
+loss is a sum over classes, so `reduction` then averages over points.
 """
 
 import keras

@@ -60,17 +60,18 @@ def ciou(boxes1, boxes2):
 
     v = 4 / pi^2 (arctan(w1 / h1) - arctan(w2 / h2))^2, alpha = v / (1 - IoU + v), without gradient.
     """
-    angles = [
-        tf.atan2(*tf.unstack(tf.maximum(boxes[..., 2:] - boxes[..., :2], EPSILON), axis=-1))
-        for boxes in (boxes1, boxes2)
-    ]
-    v = 4.0 / math.pi**2 * tf.square(angles[0] - angles[1])
+    v = 4.0 / math.pi**2 * tf.square(_angle(boxes1) - _angle(boxes2))
     alpha = tf.stop_gradient(v / tf.maximum(1.0 - iou(boxes1, boxes2) + v, EPSILON))
     return diou(boxes1, boxes2) - alpha * v
 
 
+def _angle(boxes):
+    """arctan(width / height) [...]."""
+    width, height = tf.unstack(tf.maximum(boxes[..., 2:] - boxes[..., :2], EPSILON), axis=-1)
+    return tf.atan2(width, height)
+
+
 def _hull(boxes1, boxes2):
     """The smallest boxes [..., 4] around two."""
-    return tf.concat(
-        [tf.minimum(boxes1[..., :2], boxes2[..., :2]), tf.maximum(boxes1[..., 2:], boxes2[..., 2:])], axis=-1
-    )
+    top_left, bottom_right = tf.minimum(boxes1[..., :2], boxes2[..., :2]), tf.maximum(boxes1[..., 2:], boxes2[..., 2:])
+    return tf.concat([top_left, bottom_right], axis=-1)

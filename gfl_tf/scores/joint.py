@@ -1,4 +1,4 @@
-"""One number for class and localization quality (GFL, section 3.1; VarifocalNet, section 4.1), and plain class scores."""
+"""One number for class and localization quality (GFL, section 3.1; VarifocalNet, section 4.1); plain class scores."""
 
 import tensorflow as tf
 
