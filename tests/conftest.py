@@ -52,33 +52,29 @@ def tiny_run(tmp_path_factory):
     import ml_collections
     import tensorflow as tf
 
+    from gfl_tf.build import build_detector, default_model
     from gfl_tf.training import config as configs
     from gfl_tf.training import run_dir
 
     config = ml_collections.ConfigDict({"name": "tiny", "precision": "float32"})
-    config.model = dict(
-        detector="gflv2",
-        num_classes=3,
-        bounding_box_format="xyxy",
-        backbone=dict(
-            name="yolo_v8",
-            arguments=dict(stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True),
-            weights="",
-            freeze_batch_norm=False,
-        ),
-        neck=dict(name="fpn", channels=16),
-        head=dict(channels=16, num_convs=1, groups=4),
-        dgqp=dict(hidden=8),
-        decoder=dict(score_threshold=0.4, max_detections=20),
+    config.model = model = default_model("gflv2")
+    model.num_classes = 3
+    model.backbone = dict(
+        name="yolo_v8",
+        arguments=dict(stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True),
     )
+    model.neck.channels = 16
+    model.head.update(channels=16, num_convs=1, groups=4)
+    model.score.hidden = 8
+    model.decoder.update(score_threshold=0.4, max_detections=20)
     config.data = dict(class_names=("circle", "square", "star"), scale=(160, 96))
     config = configs.complete(config)
     keras.utils.set_random_seed(1)
-    model = run_dir.build_model(config)
+    model = build_detector(config)
     for weight in model.head.trainable_weights:
         if weight.shape.rank > 1:
             weight.assign(tf.random.normal(weight.shape, stddev=0.2))
-    model.head.base.classification.bias.assign(tf.ones([3]))
+    model.head.classification.bias.assign(tf.ones([3]))
     run = run_dir.RunDirectory(tmp_path_factory.mktemp("tiny_run"))
     run.start(config)
     run.save_weights(model, "best")
@@ -102,45 +98,37 @@ def tiny_export(tiny_run, tmp_path_factory):
 def tiny_atss():
     """A tiny ATSS with random weights, of the newer candidate rule: a detector without box distributions."""
     import gfl_tf
-    from gfl_tf.heads.atss import ATSSHead
 
-    head = ATSSHead(3, channels=16, num_convs=1, groups=4, prior=0.5)
-    return _tiny_detector(gfl_tf.ATSS, head, candidates="pairs")
+    return _tiny_detector(gfl_tf.ATSS, candidates="pairs")
 
 
 @pytest.fixture(scope="session")
 def tiny_gfl():
     """A tiny GFL with random weights."""
     import gfl_tf
-    from gfl_tf.heads.gfl import GFLHead
 
-    return _tiny_detector(gfl_tf.GFL, GFLHead(3, channels=16, num_convs=1, groups=4, prior=0.5))
+    return _tiny_detector(gfl_tf.GFL)
 
 
 @pytest.fixture(scope="session")
 def tiny_vfnet():
     """A tiny VarifocalNet with random weights, deformable convolutions in its towers and soft-NMS."""
     import gfl_tf
-    from gfl_tf.heads.vfnet import VFNetHead
 
-    head = VFNetHead(3, channels=16, num_convs=1, groups=4, prior=0.5, deformable=True)
-    return _tiny_detector(gfl_tf.VFNet, head, nms="soft_linear")
+    return _tiny_detector(gfl_tf.VFNet, dict(deformable=True), nms="soft_linear")
 
 
-def _tiny_detector(cls, head, **decoder):
+def _tiny_detector(recipe, head_options=None, **decoder):
     import keras_cv
 
     import gfl_tf
-    from gfl_tf.necks.fpn import FPN
+    from tests.tiny import build_tiny
 
     keras.utils.set_random_seed(1)
-    return cls(
-        keras_cv.models.YOLOV8Backbone(
-            stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True
-        ),
-        num_classes=3,
-        bounding_box_format="xyxy",
-        head=head,
-        neck=FPN(channels=16),
-        prediction_decoder=gfl_tf.PredictionDecoder(max_detections=20, **decoder),
+    backbone = keras_cv.models.YOLOV8Backbone(
+        stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True
+    )
+    decoder = gfl_tf.PredictionDecoder(max_detections=20, **decoder)
+    return build_tiny(
+        recipe, backbone=backbone, head_options={"prior": 0.5, **(head_options or {})}, prediction_decoder=decoder
     )

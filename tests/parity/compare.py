@@ -3,17 +3,18 @@
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf.scores.dgqp import DGQPScore
 from tests.parity.weights import weight
 
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 # The reference's names of the parts of the loss, and ours.
 LOSS_NAMES = {
-    "loss_cls": ("quality_loss", "classification_loss"),
-    "loss_bbox": ("box_loss",),
-    "loss_bbox_rf": ("refined_box_loss",),
-    "loss_dfl": ("distribution_loss",),
-    "loss_centerness": ("centerness_loss",),
-    "total": ("loss",),
+    "loss_cls": "classification_loss",
+    "loss_bbox": "box_loss",
+    "loss_bbox_rf": "refined_box_loss",
+    "loss_dfl": "distribution_loss",
+    "loss_centerness": "quality_loss",
+    "total": "loss",
 }
 # Changes to a config's own decoder.
 SETTINGS = {"det": {}, "det_stress": dict(candidates_per_level=100, iou_threshold=0.3, max_detections=300)}
@@ -88,12 +89,13 @@ class Run:
     def raw_outputs(self):
         """{the reference's kind: [B, P, C]}."""
         classification = self.outputs["classification"]
-        if "quality" in self.outputs:  # the reference puts out the joint score of GFLv2
-            classification = tf.sigmoid(classification) * tf.sigmoid(self.outputs["quality"])
         kinds = {"cls": classification, "reg": self.outputs["box"]}
-        for kind, name in (("ctr", "centerness"), ("reg_refine", "refined_box")):
-            if name in self.outputs:
-                kinds[kind] = self.outputs[name]
+        if isinstance(self.model.score, DGQPScore):  # the reference puts out the joint score of GFLv2
+            kinds["cls"] = self.model.score.scores(self.outputs)
+        elif "quality" in self.outputs:
+            kinds["ctr"] = self.outputs["quality"]
+        if "refined_box" in self.outputs:
+            kinds["reg_refine"] = self.outputs["refined_box"]
         return {kind: value.numpy() for kind, value in kinds.items()}
 
     def detections(self, settings, rule):
@@ -144,8 +146,7 @@ def loss_differences(run, reference):
     for key in (key for key in reference if key.startswith("loss/")):
         _, case, name = key.split("/")
         if name in LOSS_NAMES:
-            (ours,) = set(LOSS_NAMES[name]) & set(run.losses[case])
-            result[f"{case}/{name}"] = _relative(float(run.losses[case][ours]), reference[key].sum())
+            result[f"{case}/{name}"] = _relative(float(run.losses[case][LOSS_NAMES[name]]), reference[key].sum())
     return result
 
 

@@ -10,7 +10,7 @@ import gfl_tf
 from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.checkpoints import mmdet
-from gfl_tf.heads.gfl import GFLHead
+from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.necks.fpn import FPN
 from tests.parity import compare, inputs
 
@@ -33,7 +33,8 @@ def test_features(name):
     reference = dict(np.load(HERE / "data" / f"{name}.npz"))
     backbone = BACKBONES[name]()
     # Weights go into whole detectors; all but the backbone stays as it is.
-    detector = gfl_tf.GFL(backbone, 1, "xyxy", head=GFLHead(1, num_bins=1, channels=32, num_convs=0), neck=FPN(32))
+    head = TowerHead(1, box_outputs=8, channels=32, num_convs=0)
+    detector = gfl_tf.GFL(backbone, 1, "xyxy", head=head, neck=FPN(channels=32), num_bins=1)
     report = mmdet.assign(detector, compare.weights_by_name(reference), partial=True)
     assert report.unused == () and not [entry for entry in report.fresh if entry.startswith("backbone.")]
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gfl_tf.build import default_model
+from gfl_tf.build import build_detector, default_model
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.config_files import load_config
 from gfl_tf.data import shapes
@@ -102,7 +102,7 @@ def main(output, *arguments):
             config = None
         else:
             weights = output / f"{case}-initial.npz"
-            model = run_dir.build_model(config_of(case, data))
+            model = build_detector(config_of(case, data))
             assign_by_name(model)
             weight_file.save(weight_file.named_variables(model), weights)
             config = config_of(case, data, str(weights))

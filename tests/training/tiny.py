@@ -9,8 +9,7 @@ from gfl_tf.training.config import default_data, default_train
 def get_config():
     config = ml_collections.ConfigDict({"name": "tiny", "seed": 1, "precision": "float32"})
 
-    config.model = model = default_model()
-    model.detector = "gfl"
+    config.model = model = default_model("gfl")
     model.backbone = dict(
         name="mobilenet_v3",
         arguments=dict(
@@ -26,7 +25,8 @@ def get_config():
         freeze_batch_norm=True,
     )
     model.neck.channels = 16
-    model.head.update(channels=16, num_convs=1, groups=4, num_bins=4)
+    model.head.update(channels=16, num_convs=1, groups=4)
+    model.boxes.num_bins = 4
     model.decoder.update(score_threshold=0.001, candidates_per_level=50, max_detections=20)
 
     config.data = data = default_data()
