@@ -2,6 +2,8 @@
 
     gfl-train --config=gflv2_shapes --run_dir=runs/gflv2_shapes
 
+Another detector behind a colon: --config=gflv2_shapes:fcos, one of `gfl_tf.build.RECIPES`.
+
 AP 54 to 57 on the 300 held-out pictures, by seed, after 5 minutes on 2 CPU cores.
 """
 
@@ -11,13 +13,13 @@ from gfl_tf.build import default_model
 from gfl_tf.training.config import default_data, default_train
 
 
-def get_config():
+def get_config(detector="gflv2"):
     config = ml_collections.ConfigDict()
-    config.name = "gflv2_shapes"
+    config.name = f"{detector}_shapes"
     config.seed = 0
     config.precision = "float32"
 
-    config.model = model = default_model("gflv2")
+    config.model = model = default_model(detector)
     model.backbone = dict(
         name="yolo_v8",
         arguments=dict(stackwise_channels=(32, 64, 128, 256), stackwise_depth=(1, 2, 2, 1), include_rescaling=True),
@@ -26,7 +28,8 @@ def get_config():
     )
     model.neck.channels = 64
     model.head.update(channels=64, num_convs=2, groups=16)
-    model.score.prior = 0.9  # a short schedule: see DGQP
+    if model.score.name == "dgqp":
+        model.score.prior = 0.9  # a short schedule: see DGQP
 
     config.data = data = default_data()
     data.source = "shapes"

@@ -6,24 +6,14 @@
 
 AP 58.3 and 59.0, AP50 88.4 and 89.4 on the val split by two seeds, after 1,560 steps of about 0.45 s on 2 CPU cores.
 
-Table 3 of the paper: --config.model.head.star=False, --config.model.head.refine=False, and focal loss by
---config.model.classification_loss=focal --config.model.quality_targets=False. Table 2: --config.model.varifocal.alpha,
-.gamma and .iou_weighted.
+Table 3 of the paper: --config.model.head.star=False, --config.model.head.refine=False. Table 2:
+--config.model.classification_loss.alpha, .gamma and .iou_weighted.
 """
 
 import pathlib
 
-from gfl_tf.build import default_model
 from gfl_tf.config_files import load_config
 
 
 def get_config():
-    config = load_config(pathlib.Path(__file__).with_name("gflv2_bccd.py"))
-    config.name = "vfnet_bccd"
-    small = config.model
-    config.model = model = default_model("vfnet")
-    model.num_classes = small.num_classes
-    model.backbone = small.backbone
-    model.neck.channels = small.neck.channels
-    model.head.update(channels=small.head.channels, num_convs=small.head.num_convs, groups=small.head.groups)
-    return config
+    return load_config(f"{pathlib.Path(__file__).with_name('gflv2_bccd.py')}:vfnet")

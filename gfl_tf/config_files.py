@@ -36,8 +36,12 @@ def find(config):
 
 
 def load_config(config):
-    """The ConfigDict of a config file (a Python file with `get_config()`), given as in `find`."""
-    spec = importlib.util.spec_from_file_location("gfl_tf_config", find(config))
+    """The ConfigDict of a config file (a Python file with `get_config()`), given as in `find`.
+
+    What follows a colon is handed to `get_config`: "papers:gfl_1a/atss/joint".
+    """
+    name, colon, argument = os.fspath(config).partition(":")
+    spec = importlib.util.spec_from_file_location("gfl_tf_config", find(name))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return ml_collections.ConfigDict(module.get_config())
+    return ml_collections.ConfigDict(module.get_config(argument) if colon else module.get_config())
