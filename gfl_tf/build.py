@@ -159,8 +159,9 @@ def build_detector(config, load_weights=True):
     precision = config.get("precision", "float32")
     _check_choice("config.precision", precision, PRECISIONS)
     model = config.model.to_dict()
+    _check_present(model, ("backbone", "num_classes"))
     weights, partial = model.pop("weights", ""), model.pop("partial_weights", False)
-    backbone_config = {"weights": "", "freeze_batch_norm": False, **model.pop("backbone")}
+    backbone_config = _backbone_fields(model.pop("backbone"))
     if weights or not load_weights:
         backbone_config["weights"] = ""  # they would be overwritten
     mean, std = (tuple(model.pop(name, ())) or None for name in ("mean", "std"))
@@ -200,9 +201,7 @@ def _recipe(model, num_classes):
     unknown = sorted(set(model) - set(fields))
     if unknown:
         raise ValueError(f"config.model has no field {', '.join(unknown)}; it has {', '.join(sorted(fields))}")
-    missing = [name for name, default in fields.items() if default is dataclasses.MISSING and name not in model]
-    if missing:
-        raise ValueError(f"config.model.{missing[0]} is missing; gfl_tf.build.default_model('gfl') has all fields")
+    _check_present(model, (name for name, default in fields.items() if default is dataclasses.MISSING))
     parts = {name: _part(name, value) if name in PARTS else value for name, value in model.items()}
     with _named("config.model"):
         return recipes.Recipe(**parts).with_layers(num_classes)
@@ -226,6 +225,15 @@ def _part(field, config):
         return functools.partial(cls, **config)
     with _named(where):
         return cls(**config)
+
+
+def _backbone_fields(config):
+    """`config.model.backbone` with all its fields."""
+    fields = {"name": None, "arguments": {}, "weights": "", "freeze_batch_norm": False}
+    unknown = sorted(set(config) - set(fields))
+    if unknown:
+        raise ValueError(f"config.model.backbone has no field {', '.join(unknown)}; it has {', '.join(fields)}")
+    return {**fields, **config}
 
 
 def _backbone(config, normalization):
@@ -260,6 +268,12 @@ def _named(where):
         yield
     except (ValueError, ImportError) as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _check_present(model, fields):
+    missing = [name for name in fields if name not in model]
+    if missing:
+        raise ValueError(f"config.model.{missing[0]} is missing; gfl_tf.build.default_model('gfl') has all fields")
 
 
 def _check_choice(field, name, table):

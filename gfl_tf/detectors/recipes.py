@@ -17,6 +17,7 @@ from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.necks.fpn import FPN
 from gfl_tf.ops.grid import GridSpec
+from gfl_tf.parts import check_at_least
 from gfl_tf.scores.branch import QualityBranch
 from gfl_tf.scores.dgqp import DGQPScore
 from gfl_tf.scores.joint import JointScore
@@ -28,6 +29,9 @@ class Recipe:
 
     `neck` and `head` are `functools.partial`s of their classes, which take what the other parts decide when they are
     made, or finished layers.
+
+    Raises:
+        ValueError: a weight below 0.
     """
 
     assigner: typing.Any
@@ -42,6 +46,11 @@ class Recipe:
     box_weight: float = 2.0
     refined_box_weight: float | None = None
     count_empty_images: bool = True
+
+    def __post_init__(self):
+        for name in ("classification_weight", "box_weight"):
+            check_at_least(name, getattr(self, name), 0)
+        check_at_least("refined_box_weight", self.refined_box_weight or 0, 0)
 
     def __call__(self, backbone, num_classes, bounding_box_format, head=None, **options):
         """The `Detector`: `gfl_tf.GFL(backbone, num_classes, bounding_box_format, ...)`.
@@ -63,13 +72,17 @@ class Recipe:
         return Detector(backbone, num_classes, bounding_box_format, **fields, **kept)
 
     def with_layers(self, num_classes):
-        """The recipe with its neck and head made."""
+        """The recipe with its neck and head made.
+
+        Raises:
+            ValueError: one of them was given what the other parts decide, or does not fit them.
+        """
         neck, head = self.neck, self.head
         if isinstance(neck, functools.partial):
-            neck = neck(levels=self.grid.levels, name="neck")
+            neck = _fitted(neck, "neck", levels=self.grid.levels)
         if isinstance(head, functools.partial):
             fitting = head.func.fitting(self.grid, self.boxes, self.score)
-            head = head(num_classes, **fitting, name="head")
+            head = _fitted(head, "head", num_classes=num_classes, **fitting)
         return dataclasses.replace(self, neck=neck, head=head)
 
     def changed(self, **changes):
@@ -84,6 +97,16 @@ class Recipe:
             part = getattr(recipe, owners[0])
             recipe = dataclasses.replace(recipe, **{owners[0]: dataclasses.replace(part, **{name: value})})
         return recipe
+
+
+def _fitted(layer, name, **fitting):
+    """The layer of a `functools.partial`, with the arguments that the other parts decide."""
+    given = sorted(set(layer.keywords) & set(fitting))
+    if given:
+        raise ValueError(
+            f"the {name} takes {', '.join(given)} from num_classes, grid, boxes and score: set them there alone"
+        )
+    return layer(**fitting, name=name)
 
 
 PARTS = ("grid", "assigner", "boxes", "score")
