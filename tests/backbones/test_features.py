@@ -9,8 +9,7 @@ import gfl_tf
 from gfl_tf import compat
 from gfl_tf.backbones.features import freeze_batch_norm, pyramid_features
 from gfl_tf.build import BACKBONES
-from gfl_tf.heads.gfl import GFLHead
-from gfl_tf.necks.fpn import FPN
+from tests.tiny import build_tiny
 
 # TensorFlow 2.15's oneDNN build corrupts memory in the weight gradient of a 1x1 convolution of stride 2 from 8
 # channels (tf.nn.conv2d alone does), so the ResNets are 16 channels wide.
@@ -61,8 +60,7 @@ def test_all_are_here():
 def test_under_a_detector(name):
     """333 x 517 is padded to 352 x 544 = 11 x 17 cells of P5: 2992 + 748 + 187 + 54 + 15 points."""
     backbone = BACKBONES[name](include_rescaling=True, **TINY[name])
-    head = GFLHead(2, num_bins=8, channels=8, num_convs=1, groups=2)
-    model = gfl_tf.GFL(backbone, num_classes=2, bounding_box_format="xyxy", head=head, neck=FPN(8))
+    model = build_tiny(gfl_tf.GFL, 2, backbone=backbone, num_bins=8)
     images = tf.random.stateless_uniform((1, 333, 517, 3), seed=(1, 2), maxval=255.0)
     outputs = model(images)
     assert outputs["classification"].shape == (1, 3996, 2)

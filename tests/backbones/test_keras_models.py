@@ -12,10 +12,8 @@ from gfl_tf import compat
 from gfl_tf.backbones import keras_models
 from gfl_tf.backbones.features import freeze_batch_norm, level_tensors, pyramid_features
 from gfl_tf.checkpoints import weight_file
-from gfl_tf.heads.gfl import GFLHead, GFLV2Head
-from gfl_tf.layers.dgqp import DGQP
-from gfl_tf.necks.fpn import FPN
 from gfl_tf.serving.network import serving_model
+from tests.tiny import build_tiny
 
 IMAGES = tf.random.stateless_uniform((2, 64, 96, 3), seed=(1, 2), maxval=255.0)
 NORMALIZATION = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
@@ -107,8 +105,7 @@ def batch_norms(model):
 
 
 def detector(backbone, **options):
-    head = GFLV2Head(GFLHead(2, channels=8, num_convs=1, groups=2), DGQP(hidden=8))
-    return gfl_tf.GFLV2(backbone, 2, "xyxy", head=head, neck=FPN(8), **options)
+    return build_tiny(gfl_tf.GFLV2, 2, backbone=backbone, **options)
 
 
 class Built:

@@ -1,5 +1,6 @@
 """Tensors find their places by name: on a small detector value by value, on the published ones name by name."""
 
+import functools
 import types
 from pathlib import Path
 
@@ -10,14 +11,13 @@ import pytest
 import tensorflow as tf
 
 from gfl_tf.backbones.resnet import ResNet
+from gfl_tf.boxes.distributions import GaussianDistribution
 from gfl_tf.checkpoints import load_mmdet, mmdet, places, state_dict
-from gfl_tf.detectors.gfl import GFLV2
-from gfl_tf.heads.atss import ATSSHead
-from gfl_tf.heads.gfl import GFLHead, GFLV2Head
-from gfl_tf.heads.vfnet import VFNetHead
-from gfl_tf.layers.dgqp import DGQP
-from gfl_tf.necks.fpn import FPN
+from gfl_tf.detectors import recipes
+from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.necks.pafpnx import PAFPNX
+from gfl_tf.scores.branch import QualityBranch
+from gfl_tf.scores.joint import JointScore
 from tests.checkpoints.shapes import (
     BINS,
     CHANNELS,
@@ -61,23 +61,33 @@ def vfnetx_shapes():
     return shapes
 
 
-def head_of(name):
-    small = dict(channels=CHANNELS, num_convs=2, groups=4)
-    if name.startswith("vfnet"):
-        return VFNetHead(CLASSES, name="head", deformable=True, **small)
-    if name == "atss":
-        return ATSSHead(CLASSES, name="head", **small)
-    base = GFLHead(CLASSES, name="head" if name == "gfl" else "base", **small)
-    return base if name == "gfl" else GFLV2Head(base, name="head")
+def small(recipe, **changes):
+    """A recipe whose neck and head are as small as the shapes that are expected here."""
+    of_head = {"channels": CHANNELS, "num_convs": 2, "groups": 4, **changes.pop("of_head", {})}
+    if recipe is recipes.VFNet:
+        of_head = {"deformable": True, **of_head}
+    neck, head = recipe.neck, recipe.head
+    neck = changes.pop("neck", functools.partial(neck.func, **{**neck.keywords, "channels": CHANNELS}))
+    return recipe.changed(neck=neck, head=functools.partial(head.func, **{**head.keywords, **of_head}), **changes)
 
 
-def built(backbone, head, neck=None):
+PAFPNX_NECK = functools.partial(PAFPNX, channels=CHANNELS, groups=4)
+SMALL = {
+    "gfl": small(recipes.GFL),
+    "gflv2": small(recipes.GFLV2),
+    "atss": small(recipes.ATSS),
+    "vfnet": small(recipes.VFNet),
+    "vfnetx": small(recipes.VFNet, neck=PAFPNX_NECK),
+}
+
+
+def built(backbone, recipe, num_classes=CLASSES, widths=(128, 256, 512)):
     """What the import looks at of a detector, without the time that its graph takes."""
-    neck = neck or FPN(CHANNELS, name="neck")
-    levels = zip(("P3", "P4", "P5"), (128, 256, 512))
-    neck.build({level: (None, None, None, channels) for level, channels in levels})
-    head.build([(None, None, None, CHANNELS)] * 5)
-    return types.SimpleNamespace(backbone=backbone, neck=neck, head=head)
+    recipe = recipe.with_layers(num_classes)
+    recipe.neck.build({f"P{level}": (None, None, None, width) for level, width in enumerate(widths, start=3)})
+    recipe.head.build([(None, None, None, recipe.neck.channels)] * 5)
+    parts = {name: getattr(recipe, name) for name in ("neck", "head", "boxes", "score")}
+    return types.SimpleNamespace(backbone=backbone, **parts)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +97,7 @@ def resnet18():
 
 @pytest.fixture(scope="module")
 def gflv2(resnet18):
-    return GFLV2(resnet18, CLASSES, "xyxy", head=head_of("gflv2"), neck=FPN(CHANNELS, name="neck"))
+    return SMALL["gflv2"](resnet18, CLASSES, "xyxy")
 
 
 def all_weights(model):
@@ -111,8 +121,7 @@ def all_values(model):
     ids=["gfl", "gflv2", "atss", "vfnet", "vfnetx"],
 )
 def test_every_tensor_finds_its_place(name, shapes, resnet18, gflv2):
-    neck = PAFPNX(CHANNELS, groups=4, name="neck") if name == "vfnetx" else None
-    model = gflv2 if name == "gflv2" else built(resnet18, head_of(name), neck)
+    model = gflv2 if name == "gflv2" else built(resnet18, SMALL[name])
     weights = random_weights(shapes, seed=len(shapes))  # other values for each: they share the backbone
     before = all_values(model)
     report = mmdet.assign(model, weights)
@@ -142,18 +151,18 @@ def test_values(gflv2):
         np.testing.assert_array_equal(neck.outputs[level].bias, weights[f"neck.fpn_convs.{i}.conv.bias"])
     for i, level in ((3, "P6"), (4, "P7")):
         np.testing.assert_array_equal(neck.extra[level].bias, weights[f"neck.fpn_convs.{i}.conv.bias"])
-    np.testing.assert_array_equal(head.base.class_tower[1].norm.gamma, weights["bbox_head.cls_convs.1.gn.weight"])
-    np.testing.assert_array_equal(head.base.box_tower[0].norm.beta, weights["bbox_head.reg_convs.0.gn.bias"])
-    np.testing.assert_array_equal(head.base.classification.bias, weights["bbox_head.gfl_cls.bias"])
-    np.testing.assert_array_equal(head.base.box.bias, weights["bbox_head.gfl_reg.bias"])
-    assert head.base.scales[4].scale.numpy() == weights["bbox_head.scales.4.scale"]
+    np.testing.assert_array_equal(head.class_tower[1].norm.gamma, weights["bbox_head.cls_convs.1.gn.weight"])
+    np.testing.assert_array_equal(head.box_tower[0].norm.beta, weights["bbox_head.reg_convs.0.gn.bias"])
+    np.testing.assert_array_equal(head.classification.bias, weights["bbox_head.gfl_cls.bias"])
+    np.testing.assert_array_equal(head.box.bias, weights["bbox_head.gfl_reg.bias"])
+    assert head.scales[4].scale.numpy() == weights["bbox_head.scales.4.scale"]
     np.testing.assert_array_equal(head.dgqp.hidden_layer.kernel, weights["bbox_head.reg_conf.0.weight"][:, :, 0, 0].T)
     np.testing.assert_array_equal(head.dgqp.output_layer.bias, weights["bbox_head.reg_conf.2.bias"])
 
 
 def test_values_of_vfnetx(resnet18):
     weights = random_weights(vfnetx_shapes(), seed=6)
-    model = built(resnet18, head_of("vfnetx"), PAFPNX(CHANNELS, groups=4, name="neck"))
+    model = built(resnet18, SMALL["vfnetx"])
     mmdet.assign(model, weights)
     neck, head = model.neck, model.head
     for name, blocks in {
@@ -183,39 +192,34 @@ def test_convolutions_are_torchs(gflv2):
     weights = random_weights(gflv2_shapes(), seed=2)
     mmdet.assign(gflv2, weights)
     image = np.random.default_rng(0).normal(size=[1, 9, 11, CHANNELS]).astype(np.float32)
-    output = gflv2.head.base.classification(image).numpy()
+    output = gflv2.head.classification(image).numpy()
     kernel, bias = weights["bbox_head.gfl_cls.weight"], weights["bbox_head.gfl_cls.bias"]
     by_hand = np.einsum("oiyx,yxi->o", kernel, image[0, 3:6, 6:9]) + bias
     np.testing.assert_allclose(output[0, 4, 7], by_hand, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
-def resnet50_fpn():
-    """The parts that the published detectors of ResNet-50 share, built."""
-    neck = FPN(name="neck")
-    neck.build({"P3": (None, None, None, 512), "P4": (None, None, None, 1024), "P5": (None, None, None, 2048)})
-    return ResNet(50), neck
+def resnet50():
+    return ResNet(50)
 
 
 @pytest.mark.parametrize(
-    "name, head",
+    "name, recipe",
     [
-        ("gfl_r50_fpn", GFLHead(80)),
-        ("gfocal_r50_fpn", GFLV2Head(GFLHead(80))),
-        ("atss_r50_fpn", ATSSHead(80)),
-        ("vfnet_r50_fpn", VFNetHead(80)),
+        ("gfl_r50_fpn", recipes.GFL),
+        ("gfocal_r50_fpn", recipes.GFLV2),
+        ("atss_r50_fpn", recipes.ATSS),
+        ("vfnet_r50_fpn", recipes.VFNet),
     ],
     ids=["gfl", "gflv2", "atss", "vfnet"],
 )
-def test_published_names_and_shapes(name, head, shared, resnet50_fpn):
+def test_published_names_and_shapes(name, recipe, shared, resnet50):
     reference = np.load(shared / "reference" / f"{name}.npz")
     shapes = [tuple(map(int, shape.split(","))) if shape else () for shape in reference["state/shapes"]]
     weights = {key: np.broadcast_to(np.float32(0), shape) for key, shape in zip(reference["state/names"], shapes)}
     if "bbox_head.integral.project" in weights:
         weights["bbox_head.integral.project"] = np.arange(17, dtype=np.float32)
-    head.build([(None, None, None, 256)] * 5)
-    backbone, neck = resnet50_fpn
-    model = types.SimpleNamespace(backbone=backbone, neck=neck, head=head)
+    model = built(resnet50, recipe, num_classes=80, widths=(512, 1024, 2048))
     report = mmdet.assign(model, weights)
     assert len(report.loaded) == len(all_weights(model)) and len(report.loaded) + len(report.ignored) == len(weights)
     assert (report.fresh, report.unused) == ((), ())
@@ -253,14 +257,14 @@ def test_partial(gflv2):
         weights[f"bbox_head.gfl_cls.{leaf}"] = np.zeros(shape, np.float32)
     del weights["bbox_head.reg_conf.2.bias"]
     weights["bbox_head.extra.weight"] = np.zeros([1], np.float32)
-    fresh = [gflv2.head.base.classification.bias.numpy(), gflv2.head.dgqp.output_layer.bias.numpy()]
+    fresh = [gflv2.head.classification.bias.numpy(), gflv2.head.dgqp.output_layer.bias.numpy()]
     report = mmdet.assign(gflv2, weights, partial=True)
     classes = {"bbox_head.gfl_cls.weight", "bbox_head.gfl_cls.bias"}
     assert set(report.fresh) == {*classes, "bbox_head.reg_conf.2.bias"}
     assert set(report.unused) == {*classes, "bbox_head.extra.weight"}
-    assert np.all(gflv2.head.base.classification.bias == fresh[0])
+    assert np.all(gflv2.head.classification.bias == fresh[0])
     assert np.all(gflv2.head.dgqp.output_layer.bias == fresh[1])
-    np.testing.assert_array_equal(gflv2.head.base.box.bias, weights["bbox_head.gfl_reg.bias"])
+    np.testing.assert_array_equal(gflv2.head.box.bias, weights["bbox_head.gfl_reg.bias"])
     with pytest.raises(ValueError, match="nothing was loaded"):
         mmdet.assign(gflv2, {"a": np.zeros([1], np.float32)}, partial=True)
 
@@ -270,7 +274,7 @@ def test_other_precisions(gflv2, dtype):
     exact = random_weights(gflv2_shapes(), seed=5)
     weights = {name: value.astype(tf.as_dtype(dtype).as_numpy_dtype) for name, value in exact.items()}
     mmdet.assign(gflv2, weights)
-    kernel = gflv2.head.base.box.kernel.numpy().transpose(3, 2, 0, 1)
+    kernel = gflv2.head.box.kernel.numpy().transpose(3, 2, 0, 1)
     np.testing.assert_array_equal(kernel, weights["bbox_head.gfl_reg.weight"].astype(np.float32))
     eps = {"float16": 2**-11, "bfloat16": 2**-8, "float64": 2**-24}[dtype]
     np.testing.assert_allclose(kernel, exact["bbox_head.gfl_reg.weight"], rtol=eps, atol=1e-7)
@@ -282,7 +286,7 @@ def test_deformable_layers():
     for block in (0, 1):
         shapes |= conv(f"backbone.layer4.{block}.conv2.conv_offset", 27, 512, 3)
     weights = random_weights(shapes)
-    model = built(backbone, head_of("gflv2"))
+    model = built(backbone, SMALL["gflv2"])
     mmdet.assign(model, weights)
     layer = backbone.get_layer("layer4_1_conv2")
     kernel = layer.offset_conv.kernel.numpy().transpose(3, 2, 0, 1)
@@ -352,27 +356,48 @@ def test_names_of_res2net():
 
 
 def test_variables_without_a_counterpart(resnet18):
-    head = head_of("gfl")
-    head.mine = keras.layers.Dense(1)
-    head.mine.build((None, 1))
-    with pytest.raises(ValueError, match="no counterpart in PyTorch's: .*kernel"):
-        mmdet.assign(built(resnet18, head), {})
+    class Head(TowerHead):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.mine = self.add_weight(name="mine", shape=())
+
+    model = built(resnet18, SMALL["gfl"].changed(head=functools.partial(Head, **SMALL["gfl"].head.keywords)))
+    with pytest.raises(ValueError, match="no counterpart in PyTorch's: .*mine"):
+        mmdet.assign(model, {})
 
 
-def test_models_that_nobody_publishes():
+UNPUBLISHED = {
+    "ATSS without its branch": (small(recipes.ATSS, score=JointScore()), "TowerHead, AnchorDeltas and JointScore"),
+    "GFL with a branch": (
+        small(recipes.GFL, score=QualityBranch()),
+        "TowerHead, GeneralDistribution and QualityBranch",
+    ),
+    "GFL with Gaussians": (small(recipes.GFL, boxes=GaussianDistribution()), "TowerHead, GaussianDistribution and"),
+    "FCOS": (small(recipes.FCOS), "TowerHead, DiracDistances and QualityBranch"),
+    "RetinaNet": (small(recipes.RetinaNet), "TowerHead, AnchorDeltas and JointScore"),
+    "composed form": (
+        small(recipes.GFLV2, composed_channels=4),
+        "composed form .*config.model.score.composed_channels=0",
+    ),
+    "other statistics": (small(recipes.GFLV2, statistics=("topk", "variance")), "statistics topk and mean"),
+    "no star": (small(recipes.VFNet, of_head={"star": False}), "config.model.head.star=True .*refine=True"),
+    "no refinement": (small(recipes.VFNet, of_head={"refine": False}), "config.model.head.star=True .*refine=True"),
+}
+
+
+@pytest.mark.parametrize("name", UNPUBLISHED)
+def test_detectors_that_nobody_publishes(name, resnet18):
+    recipe, message = UNPUBLISHED[name]
+    with pytest.raises(ValueError, match=message):
+        mmdet.assign(built(resnet18, recipe), {})
+
+
+def test_layers_that_nobody_publishes():
     with pytest.raises(ValueError, match="backbone is a ResNetBackbone; .* 'reference_resnet'"):
-        small = dict(stackwise_filters=(8,), stackwise_blocks=(1,), stackwise_strides=(1,), include_rescaling=True)
-        mmdet.load_backbone(keras_cv.models.ResNetBackbone(**small), DATA / "flat.pth")
-    with pytest.raises(ValueError, match="no published .* FPN and Dense"):
-        mmdet.assign(types.SimpleNamespace(backbone=None, neck=FPN(), head=keras.layers.Dense(1)), {})
-    head = GFLHead(CLASSES, composed=DGQP(outputs=4))
-    with pytest.raises(ValueError, match="composed"):
-        mmdet.HEADS[GFLHead](head)
-    with pytest.raises(ValueError, match="statistics topk and mean"):
-        mmdet.HEADS[GFLV2Head](GFLV2Head(GFLHead(CLASSES), DGQP(statistics=("topk", "variance"))))
-    for head in (VFNetHead(CLASSES, star=False), VFNetHead(CLASSES, refine=False)):
-        with pytest.raises(ValueError, match="VFNet checkpoints .* config.model.head.star=True .*refine=True"):
-            mmdet.HEADS[VFNetHead](head)
+        arguments = dict(stackwise_filters=(8,), stackwise_blocks=(1,), stackwise_strides=(1,), include_rescaling=True)
+        mmdet.load_backbone(keras_cv.models.ResNetBackbone(**arguments), DATA / "flat.pth")
+    with pytest.raises(ValueError, match="no published .* Dense"):
+        mmdet.assign(types.SimpleNamespace(backbone=None, neck=keras.layers.Dense(1), head=None), {})
     with pytest.raises(ValueError, match="no rule for weights of a LayerNormalization"):
         places.places_of("a", keras.layers.LayerNormalization())
 

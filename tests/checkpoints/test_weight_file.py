@@ -7,8 +7,7 @@ import pytest
 import gfl_tf
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.compat import keras_cv
-from gfl_tf.heads.gfl import GFLHead
-from gfl_tf.necks.fpn import FPN
+from tests.tiny import build_tiny
 
 
 def detector(seed, channels=8):
@@ -18,8 +17,7 @@ def detector(seed, channels=8):
         stackwise_stride=(2, 2, 2, 2), stackwise_se_ratio=(0.25, None, None, None), stackwise_activation=("relu",) * 4,
         include_rescaling=True,
     )  # fmt: skip
-    head = GFLHead(3, channels=channels, num_convs=1, groups=4, name="head")
-    return gfl_tf.GFL(backbone, 3, "xyxy", head=head, neck=FPN(channels=channels, name="neck"))
+    return build_tiny(gfl_tf.GFL, backbone=backbone, head_options={"channels": channels})
 
 
 @pytest.fixture(scope="module")
