@@ -55,12 +55,13 @@ class Grid(typing.NamedTuple):
         return tf.reduce_prod(self.level_shapes, axis=-1) * self.spec.anchors_per_point
 
     def inside(self, image_shape):
-        """bool [B, P]: places inside each image's own extent, rounded up to 32 as the reference pads an image.
+        """bool [B, P]: places whose cells begin inside each image's own extent, rounded up to 32 as in the reference.
 
         `image_shape`: int32 [B, 2], height and width in pixels.
         """
         padded = tf.cast(_padded(image_shape), tf.float32)
-        return tf.reduce_all(self.places.points_px < padded[:, tf.newaxis, ::-1], axis=-1)
+        corners = self.places.points_px - self.spec.offset * self.places.strides[:, tf.newaxis]
+        return tf.reduce_all(corners < padded[:, tf.newaxis, ::-1], axis=-1)
 
 
 @part
