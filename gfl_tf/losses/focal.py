@@ -72,7 +72,8 @@ def varifocal_loss(y_true, y_pred, quality_logits=None, *, alpha=0.75, gamma=2.0
     """
     y_true, probability, cross_entropy = _scores(y_true, y_pred, quality_logits)
     positive_weight = y_true if iou_weighted else tf.ones_like(y_true)
-    return tf.where(y_true > 0.0, positive_weight, alpha * tf.pow(probability, gamma)) * cross_entropy
+    negative_weight = alpha * _modulating_factor(0.0, probability, gamma)
+    return tf.where(y_true > 0.0, positive_weight, negative_weight) * cross_entropy
 
 
 def log_joint_score(class_logits, quality_logits):
