@@ -41,8 +41,9 @@ class PAFPNX(keras.layers.Layer):
         self.groups = groups
         self.deformable = deformable
         self.extra_relu = extra_relu
-        inner = backbone_levels(levels)
-        self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in inner}
+        of_backbone = backbone_levels(levels)
+        inner = [i for i in of_backbone if i in self.levels]
+        self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in of_backbone}
         self.outputs = {f"P{i}": self._block(f"output_p{i}") for i in inner}
         # By the level that they lead to.
         self.downsamples = {f"P{i}": self._block(f"downsample_p{i}", strides=2) for i in inner[1:]}
