@@ -4,21 +4,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gfl_tf.assigners import atss
-from gfl_tf.ops import points as point_ops
+from gfl_tf.assigners.atss import ATSSAssigner
+from gfl_tf.ops.grid import GridSpec
 
-STRIDES = (8, 16, 32)  # of the examples by hand: 8 x 8, 4 x 4 and 2 x 2 points on 64 x 64 pixels
+LEVELS = (3, 4, 5)  # of the examples by hand: 8 x 8, 4 x 4 and 2 x 2 points on 64 x 64 pixels
 
 
-def positive_points(boxes, classes_ok=None, shape=(64, 64), image_shape=None, strides=STRIDES, k=4):
-    """{point index: box index} of one image."""
-    boxes = np.float32(boxes)[np.newaxis]
+def assign(boxes, classes_ok=None, shape=(64, 64), image_shape=None, spec=GridSpec(LEVELS), **options):
+    """`Assignment` of one image, as numpy arrays without the batch axis."""
+    boxes = np.float32(boxes).reshape(1, -1, 4)
     is_box = np.ones(boxes.shape[:2], bool) if classes_ok is None else np.array([classes_ok])
     own = tf.constant([image_shape or shape])
-    assignment = atss.assign(
-        tf.constant(boxes), tf.constant(is_box), own, tf.constant(shape), strides=strides, candidates_per_level=k
-    )
-    point, box, positive = (t.numpy()[0] for t in assignment)
+    assignment = ATSSAssigner(**options)(tf.constant(boxes), tf.constant(is_box), own, spec.on(shape))
+    return type(assignment)(*(t.numpy()[0] for t in assignment))
+
+
+def positive_points(boxes, classes_ok=None, shape=(64, 64), image_shape=None, levels=LEVELS, k=4, offset=0.0):
+    """{point index: box index} of one image."""
+    point, box, positive, _ = assign(boxes, classes_ok, shape, image_shape, GridSpec(levels, offset), k=k)
     assert len(set(point[positive])) == positive.sum()
     return dict(zip(point[positive].tolist(), box[positive].tolist()))
 
@@ -45,12 +48,12 @@ def test_standard_deviation_is_the_unbiased_one():
     Mean 0.244140625, deviations +-0.146484375, eight of them: the population's standard deviation would be
     0.146484375 and the threshold exactly P3's IoU; divided by 7 it is 0.1566, and the threshold above all IoUs.
     """
-    assert positive_points([[0, 0, 40, 40]], strides=(8, 16)) == {}
+    assert positive_points([[0, 0, 40, 40]], levels=(3, 4)) == {}
 
 
 def test_an_iou_at_the_threshold_is_enough():
     """The same box on P3 alone: four equal IoUs, so the threshold is 0.390625 + 0."""
-    assert len(positive_points([[0, 0, 40, 40]], strides=(8,))) == 4
+    assert len(positive_points([[0, 0, 40, 40]], levels=(3,))) == 4
 
 
 def test_positive_points_lie_inside_their_box():
@@ -89,8 +92,7 @@ def test_levels_smaller_than_k_give_what_they_have():
     sqrt(0.18133 / 15) = 0.10995, threshold 0.26748: no positive. Missing candidates counted as IoU 0 (45 entries)
     would bring it down to 0.156, and P3's nine points in.
     """
-    strides = (8, 16, 32, 64, 128)
-    assert positive_points([[0, 0, 32, 32]], shape=(32, 32), strides=strides, k=9) == {}
+    assert positive_points([[0, 0, 32, 32]], shape=(32, 32), levels=(3, 4, 5, 6, 7), k=9) == {}
 
 
 def test_padding_and_no_boxes():
@@ -100,17 +102,43 @@ def test_padding_and_no_boxes():
     assert positive_points(boxes, classes_ok=[False] * 3) == {}
 
 
-def assign_by_loop(boxes, image_shape, canvas_shape, strides, k):
+def test_candidates_and_anchors_stand_at_the_points():
+    """Points at (i + 0.5) * stride: the box of 40 x 40 around (20, 20) on P3 alone has those at 12, 20 and 28.
+
+    The k = 4 nearest: (20, 20) and three of its four neighbours, at equal distances; the IoUs are equal, 1600 / 4096.
+    """
+    positive = positive_points([[0, 0, 40, 40]], levels=(3,), offset=0.5)
+    neighbours = {p3_index(x, y) for x, y in ((16, 8), (8, 16), (24, 16), (16, 24))}  # the corners of their cells
+    assert p3_index(16, 16) in positive and len(positive) == 4 and set(positive) <= {p3_index(16, 16), *neighbours}
+
+
+@pytest.mark.parametrize("ignore_outside", [True, False])
+def test_what_counts(ignore_outside):
+    """An image of 40 x 30 in a canvas of 64 x 64 is padded to 64 x 32: the left half of each level."""
+    counts = assign([[0, 0, 30, 30]], image_shape=(40, 30), ignore_outside=ignore_outside).counts
+    left_halves = np.concatenate([np.tile(np.arange(n) < n / 2, n) for n in (8, 4, 2)])
+    np.testing.assert_array_equal(counts, left_halves | (not ignore_outside))
+
+
+def test_impossible_arguments_are_refused():
+    with pytest.raises(ValueError, match="k is 0; it must be at least 1"):
+        ATSSAssigner(k=0)
+    with pytest.raises(ValueError, match="ATSS has one anchor a point; this grid has 3"):
+        assign([[0, 0, 40, 40]], spec=GridSpec(anchor_ratios=(0.5, 1.0, 2.0)))
+
+
+def assign_by_loop(boxes, image_shape, canvas_shape, strides, k, offset):
     """Algorithm 1 of the paper over every point, in float64: {point index: box index}."""
     sizes = [[-(-(-(-side // 32) * 32) // stride) for side in canvas_shape] for stride in strides]
     own = [-(-side // 32) * 32 for side in image_shape]
-    points, levels = [], []
+    corners, levels = [], []
     for level, stride in enumerate(strides):
         for row in range(sizes[level][0]):
-            points += [(column * stride, row * stride) for column in range(sizes[level][1])]
+            corners += [(column * stride, row * stride) for column in range(sizes[level][1])]
         levels += [level] * (sizes[level][0] * sizes[level][1])
-    points, levels = np.float64(points), np.array(levels)
-    valid = (points[:, 0] < own[1]) & (points[:, 1] < own[0])
+    corners, levels = np.float64(corners), np.array(levels)
+    valid = (corners[:, 0] < own[1]) & (corners[:, 1] < own[0])
+    points = corners + offset * np.array(strides)[levels][:, np.newaxis]
     half = 4 * np.array(strides)[levels][:, np.newaxis]
     anchors = np.concatenate([points - half, points + half], axis=1)
     best_iou, owner = np.full(len(points), -1.0), {}
@@ -139,14 +167,17 @@ def assign_by_loop(boxes, image_shape, canvas_shape, strides, k):
         ((60, 40), (60, 40)),  # levels of fewer than 9 points
     ],
 )
-@pytest.mark.parametrize("k", [9, 4, 2, 1])
-def test_against_a_loop_over_all_points(image_shape, canvas_shape, k):
+@pytest.mark.parametrize(
+    "k, levels, offset",
+    [(9, (3, 4, 5, 6, 7), 0.0), (4, (3, 4, 5, 6, 7), 0.0), (2, (3, 4, 5, 6, 7), 0.0), (1, (3, 4, 5, 6, 7), 0.0)]
+    + [(9, (2, 3, 4, 5), 0.0), (9, (3, 4, 5, 6, 7), 0.5)],
+)
+def test_against_a_loop_over_all_points(image_shape, canvas_shape, k, levels, offset):
     rng = np.random.default_rng(k)
     height, width = image_shape
     corners = rng.uniform(0, [width, height, width, height], (25, 4))
     boxes = np.concatenate([np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], 1)
     boxes = boxes.astype(np.float32)
-    strides = point_ops.STRIDES
-    expected = assign_by_loop(boxes, image_shape, canvas_shape, strides, k)
+    expected = assign_by_loop(boxes, image_shape, canvas_shape, [2**level for level in levels], k, offset)
     assert len(expected) > 3
-    assert positive_points(boxes, None, canvas_shape, image_shape, strides, k) == expected
+    assert positive_points(boxes, None, canvas_shape, image_shape, levels, k, offset) == expected

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gfl_tf.assigners import atss
-from gfl_tf.ops import points as point_ops
+from gfl_tf.assigners.atss import ATSSAssigner
+from gfl_tf.ops.grid import GridSpec
 
 CASES = ("img0", "img1", "img1_empty", "img1_odd_shape_250x280", "hard60", "large1088")
 
@@ -17,12 +17,10 @@ def reference(shared):
 
 def assigned_boxes(boxes, is_box, image_shape, canvas_shape):
     """[B, P]: the box of every point or -1. Each positive point must stand there once."""
-    assignment = atss.assign(
-        tf.constant(boxes), tf.constant(is_box), tf.constant(image_shape, tf.int32), tf.constant(canvas_shape, tf.int32)
-    )
-    num_points = point_ops.grid_points(tf.constant(canvas_shape))[0].shape[0]
-    result = np.full((len(boxes), num_points), -1)
-    for image, (point, box, is_positive) in enumerate(zip(*(t.numpy() for t in assignment))):
+    grid = GridSpec().on(canvas_shape)
+    assignment = ATSSAssigner()(boxes, is_box, tf.constant(image_shape, tf.int32), grid)
+    result = np.full((len(boxes), grid.size), -1)
+    for image, (point, box, is_positive, _) in enumerate(zip(*(t.numpy() for t in assignment))):
         assert len(set(point[is_positive])) == is_positive.sum()
         result[image, point[is_positive]] = box[is_positive]
     return result

@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gfl_tf.boxes.points import AnchorDeltas, DiracDistances
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.layers.blocks import ConvGN
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.star import StarConv2D
+from gfl_tf.ops.grid import GridSpec
+from gfl_tf.scores.branch import QualityBranch
+from gfl_tf.scores.joint import JointScore
 
 SIZES = [(8, 12), (4, 6), (2, 3), (1, 2), (1, 1)]  # P3 to P7 of 64 x 96 pixels
 FIRST = np.cumsum([0] + [height * width for height, width in SIZES])
@@ -138,6 +142,30 @@ def test_deformable_convolution_at_the_end_of_the_towers():
 def test_unknown_normalization():
     with pytest.raises(ValueError, match="box_normalization is one of .*'px'"):
         tiny(box_normalization="px")
+
+
+def test_other_levels():
+    """P2 and P3: strides 4 and 8, and eight of them to each side."""
+    head = tiny(levels=(2, 3))
+    outputs = head([tf.zeros_like(feature) for feature in features()[:2]])
+    expected = np.repeat([32, 64], [8 * 12, 4 * 6])[:, np.newaxis]
+    for name in ("box", "refined_box"):
+        np.testing.assert_allclose(outputs[name], np.broadcast_to(expected, (2, 120, 4)), rtol=1e-6)
+    with pytest.raises(ValueError, match="the head has levels .2, 3., the neck puts out 5"):
+        head.call(features())
+
+
+def test_fits_the_other_parts():
+    distances = DiracDistances("none", "pixel")
+    assert VFNetHead.fitting(GridSpec((2, 3)), distances, JointScore()) == {"levels": (2, 3)}
+    for grid, boxes, score in (
+        (GridSpec(), DiracDistances("exp", "stride"), JointScore()),
+        (GridSpec(), AnchorDeltas(), JointScore()),
+        (GridSpec(), distances, QualityBranch()),
+        (GridSpec(anchor_ratios=(0.5, 2.0)), distances, JointScore()),
+    ):
+        with pytest.raises(ValueError, match="four distances in pixels a point and joint class scores"):
+            VFNetHead.fitting(grid, boxes, score)
 
 
 def test_config_round_trip():

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from gfl_tf import losses
 
@@ -78,3 +79,23 @@ def test_unreduced_float32(function):
     value = function(np.zeros((2, 3, 4), np.float16), np.zeros((2, 3, 4), np.float16))
     assert value.shape == (2, 3, 4)
     assert value.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    "function, option",
+    [(losses.focal_loss, "gamma"), (losses.quality_focal_loss, "beta"), (losses.varifocal_loss, "gamma")],
+)
+def test_gradient_without_modulating_factor(function, option):
+    """Finite where the probability rounds to 0 or 1."""
+    logits = tf.constant([-200.0, 0.0, 200.0])
+    for target in (0.0, 1.0):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = function(tf.fill([3], target), logits, **{option: 0.0})
+        assert np.isfinite(tape.gradient(value, logits)).all()
+
+
+def test_options_are_given_by_name():
+    """The third argument by position is the quality's logits."""
+    with pytest.raises(TypeError, match="positional"):
+        losses.focal_loss([1.0], [0.0], None, 0.5)

@@ -57,13 +57,22 @@ def test_classification(function, options, rng):
     check_gradient(lambda x: function(targets, x, **options), rng.normal(0, 2, (20, 5)))
 
 
-@pytest.mark.parametrize("beta", [2.0, 3.0])
-def test_joint(beta, rng):
+@pytest.mark.parametrize(
+    "function, options",
+    [
+        (losses.focal_loss, dict(alpha=0.6, gamma=2.0)),
+        (losses.quality_focal_loss, dict(beta=2.0)),
+        (losses.quality_focal_loss, dict(beta=3.0)),
+        (losses.varifocal_loss, dict(alpha=1.0, gamma=1.5)),
+    ],
+    ids=lambda argument: getattr(argument, "__name__", None),
+)
+def test_joint(function, options, rng):
     """Columns: five class logits and the quality logit."""
-    targets = np.float32(rng.uniform(0, 1, (20, 5)))
-    check_gradient(
-        lambda x: losses.joint_quality_focal_loss(targets, x[:, :5], x[:, 5:], beta=beta), rng.normal(0, 2, (20, 6))
-    )
+    targets = np.float32(rng.uniform(0, 1, (20, 5)) * (rng.uniform(0, 1, (20, 5)) > 0.3))
+    if function is losses.focal_loss:
+        targets = np.ceil(targets)
+    check_gradient(lambda x: function(targets, x[:, :5], x[:, 5:], **options), rng.normal(0, 2, (20, 6)))
 
 
 def test_distribution(rng):
@@ -82,7 +91,8 @@ def test_generalized(rng):
     check_gradient(loss, rng.normal(0, 1, (20, 2)))
 
 
-def test_giou(rng):
+@pytest.mark.parametrize("loss", [losses.giou_loss, losses.diou_loss])  # CIoU holds its alpha fixed
+def test_overlap(loss, rng):
     """Overlapping and disjoint boxes whose sides are at least 4 H apart, so that no step crosses a kink."""
     corner = rng.uniform(0, 10, (200, 2, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(2, 8, (200, 2, 2))], axis=-1)  # [200, 2 boxes, 4]
@@ -91,5 +101,5 @@ def test_giou(rng):
     boxes = np.float32(boxes[gaps > 4 * H])
     size = np.minimum(boxes[:, 0, 2:], boxes[:, 1, 2:]) - np.maximum(boxes[:, 0, :2], boxes[:, 1, :2])
     assert 20 < (size > 0).all(axis=-1).sum() < len(boxes) - 20
-    check_gradient(lambda x: losses.giou_loss(boxes[:, 0], x), boxes[:, 1])
-    check_gradient(lambda x: losses.giou_loss(x, boxes[:, 1]), boxes[:, 0])
+    check_gradient(lambda x: loss(boxes[:, 0], x), boxes[:, 1])
+    check_gradient(lambda x: loss(x, boxes[:, 1]), boxes[:, 0])

@@ -17,6 +17,8 @@ CLASSES = [
     ),
     (losses.DistributionFocalLoss(), losses.distribution_focal_loss, {}),
     (losses.GIoULoss(), losses.giou_loss, {}),
+    (losses.DIoULoss(), losses.diou_loss, {}),
+    (losses.CIoULoss(), losses.ciou_loss, {}),
 ]
 IDS = [type(loss).__name__ for loss, _, _ in CLASSES]
 
@@ -24,7 +26,7 @@ IDS = [type(loss).__name__ for loss, _, _ in CLASSES]
 def example(loss):
     """Targets and predictions of 6 points in 2 images."""
     rng = np.random.default_rng(0)
-    if isinstance(loss, losses.GIoULoss):
+    if isinstance(loss, (losses.GIoULoss, losses.DIoULoss, losses.CIoULoss)):
         corners = rng.uniform(0, 5, (2, 2, 6, 2))
         boxes = np.concatenate([corners, corners + 3], axis=-1).astype(np.float32)
         return boxes[0], boxes[1]
@@ -49,6 +51,14 @@ def test_is_the_function(loss, function, options):
     )
 
 
+@pytest.mark.parametrize("loss, function, options", CLASSES[:3], ids=IDS[:3])
+def test_with_quality_logits(loss, function, options):
+    targets, predictions = example(loss)
+    quality = np.random.default_rng(1).normal(0, 2, (2, 6, 1)).astype(np.float32)
+    expected = tf.reduce_sum(function(targets, predictions, quality, **options), axis=-1)
+    np.testing.assert_allclose(loss.call(targets, predictions, quality), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("loss, function, options", CLASSES, ids=IDS)
 def test_serialization(loss, function, options):
     for restored in (
@@ -59,6 +69,16 @@ def test_serialization(loss, function, options):
         assert restored.get_config() == loss.get_config()
         targets, predictions = example(loss)
         assert restored(targets, predictions) == loss(targets, predictions)
+    named = type(loss)(**options, name="mine", reduction="sum").get_config()
+    assert (named["name"], named["reduction"]) == ("mine", "sum") and options.items() <= named.items()
+    assert type(loss)().name == function.__name__
+
+
+@pytest.mark.parametrize("loss", [losses.FocalLoss, losses.VarifocalLoss, losses.QualityFocalLoss])
+def test_impossible_powers_are_refused(loss):
+    option = "beta" if loss is losses.QualityFocalLoss else "gamma"
+    with pytest.raises(ValueError, match=f"{option} is -1; it must be at least 0"):
+        loss(**{option: -1})
 
 
 @pytest.mark.parametrize("loss, function, options", CLASSES[:4], ids=IDS[:4])

@@ -59,7 +59,7 @@ def joint_from_probabilities(targets, probabilities):
     probabilities = probabilities.astype(np.float64)
     logits = (np.log(probabilities) - np.log1p(-probabilities)).astype(np.float32)
     quality = np.full((len(logits), 1), 40.0, np.float32)
-    value, gradient = value_and_gradient(lambda x: losses.joint_quality_focal_loss(targets, x, quality), logits)
+    value, gradient = value_and_gradient(lambda x: losses.quality_focal_loss(targets, x, quality), logits)
     return value, gradient / (probabilities * (1 - probabilities))  # dJ / d logit = J (1 - J)
 
 

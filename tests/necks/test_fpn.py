@@ -48,6 +48,55 @@ def test_is_what_the_definition_says(neck_and_features):
             np.testing.assert_allclose(actual[image], wanted, rtol=1e-4, atol=1e-4)
 
 
+P2_SIZES = {"P2": (24, 40, 1), "P3": (12, 20, 2), "P4": (6, 10, 3), "P5": (3, 5, 5)}  # 96 x 160 pixels
+
+
+@pytest.mark.parametrize(
+    "extra_relu, extra_from_backbone", [(False, False), (True, False), (False, True), (True, True)]
+)
+@pytest.mark.parametrize("levels", [(2, 3, 4, 5, 6), (3, 4, 5), (4, 5, 6, 7), (5, 6, 7), (2, 3)])
+def test_levels_and_extra_levels(levels, extra_relu, extra_from_backbone):
+    """Every level from its definition; P6 of the backbone's P5 or the pyramid's, ReLU before P7 alone."""
+    neck = FPN(levels, channels=4, extra_relu=extra_relu, extra_from_backbone=extra_from_backbone)
+    features = {
+        level: tf.random.stateless_normal((1, *size), (i, 0)) for i, (level, size) in enumerate(P2_SIZES.items())
+    }
+    maps = neck({level: x for level, x in features.items() if int(level[1]) >= levels[0]})
+    for index, weight in enumerate(neck.weights):
+        weight.assign(tf.random.stateless_normal(weight.shape, (index, 1)))
+    maps = neck(features)  # a level below its own is not looked at
+    assert len(maps) == len(levels)
+
+    def conv(x, layer, stride=1):
+        return conv_by_loop(x, layer.kernel.numpy(), layer.bias.numpy(), stride)
+
+    inner, expected = None, {}
+    for level in range(5, levels[0] - 1, -1):
+        lateral = conv(features[f"P{level}"][0].numpy(), neck.laterals[f"P{level}"])
+        inner = lateral if inner is None else lateral + inner.repeat(2, axis=0).repeat(2, axis=1)
+        if level in levels:
+            expected[level] = conv(inner, neck.outputs[f"P{level}"])
+    if 6 in levels:
+        below = features["P5"][0].numpy() if extra_from_backbone else expected[5]
+        expected[6] = conv(below, neck.extra["P6"], stride=2)
+    if 7 in levels:
+        below = np.maximum(expected[6], 0) if extra_relu else expected[6]
+        expected[7] = conv(below, neck.extra["P7"], stride=2)
+    for level, actual in zip(levels, maps):
+        np.testing.assert_allclose(actual[0], expected[level], rtol=1e-4, atol=1e-4)
+
+
+def test_config_gives_the_same_neck():
+    neck = FPN(levels=(2, 3, 4, 5, 6), channels=4, extra_relu=True, extra_from_backbone=True)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(neck))
+    assert type(again) is FPN and again.get_config() == neck.get_config()
+    for one in (neck, again):
+        one.build({level: (None, *size) for level, size in P2_SIZES.items()})
+    again.set_weights(neck.get_weights())
+    features = {level: tf.ones((1, *size)) for level, size in P2_SIZES.items()}
+    tf.nest.map_structure(np.testing.assert_array_equal, again(features), neck(features))
+
+
 def test_odd_sizes_round_up(neck_and_features):
     neck, _ = neck_and_features
     features = {"P3": tf.zeros((1, 44, 68, 2)), "P4": tf.zeros((1, 22, 34, 3)), "P5": tf.zeros((1, 11, 17, 5))}

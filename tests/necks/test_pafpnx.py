@@ -11,15 +11,15 @@ CHANNELS, GROUPS = 4, 2
 SIZES = {"P3": (12, 20, 2), "P4": (6, 10, 3), "P5": (3, 5, 5)}  # 96 x 160 pixels
 
 
-def features():
+def features(sizes=SIZES):
     rng = np.random.default_rng(0)
-    return {level: rng.normal(size=(2, *size)).astype(np.float32) for level, size in SIZES.items()}
+    return {level: rng.normal(size=(2, *size)).astype(np.float32) for level, size in sizes.items()}
 
 
-def built(**options):
+def built(sizes=SIZES, **options):
     """A neck with random weights, biases too, whose deformable kernels lie a cell lower: offsets (1, 0)."""
-    neck = PAFPNX(CHANNELS, GROUPS, **options)
-    neck(features())
+    neck = PAFPNX(channels=CHANNELS, groups=GROUPS, **options)
+    neck(features(sizes))
     rng = np.random.default_rng(1)
     for weight in neck.weights:
         weight.assign(rng.normal(size=weight.shape))
@@ -46,24 +46,24 @@ def block_by_hand(x, block, stride=1):
 
 
 def by_hand(neck, inputs):
-    """P3 to P7 of one image."""
-
-    def twice(x):
-        return x.repeat(2, axis=0).repeat(2, axis=1)
-
-    laterals = [neck.laterals[level] for level in SIZES]
-    m3, m4, m5 = (
-        conv_by_loop(inputs[level], layer.kernel.numpy(), layer.bias.numpy()) for level, layer in zip(SIZES, laterals)
-    )
-    m4 = m4 + twice(m5)
-    m3 = m3 + twice(m4)
-    n3 = block_by_hand(m3, neck.outputs["P3"])
-    n4 = block_by_hand(m4, neck.outputs["P4"]) + block_by_hand(n3, neck.downsamples["P4"], stride=2)
-    n5 = block_by_hand(m5, neck.outputs["P5"]) + block_by_hand(n4, neck.downsamples["P5"], stride=2)
-    levels = [block_by_hand(n, neck.aggregations[level]) for level, n in zip(SIZES, (n3, n4, n5))]
-    levels.append(block_by_hand(levels[-1], neck.extra["P6"], stride=2))
-    p6 = np.maximum(levels[-1], 0) if neck.extra_relu else levels[-1]
-    return [*levels, block_by_hand(p6, neck.extra["P7"], stride=2)]
+    """The levels of one image."""
+    of_backbone = [level for level in inputs if level in neck.laterals]
+    top_down, m = {}, None
+    for level in reversed(of_backbone):
+        layer = neck.laterals[level]
+        lateral = conv_by_loop(inputs[level], layer.kernel.numpy(), layer.bias.numpy())
+        m = top_down[level] = lateral if m is None else lateral + m.repeat(2, axis=0).repeat(2, axis=1)
+    maps, n = {}, None
+    for level in neck.outputs:
+        output = block_by_hand(top_down[level], neck.outputs[level])
+        n = output if n is None else output + block_by_hand(n, neck.downsamples[level], stride=2)
+        maps[level] = block_by_hand(n, neck.aggregations[level])
+    if 6 in neck.levels:
+        maps["P6"] = block_by_hand(maps["P5"], neck.extra["P6"], stride=2)
+    if 7 in neck.levels:
+        p6 = np.maximum(maps["P6"], 0) if neck.extra_relu else maps["P6"]
+        maps["P7"] = block_by_hand(p6, neck.extra["P7"], stride=2)
+    return [maps[f"P{level}"] for level in neck.levels]
 
 
 @pytest.mark.parametrize("deformable, extra_relu", [(True, True), (False, False)])
@@ -78,6 +78,17 @@ def test_is_what_the_definition_says(deformable, extra_relu):
             np.testing.assert_allclose(level[image], wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("levels", [(2, 3, 4, 5, 6), (3, 4, 5), (4, 5, 6, 7), (2, 3)])
+def test_other_levels(levels):
+    sizes = {"P2": (24, 40, 1), **SIZES}
+    neck = built({level: size for level, size in sizes.items() if int(level[1]) >= levels[0]}, levels=levels)
+    inputs = features(sizes)  # a level below its own is not looked at
+    actual, expected = neck(inputs), by_hand(neck, {level: x[0] for level, x in inputs.items()})
+    assert len(actual) == len(expected) == len(levels)
+    for level, wanted in zip(actual, expected):
+        np.testing.assert_allclose(level[0], wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_config_gives_the_same_neck():
     neck = built(deformable=False, extra_relu=False)
     again = PAFPNX.from_config(neck.get_config())
@@ -90,7 +101,7 @@ def test_config_gives_the_same_neck():
 
 def test_starts_from_random_kernels_of_keras_default_spread():
     """Every block has an initializer of its own: one instance would repeat its values."""
-    neck = PAFPNX(CHANNELS, GROUPS)
+    neck = PAFPNX(channels=CHANNELS, groups=GROUPS)
     neck.build({level: (None, *size) for level, size in SIZES.items()})
     parts = (neck.outputs, neck.downsamples, neck.aggregations, neck.extra)
     kernels = [block.conv.kernel.numpy() for part in parts for block in part.values()]
@@ -116,4 +127,4 @@ def test_xla_and_gradients():
 
 def test_refuses_uneven_groups():
     with pytest.raises(ValueError, match="4 channels do not divide into 3 groups"):
-        PAFPNX(CHANNELS, groups=3)(features())
+        PAFPNX(channels=CHANNELS, groups=3)(features())
