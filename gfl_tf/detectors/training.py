@@ -56,6 +56,8 @@ def centerness(distances):
 
 def detection_losses(model, outputs, boxes, classes, image_shape, canvas_shape, image_weights=None):
     """`Detector.detection_losses`; `image_weights`: float32 [B], factors of each image's share."""
+    # One slot more, so that there is one to look up where a batch has none.
+    boxes, classes = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
     grid = model.grid.on(canvas_shape)
     assignment = model.assigner(boxes, classes >= 0, image_shape, grid, outputs)
     mask = tf.cast(assignment.is_positive, tf.float32)
@@ -67,7 +69,7 @@ def detection_losses(model, outputs, boxes, classes, image_shape, canvas_shape, 
     }
     positives = list(by_output.values())[-1]
 
-    image_weights = tf.ones_like(mask[:, :1]) if image_weights is None else image_weights[:, tf.newaxis]
+    image_weights = 1.0 if image_weights is None else image_weights[:, tf.newaxis]
     num_positives = sum_over_replicas(tf.reduce_sum(mask))
     count = tf.maximum(num_positives, 1.0)
     norm = count
