@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from gfl_tf import compat
-from gfl_tf.detectors.dense import unpack
+from gfl_tf.detectors.checks import unpack
 
 
 class MovingAverage:
@@ -125,7 +125,7 @@ class WeightAverage:
             for layer in self._norms:
                 layer.momentum = 0.0  # the moving statistics are then those of the last batch
             for _ in range(num_batches):
-                images, _ = unpack(next(batches))
+                images, *_ = unpack(next(batches))
                 self._forward(images)
                 measured = _values(self._statistics)
                 if all(map(np.array_equal, measured, before)):
