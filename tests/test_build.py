@@ -1,21 +1,24 @@
 """config -> model: what each field does, and what a wrong one says."""
 
+import json
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import gfl_tf
-from gfl_tf import losses
-from gfl_tf.build import default_model
+from gfl_tf import build, losses
+from gfl_tf.build import PARTS, RECIPES, default_model
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.config_files import load_config
-from gfl_tf.heads.gfl import GFLHead, GFLV2Head
+from gfl_tf.heads.tower_head import TowerHead
+from gfl_tf.scores.dgqp import DGQPScore
 from gfl_tf.training import config as configs
 
-CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*_*.py"))  # not the tables of papers
 TINY_BACKBONE = dict(
     stackwise_filters=(64, 16, 16, 16),
     stackwise_blocks=(1, 1, 1, 1),
@@ -37,12 +40,38 @@ def shrink(config):
     return config
 
 
-@pytest.fixture
-def config():
+def tiny(detector):
     config = load_config(CONFIGS[0])
     config.name = "tiny"
-    config.model = default_model()
+    config.model = default_model(detector)
     return shrink(config)
+
+
+@pytest.fixture
+def config():
+    return tiny("gflv2")
+
+
+def set_field(config, field, value):
+    with config.unlocked():
+        *parts, last = field.split(".")
+        node = config
+        for part in parts:
+            node = node[part]
+        if last in node:
+            del node[last]  # a ConfigDict keeps the type of a field
+        node[last] = value
+
+
+def loss_of(model):
+    """Of an image with one box."""
+    labels = {"boxes": tf.constant([[[8.0, 10, 50, 60]]]), "classes": tf.constant([[1]])}
+    images = tf.random.uniform((1, 64, 64, 3), maxval=255)
+    return float(model.compute_loss(images, labels, model(images)))
+
+
+def part_types(parts):
+    return [type(getattr(parts, name)) for name in ("assigner", "boxes", "score", "classification_loss", "box_loss")]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -50,11 +79,48 @@ def test_every_config_describes_a_model(path):
     config = shrink(load_config(path))
     assert config.name == path.stem
     model = gfl_tf.build_detector(config)
-    detectors = {"atss": gfl_tf.ATSS, "gfl": gfl_tf.GFL, "gflv2": gfl_tf.GFLV2, "vfnet": gfl_tf.VFNet}
-    assert type(model) is detectors[config.model.detector]
+    recipe = RECIPES[path.stem.split("_")[0].removesuffix("x")]
+    assert part_types(model) == part_types(recipe)
     outputs = model(tf.zeros((1, 64, 64, 3)))
     assert outputs["classification"].shape == (1, 64 + 16 + 4 + 1 + 1, config.model.num_classes)
-    assert ("quality" in outputs) == (config.model.detector == "gflv2")
+    assert ("quality" in outputs) == recipe.score.has_quality_output
+
+
+@pytest.mark.parametrize("detector", RECIPES)
+def test_a_config_is_its_recipe(detector):
+    """In full width, by way of JSON, as a run directory has it."""
+    config = configs.from_json(configs.to_json(load_config(CONFIGS[0])))
+    config.model = configs.from_json(configs.to_json(default_model(detector)))
+    with config.unlocked():
+        config.model.backbone.arguments = TINY_BACKBONE
+    by_config = gfl_tf.build_detector(config)
+    backbone = build.BACKBONES["resnet"](**TINY_BACKBONE)
+    by_recipe = RECIPES[detector](backbone, 80, "xyxy", name=config.name)
+
+    def description(model):
+        content = {name: value for name, value in model.get_config().items() if name != "backbone"}
+        return json.loads(json.dumps(content))
+
+    assert description(by_config) == description(by_recipe)
+    shapes = [
+        {name: value.shape for name, value in weight_file.named_variables(model).items()}
+        for model in (by_config, by_recipe)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(
+    "field, name", [(field, name) for field, known in PARTS.items() if isinstance(known, dict) for name in known]
+)
+def test_every_part_by_name(field, name):
+    """It is built with its own defaults, among the parts of GFL, and the detector learns and predicts."""
+    config = tiny("vfnet" if (field, name) == ("head", "vfnet") else "gfl")
+    small = {"neck": dict(channels=16), "head": dict(channels=16, num_convs=1, groups=4)}.get(field, {})
+    set_field(config, f"model.{field}", {"name": name, **small, **({"groups": 4} if name == "pafpnx" else {})})
+    model = gfl_tf.build_detector(config)
+    assert type(getattr(model, field)) is PARTS[field][name]
+    assert np.isfinite(loss_of(model))
+    assert model.detect(tf.zeros((1, 64, 64, 3)))["boxes"].shape == (1, 100, 4)
 
 
 def test_a_path_will_do(tmp_path):
@@ -74,24 +140,28 @@ def test_a_path_will_do(tmp_path):
         model = gfl_tf.build_detector(given)
         assert model.name == "mine" and model.num_classes == 7
     # The papers' values, where the file says nothing.
-    assert model.head.num_bins == 16 and len(model.head.base.class_tower) == 4
-    assert model.head.base.class_tower[3].conv.filters == 256
-    assert (model.quality_weight, model.box_weight, model.distribution_weight) == (1.0, 2.0, 0.25)
-    assert model.prediction_decoder.get_config() == gfl_tf.PredictionDecoder().get_config()
+    assert model.boxes.num_bins == 16 and len(model.head.class_tower) == 4
+    assert model.head.class_tower[3].conv.filters == 256
+    assert (model.classification_weight, model.box_weight, model.boxes.distribution_weight) == (1.0, 2.0, 0.25)
+    assert model.prediction_decoder == gfl_tf.PredictionDecoder()
 
 
 def test_fields_reach_the_model(config):
     config.model.update(
-        bounding_box_format="xywh", num_classes=5, mean=(1.0, 2, 3), std=(4.0, 5, 6), bin_width=0.5, box_weight=3.0
-    )
-    config.model.head.num_bins = 8
-    config.model.dgqp.update(k=2, hidden=12, statistics=("mean", "variance"))
+        bounding_box_format="xywh", num_classes=5, mean=(1.0, 2, 3), std=(4.0, 5, 6), box_weight=3.0,
+        classification_weight=0.5, count_empty_images=False,
+    )  # fmt: skip
+    config.model.boxes.update(num_bins=8, bin_width=0.5)
+    config.model.score.update(k=2, hidden=12, statistics=("mean", "variance"))
+    config.model.assigner.k = 5
+    config.model.grid.offset = 0.5
+    config.model.classification_loss.beta = 1.5
     config.model.decoder.update(nms="soft_gaussian", max_detections=17)
     model = gfl_tf.build_detector(config)
-    assert isinstance(model.head, GFLV2Head)
-    assert (model.bounding_box_format, model.pad_value, model.bin_width) == ("xywh", (1, 2, 3), 0.5)
-    assert model.box_weight == 3.0
-    assert model.head.dgqp.statistics == ("mean", "variance")
+    assert (model.bounding_box_format, model.pad_value, model.boxes.bin_width) == ("xywh", (1, 2, 3), 0.5)
+    assert (model.box_weight, model.classification_weight, model.count_empty_images) == (3.0, 0.5, False)
+    assert (model.assigner.k, model.grid.offset, model.classification_loss.beta) == (5, 0.5, 1.5)
+    assert type(model.head) is TowerHead and model.head.dgqp.statistics == ("mean", "variance")
     assert [tuple(weight.shape) for weight in model.head.dgqp.weights][:2] == [(8, 12), (12,)]
     assert model.predict(np.zeros((1, 64, 64, 3)), verbose=0)["boxes"].shape == (1, 17, 4)
     assert model(tf.zeros((1, 64, 64, 3)))["box"].shape[-1] == 4 * 9
@@ -99,17 +169,71 @@ def test_fields_reach_the_model(config):
 
 
 def test_composed_form(config):
-    config.model.dgqp.composed_channels = 16
+    config.model.score.composed_channels = 16
     model = gfl_tf.build_detector(config)
-    assert isinstance(model, gfl_tf.GFLV2) and isinstance(model.head, GFLHead)
-    assert set(model.output) == {"classification", "box"}
-    assert model.head.composed.outputs == 16
+    assert isinstance(model.score, DGQPScore) and set(model.output) == {"classification", "box"}
+    assert model.head.dgqp.outputs == 16
 
 
-@pytest.mark.parametrize("name, loss", [("focal", losses.FocalLoss), ("varifocal", losses.VarifocalLoss)])
-def test_classification_loss(config, name, loss):
-    config.model.update(detector="gfl", classification_loss=name)
-    assert isinstance(gfl_tf.build_detector(config).classification_loss, loss)
+@pytest.mark.parametrize("name", PARTS["classification_loss"])
+def test_classification_loss_of_the_product(config, name):
+    """Each serves GFLv2's score too, whose second logit it is given."""
+    set_field(config, "model.classification_loss", {"name": name})
+    model = gfl_tf.build_detector(config)
+    assert type(model.classification_loss) is PARTS["classification_loss"][name]
+    before = loss_of(model)
+    model.head.dgqp.output_layer.bias.assign([-5.0])
+    assert np.isfinite(before) and abs(loss_of(model) - before) > 1e-3 * before
+
+
+@pytest.mark.parametrize("neck, levels", [("fpn", (2, 3, 4, 5)), ("pafpnx", (2, 3, 4, 5, 6)), ("fpn", (4, 5, 6))])
+def test_levels(neck, levels):
+    config = tiny("gfl")
+    set_field(config, "model.neck", {"name": neck, "channels": 16, **({"groups": 4} if neck == "pafpnx" else {})})
+    config.model.grid.levels = levels
+    model = gfl_tf.build_detector(config)
+    assert model.neck.levels == model.head.levels == levels
+    outputs = model(tf.zeros((1, 64, 128, 3)))
+    assert outputs["box"].shape[1] == sum(-(-64 // 2**level) * -(-128 // 2**level) for level in levels)
+    assert np.isfinite(loss_of(model))
+
+
+@pytest.mark.parametrize("detector", ["retinanet", "fcos", "gflv2"])
+def test_anchors(detector):
+    """Nine a point, also where a detector has a quality or several numbers a side."""
+    config = tiny(detector)
+    for field in ("grid", "assigner"):
+        set_field(config, f"model.{field}", default_model("retinanet")[field])
+    model = gfl_tf.build_detector(config)
+    outputs = model(tf.zeros((1, 64, 64, 3)))
+    places = 9 * (64 + 16 + 4 + 1 + 1)
+    assert {name: value.shape[1] for name, value in outputs.items()} == dict.fromkeys(outputs, places)
+    assert np.isfinite(loss_of(model))
+    assert model.detect(tf.zeros((1, 64, 64, 3)))["boxes"].shape == (1, 100, 4)
+
+
+@pytest.mark.parametrize("precision, dtype", [("float32", "float32"), ("mixed_bfloat16", "bfloat16")])
+def test_precision(config, precision, dtype):
+    config.precision = precision
+    model = gfl_tf.build_detector(config)
+    assert keras.mixed_precision.global_policy().name == "float32"  # afterwards, as before
+    assert model.head.class_tower[0].compute_dtype == model.backbone.layers[-1].compute_dtype == dtype
+    assert {value.dtype for value in model(tf.zeros((1, 64, 64, 3))).values()} == {tf.float32}
+    assert {tf.as_dtype(weight.dtype) for weight in model.weights} == {tf.float32}
+
+
+def test_unknown_precision(config):
+    config.precision = "double"
+    with pytest.raises(ValueError, match="config.precision: 'double' is not one of .*'mixed_bfloat16'"):
+        gfl_tf.build_detector(config)
+
+
+def test_precision_is_as_before_after_an_error(config):
+    config.precision = "mixed_bfloat16"
+    config.model.boxes.bin_width = -1.0
+    with pytest.raises(ValueError):
+        gfl_tf.build_detector(config)
+    assert keras.mixed_precision.global_policy().name == "float32"
 
 
 def test_frozen_batch_norm(config):
@@ -173,7 +297,7 @@ def test_keras_hub_is_not_there(config, monkeypatch):
     with config.model.backbone.unlocked():
         config.model.backbone.name = "keras_hub"
         config.model.backbone.arguments = KERAS_HUB_RESNET
-    with pytest.raises(ValueError, match="config.model of tiny: KerasHub .*pip install .*keras-hub$"):
+    with pytest.raises(ValueError, match="config.model.backbone: KerasHub .*pip install .*keras-hub$"):
         gfl_tf.build_detector(config)
 
 
@@ -207,69 +331,144 @@ def test_a_whole_detector_to_start_from(config, tmp_path):
     assert gfl_tf.build_detector(config, load_weights=False).num_classes == 7
     config.model.partial_weights = True
     third = gfl_tf.build_detector(config)
-    np.testing.assert_array_equal(third.head.base.box.kernel, first.head.base.box.kernel)
-    assert third.head.base.classification.kernel.shape[-1] == 7
+    np.testing.assert_array_equal(third.head.box.kernel, first.head.box.kernel)
+    assert third.head.classification.kernel.shape[-1] == 7
+
+
+def test_weights_of_another_kind_of_detector_are_refused(config, tmp_path):
+    weight_file.save(weight_file.named_variables(gfl_tf.build_detector(config)), tmp_path / "run.npz")
+    other = tiny("gfl")
+    other.model.weights = str(tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="(?s)run.npz.*without a place in the model:.*head/dgqp.*/hidden/kernel"):
+        gfl_tf.build_detector(other)
 
 
 WRONG = [
-    ("detector", "fcos", r"config.model.detector: 'fcos' is not one of \['atss', 'gfl', 'gflv2', 'vfnet'\]"),
-    ("weights", "missing.pth", "config.model.weights: there is no file .*missing.pth"),
-    ("backbone.weights", "missing.pth", "config.model.backbone.weights: there is no file .*missing.pth"),
-    ("backbone.weights", "https://127.0.0.1:9/resnet50.pth", "could not fetch the backbone weights 'https://127"),
-    ("backbone.name", "vgg", "config.model.backbone.name: 'vgg' is not one of .*'resnet'"),
-    ("neck.name", "bifpn", "config.model.neck.name: 'bifpn'"),
-    ("classification_loss", "hinge", "config.model.classification_loss: 'hinge'"),
-    ("backbone.weights", "missing.weights.h5", "'missing.weights.h5' is neither a file nor one of .*resnet50_imagenet"),
-    ("decoder.nms", "linear", "nms is one of .* not 'linear'"),
-    ("head.groups", 5, "16 channels do not divide into 5 groups"),
-    ("dgqp.statistics", ("median",), "median"),
-    ("box_wait", 1.0, "config.model of tiny: .*box_wait"),
-    ("head.depth", 2, "config.model of tiny: .*depth"),
-    ("neck.depth", 2, "config.model of tiny: .*depth"),
-    ("decoder.iou", 0.5, "config.model of tiny: .*iou"),
-    ("backbone.arguments.depth", 50, "config.model of tiny: .*depth"),
+    ("precision", "double", "config.precision: 'double' is not one of .*'mixed_bfloat16'"),
+    ("model.backbone.name", "vgg", "config.model.backbone.name: 'vgg' is not one of .*'resnet'"),
+    ("model.backbone.depth", 50, "config.model.backbone has no field depth; it has name, arguments"),
+    ("model.backbone.arguments.depth", 50, "config.model.backbone: ResNetBackbone has no argument depth"),
+    *(
+        (f"model.{field}.name", name, rf"config.model.{field}.name: {name!r} is not one of \['")
+        for field, known in PARTS.items()
+        if isinstance(known, dict)
+        for name in ("nonesuch", None)
+    ),
+    *((f"model.{field}.depth", 2, rf"config.model.{field}: \w+ has no depth; it has \w+") for field in PARTS),
+    ("model.neck", "fpn", r"config.model.neck is 'fpn'; it must be dict\(name="),
+    ("model.grid", "P3", r"config.model.grid is 'P3'; it must be dict\("),
+    ("model.neck.levels", (3, 4), "config.model: the neck takes levels from .*grid"),
+    ("model.head.num_classes", 3, "config.model: the head takes num_classes from"),
+    ("model.head.box_outputs", 4, "config.model: the head takes box_outputs from"),
+    ("model.head.quality", "box", "config.model: the head takes quality from"),
+    ("model.head.prior", 1.0, "config.model: the head's prior is 1.0"),
+    ("model.box_wait", 1.0, "config.model has no field box_wait; it has assigner, .*box_weight"),
+    ("model.detector", "gfl", "config.model has no field detector"),
+    ("model.grid.levels", (3, 5), r"config.model.grid: levels .* not \(3, 5\)"),
+    ("model.grid.levels", (1, 2, 3, 4, 5), r"config.model.grid: levels .* not \(1, 2"),
+    ("model.grid.levels", (6, 7), r"config.model.grid: levels .* not \(6, 7\)"),
+    ("model.grid.anchor_scales", (), "config.model.grid: the number of anchors_per_point is 0"),
+    ("model.assigner.k", 0, "config.model.assigner: k is 0"),
+    ("model.boxes.num_bins", 0, "config.model.boxes: num_bins is 0"),
+    ("model.boxes.bin_width", -0.5, "config.model.boxes: bin_width is -0.5"),
+    ("model.boxes.distribution_weight", -1.0, "config.model.boxes: distribution_weight is -1.0"),
+    ("model.score.weight_boxes_by", "area", "config.model.score: weight_boxes_by is one of .* not 'area'"),
+    ("model.score.guided", "score", "config.model.score: guided is one of .* not 'score'"),
+    ("model.score.statistics", ("median",), r"config.model.score: .* not \('median',\)"),
+    ("model.score.k", 0, "config.model.score: DGQP's k is 0"),
+    ("model.score.composed_channels", -1, "config.model.score: composed_channels is -1"),
+    ("model.score.prior", 0.0, "config.model: DGQP's prior is 0.0"),
+    ("model.classification_loss.beta", -1.0, "config.model.classification_loss: beta is -1.0"),
+    ("model.decoder.nms", "linear", "config.model.decoder: nms is one of .* not 'linear'"),
+    ("model.decoder.score_threshold", 1.5, "config.model.decoder: score_threshold is 1.5"),
+    ("model.decoder.max_detections", 0, "config.model.decoder: max_detections is 0"),
+    ("model.box_weight", -1.0, "config.model: box_weight is -1.0"),
+    ("model.classification_weight", -1.0, "config.model: classification_weight is -1.0"),
+    ("model.refined_box_weight", -1.0, "config.model: refined_box_weight is -1.0"),
 ]
 
 
 @pytest.mark.parametrize("field, value, message", WRONG, ids=[f"{field}={value}" for field, value, _ in WRONG])
-def test_a_wrong_field_is_named(config, field, value, message):
-    with config.unlocked():
-        parts = field.split(".")
-        node = config.model
-        for part in parts[:-1]:
-            node = node[part]
-        node[parts[-1]] = value
+def test_a_wrong_field_is_named(config, monkeypatch, field, value, message):
+    """With its value, before anything of size is built."""
+    if not field.startswith("model.backbone."):
+        monkeypatch.setitem(build.BACKBONES, "resnet", None)  # it would fail otherwise
+    set_field(config, field, value)
     with pytest.raises(ValueError, match=message):
         gfl_tf.build_detector(config)
 
 
-def test_the_product_score_has_its_own_loss(config):
-    """GFLv2's decomposed form would ignore the choice: it says so."""
-    config.model.classification_loss = "focal"
-    with pytest.raises(ValueError, match="its own joint loss"):
+# What only the built model, or what is outside of it, can tell.
+WRONG_LATER = [
+    ("weights", "missing.pth", "config.model.weights: there is no file .*missing.pth"),
+    ("backbone.weights", "missing.pth", "config.model.backbone.weights: there is no file .*missing.pth"),
+    ("backbone.weights", "https://127.0.0.1:9/resnet50.pth", "could not fetch the backbone weights 'https://127"),
+    ("backbone.weights", "missing.weights.h5", "'missing.weights.h5' is neither a file nor one of .*resnet50_imagenet"),
+    ("head.groups", 5, "16 channels do not divide into 5 groups"),
+    ("score.k", 18, "DGQP's k = 18 is larger than the 17 bins"),
+    ("mean", (1.0, 2.0, 3.0), "mean and std belong together"),
+    ("bounding_box_format", "xyz", "xyz"),
+]
+
+
+@pytest.mark.parametrize("field, value, message", WRONG_LATER, ids=[f"{row[0]}={row[1]}" for row in WRONG_LATER])
+def test_what_does_not_fit_is_named(config, field, value, message):
+    set_field(config, f"model.{field}", value)
+    with pytest.raises(ValueError, match=message):
         gfl_tf.build_detector(config)
-    config.model.dgqp.composed_channels = 16
-    assert isinstance(gfl_tf.build_detector(config).classification_loss, losses.FocalLoss)
 
 
-def test_fields_of_varifocal_net(config):
+@pytest.mark.parametrize("field", ["backbone", "num_classes", "assigner", "boxes", "score", "classification_loss"])
+def test_a_missing_field_is_named(config, field):
+    with config.unlocked():
+        del config.model[field]
+    with pytest.raises(ValueError, match=f"config.model.{field} is missing"):
+        gfl_tf.build_detector(config)
+
+
+@pytest.mark.parametrize("field", ["assigner", "head"])
+def test_an_error_of_our_own_is_none_of_the_users(config, monkeypatch, field):
+    """It comes through as it is, not as a wrong value of a field."""
+
+    class Broken(PARTS[field][config.model[field].name]):
+        def __init__(self, *args, **kwargs):
+            raise TypeError("a mistake inside")
+
+    monkeypatch.setitem(PARTS[field], "broken", Broken)
+    set_field(config, f"model.{field}", {"name": "broken"})
+    with pytest.raises(TypeError, match="^a mistake inside$"):
+        gfl_tf.build_detector(config)
+
+
+def test_parts_that_do_not_fit_each_other():
+    config = tiny("vfnet")
+    set_field(config, "model.boxes", {"name": "general"})
+    with pytest.raises(ValueError, match="config.model: VarifocalNet's head puts out four distances in pixels a point"):
+        gfl_tf.build_detector(config)
+    config = tiny("gfl")
+    config.model.grid.anchor_scales = (4.0, 8.0)
+    with pytest.raises(ValueError, match="ATSS has one anchor a point; this grid has 2"):
+        loss_of(gfl_tf.build_detector(config))
+
+
+def test_fields_of_varifocal_net():
     """Tables 2 and 3 of the paper."""
-    config.model = default_model("vfnet")
-    shrink(config)
+    config = tiny("vfnet")
     model = gfl_tf.build_detector(config)
     assert (model.classification_weight, model.box_weight, model.refined_box_weight) == (1.0, 1.5, 2.0)
     loss = model.classification_loss
     assert (type(loss), loss.alpha, loss.gamma, loss.iou_weighted) == (losses.VarifocalLoss, 0.75, 2.0, True)
-    assert model.head.star and model.head.refine and model.neck.extra_relu and model.quality_targets
+    assert model.head.star and model.head.refine and model.neck.extra_relu and model.score.quality_targets
 
-    config.model.varifocal.update(alpha=1.25, gamma=2.5, iou_weighted=False)
+    config.model.classification_loss.update(alpha=1.25, gamma=2.5, iou_weighted=False)
     loss = gfl_tf.build_detector(config).classification_loss
     assert (loss.alpha, loss.gamma, loss.iou_weighted) == (1.25, 2.5, False)
 
     config.model.head.update(star=False, refine=False)
-    config.model.update(classification_loss="focal", quality_targets=False)
+    config.model.score.quality_targets = False
+    set_field(config, "model.classification_loss", {"name": "focal"})
     model = gfl_tf.build_detector(config)
-    assert isinstance(model.classification_loss, losses.FocalLoss) and not model.quality_targets
+    assert isinstance(model.classification_loss, losses.FocalLoss) and not model.score.quality_targets
     assert set(model.output) == {"classification", "box"} and not model.head.star
 
 

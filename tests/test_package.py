@@ -17,12 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module imports from its own folder and from folders of lower rows, never from a neighbour in its row.
 ROWS = [
-    {"compat", "config_files", "stacks"},
+    {"compat", "config_files", "parts", "stacks"},
     {"ops"},
-    {"layers", "losses", "assigners"},
-    {"backbones", "necks", "heads"},
+    {"layers", "losses"},  # losses below boxes, whose distributions have a loss of their own
+    {"backbones", "necks", "heads", "boxes", "scores", "assigners"},
     {"detectors"},
     {"checkpoints"},  # below build, which starts backbones from published files
+    {"backbone_weights"},
     {"build"},
     {"data"},
     {"evaluation"},
@@ -141,7 +142,8 @@ import sys, gfl_tf
 assert gfl_tf.losses.quality_focal_loss and gfl_tf.layers.DeformableConv2D and gfl_tf.backbones.ResNet
 assert gfl_tf.checkpoints.load_mmdet and gfl_tf.compat
 from gfl_tf import *
-assert GFL and GFLV2 and VFNet and ATSS and PredictionDecoder and build_detector and __version__
+assert GFL and GFLV2 and VFNet and ATSS and FCOS and RetinaNet and build_detector and __version__
+assert callable(GFL) and Detector and PredictionDecoder and gfl_tf.boxes and gfl_tf.scores and gfl_tf.assigners
 assert set(gfl_tf.__all__) <= set(dir(gfl_tf))
 assert "tensorflow_addons" not in sys.modules
 try:

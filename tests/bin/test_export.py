@@ -39,7 +39,7 @@ def trained(tiny_run, tmp_path_factory):
     run.evaluation.mkdir(exist_ok=True)
     (run.evaluation / "step-00000005.json").write_text(json.dumps({"step": 5, "metrics": {"AP": 0.25}}))
     model, _ = run_dir.load_run(path)
-    model.head.base.classification.bias.assign([0.0, 0.5, 0.0])
+    model.head.classification.bias.assign([0.0, 0.5, 0.0])
     run.save_weights(model, "last")
     return path
 

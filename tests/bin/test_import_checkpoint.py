@@ -52,7 +52,7 @@ def checkpoint(weights, tmp_path_factory):
 @pytest.fixture
 def no_building(monkeypatch):
     """For what must be refused before the model is built."""
-    monkeypatch.setattr(imports.run_dirs, "build_model", None)
+    monkeypatch.setattr(imports, "build_detector", None)
 
 
 def test_command(command, config_file, checkpoint, weights, tmp_path):

@@ -10,10 +10,8 @@ import gfl_tf
 from gfl_tf import compat
 from gfl_tf.backbones.features import freeze_batch_norm
 from gfl_tf.backbones.resnet import ResNet
-from gfl_tf.heads.gfl import GFLHead, GFLV2Head
-from gfl_tf.layers.dgqp import DGQP
-from gfl_tf.necks.fpn import FPN
 from gfl_tf.serving.network import serving_model
+from tests.tiny import build_tiny
 
 IMAGES = tf.random.stateless_uniform([1, 64, 64, 3], seed=(1, 2), maxval=255.0)
 
@@ -96,10 +94,10 @@ BACKBONES = {
 }
 
 
-def detector(build_backbone, head, cls=gfl_tf.GFL, seed=0, **options):
+def detector(build_backbone, recipe=gfl_tf.GFL, seed=0, **options):
     """A tiny detector with all weights at random."""
     keras.utils.set_random_seed(seed)
-    model = cls(build_backbone(), 3, "xyxy", head=head, neck=FPN(channels=8), **options)
+    model = build_tiny(recipe, backbone=build_backbone(), **options)
     random = np.random.default_rng(seed)
     for layer in compat.nested_layers(model.backbone):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.built:
@@ -115,11 +113,10 @@ def gflv2(policy):
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(policy)
     try:
-        base = GFLHead(3, channels=8, num_convs=1, groups=4, prior=0.4)
         model = detector(
             small_resnet,
-            GFLV2Head(base, DGQP(hidden=8)),
             gfl_tf.GFLV2,
+            head_options={"prior": 0.4},
             prediction_decoder=gfl_tf.PredictionDecoder(score_threshold=0.2, max_detections=7),
             bin_width=0.5,
             mean=(1.0, 2.0, 3.0),
@@ -128,7 +125,7 @@ def gflv2(policy):
     finally:
         keras.mixed_precision.set_global_policy(before)
     freeze_batch_norm(model.backbone)
-    for layer in (model.backbone.layers[2], model.neck.outputs["P4"], base.class_tower[0]):
+    for layer in (model.backbone.layers[2], model.neck.outputs["P4"], model.head.class_tower[0]):
         layer.trainable = False
     return model
 
@@ -153,7 +150,7 @@ def assert_close(actual, expected, tolerance):
 def test_every_backbone(name):
     build, norms_left = BACKBONES[name]
     # The simplest head: it is about the backbone.
-    model = detector(build, head=GFLHead(3, channels=8, num_convs=0))
+    model = detector(build, head_options={"num_convs": 0})
     expected = features(model)
     served = serving_model(model)
     call = tf.function(lambda: features(served)).get_concrete_function()
@@ -167,7 +164,7 @@ def test_every_backbone(name):
 def test_same_detector(model):
     weights, before = model.get_weights(), model(IMAGES)
     served = serving_model(model)
-    assert type(served) is gfl_tf.GFLV2
+    assert type(served) is gfl_tf.Detector
     parts = ("backbone", "neck", "head")
     config, expected = ({k: v for k, v in m.get_config().items() if k not in parts} for m in (served, model))
     assert config == expected

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gfl_tf.build import build_detector
 from gfl_tf.evaluation import original_pixels
 from gfl_tf.layers.deformable import deformable_conv2d
 from gfl_tf.ops import sampling
@@ -181,7 +182,7 @@ def test_another_precision_than_float32(tiny_run):
     config = run_dir.RunDirectory(tiny_run).read_config()
     config.precision = "mixed_bfloat16"
     with pytest.raises(ValueError, match="computes in bfloat16; an export to ONNX needs"):
-        onnx.convert(run_dir.build_model(config), SCALE, CLASS_NAMES)
+        onnx.convert(build_detector(config), SCALE, CLASS_NAMES)
 
 
 def test_without_tf2onnx(monkeypatch):

@@ -107,7 +107,7 @@ def test_int8(gflv2, expected, tmp_path):
     kernels = [t for t in tensors if t["dtype"] == np.int8 and len(t["quantization_parameters"]["scales"]) > 1]
     in_integers = sum(np.prod(kernel["shape"]) for kernel in kernels)
     convolutions = [weight for weight in gflv2.weights if weight.shape.rank == 4]
-    output_convolutions = [gflv2.head.base.classification.kernel, gflv2.head.base.box.kernel]
+    output_convolutions = [gflv2.head.classification.kernel, gflv2.head.box.kernel]
     assert in_integers == sum(map(tf.size, convolutions)).numpy() - sum(map(tf.size, output_convolutions)).numpy()
     # Keras 3 adds a number to each name.
     in_float = re.compile(r"^Softmax|NonMaxSuppression|/norm(_1)?/(Mean|unstack)|TopK|/(box|classification)(_\d+)?/")

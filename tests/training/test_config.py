@@ -6,9 +6,10 @@ from pathlib import Path
 import ml_collections
 import pytest
 
+from gfl_tf.build import build_detector
 from gfl_tf.config_files import load_config
 from gfl_tf.training import config as configs
-from gfl_tf.training.run_dir import RunDirectory, build_model, load_run
+from gfl_tf.training.run_dir import RunDirectory, load_run
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
 
@@ -146,8 +147,8 @@ def test_run_without_weights(tmp_path):
 def test_unknown_precision():
     config = configs.complete(_config())
     config.precision = "float16"
-    with pytest.raises(ValueError, match="config.precision is 'float16'"):
-        build_model(config)
+    with pytest.raises(ValueError, match="config.precision: 'float16' is not one of"):
+        build_detector(config)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

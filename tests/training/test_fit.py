@@ -12,7 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from gfl_tf.checkpoints.weight_file import named_variables
 from gfl_tf.config_files import load_config
 from gfl_tf.training import fit
-from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.report import StepReport
 from gfl_tf.training.run_dir import RunDirectory, load_run
@@ -75,7 +74,13 @@ def test_scaled_learning_rate_is_told(whole_run):
 def test_tensorboard(whole_run):
     run_dir, _ = whole_run
     scalars = _scalars(run_dir)
-    expected = {"train/quality_loss", "train/box_loss", "train/distribution_loss", "train/mean_iou", "evaluation/AP"}
+    expected = {
+        "train/classification_loss",
+        "train/box_loss",
+        "train/distribution_loss",
+        "train/mean_iou",
+        "evaluation/AP",
+    }
     assert expected | {"time/step_ms", "time/data_wait_ms", "time/images_per_second"} <= set(scalars)
     assert len(scalars["evaluation/AP50"]) == 2
     pictures = _events(run_dir).Tensors("detections")
@@ -154,10 +159,10 @@ def test_weights_of_the_config_are_left_out_only_where_a_checkpoint_brings_them(
     class Built(Exception):
         pass
 
-    def build_model(config, load_weights):
+    def build_detector(config, load_weights):
         raise Built(load_weights)
 
-    monkeypatch.setattr(run_dirs, "build_model", build_model)
+    monkeypatch.setattr(fit, "build_detector", build_detector)
     run_dir, _ = whole_run
     with pytest.raises(Built, match="False"):
         fit.train(None, run_dir)

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gfl_tf.build import default_model
+from gfl_tf.build import build_detector, default_model
 from gfl_tf.training.config import complete
 from gfl_tf.training.optimizers import build_optimizer
-from gfl_tf.training.run_dir import build_model
 
 BATCH = (
     tf.random.stateless_uniform((2, 64, 64, 3), seed=(1, 2), maxval=255.0),
@@ -39,7 +38,7 @@ def test_finite_steps(tiny_config, precision, detector):
     config = complete(tiny_config)
     config.precision = precision
     before = keras.mixed_precision.global_policy().name
-    model = build_model(config)
+    model = build_detector(config)
     assert keras.mixed_precision.global_policy().name == before
     assert model.neck.compute_dtype == precision.removeprefix("mixed_")
     model.compile(optimizer=build_optimizer(config.train, 0.01, model, precision))

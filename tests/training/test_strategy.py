@@ -33,7 +33,7 @@ def test_mirrored_equals_one_device(tmp_path):
         for expected, found in zip(one, mirrored):
             np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-6, err_msg=what)
     # What is reported is of the whole batch too.
-    for tag in ("train/loss", "train/quality_loss", "train/box_loss", "train/num_positives", "train/mean_iou"):
+    for tag in ("train/loss", "train/classification_loss", "train/box_loss", "train/num_positives", "train/mean_iou"):
         mirrored, one = (_last(tmp_path / f"{strategy}-moving", tag) for strategy in ("mirrored", "one_device"))
         np.testing.assert_allclose(mirrored, one, rtol=1e-4)
 

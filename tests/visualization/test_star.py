@@ -11,10 +11,10 @@ import tensorflow as tf
 from PIL import Image
 
 import gfl_tf
-from gfl_tf.heads.atss import ATSSHead
+from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
-from gfl_tf.necks.fpn import FPN
 from gfl_tf.visualization import star
+from tests.tiny import build_tiny
 
 GREY = 128
 POINT, DISTANCES = (200, 150), (120, 90, 150, 110)
@@ -129,15 +129,14 @@ def test_errors_name_what_does_not_fit():
 
 def _vfnet(**head):
     keras.utils.set_random_seed(1)
-    return gfl_tf.VFNet(
-        keras_cv.models.YOLOV8Backbone(
+    return build_tiny(
+        gfl_tf.VFNet,
+        num_classes=2,
+        backbone=keras_cv.models.YOLOV8Backbone(
             stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True
         ),
-        num_classes=2,
-        bounding_box_format="xyxy",
         # Boxes of about two strides: small enough to lie apart, and inside the image.
-        head=VFNetHead(2, channels=16, num_convs=1, groups=4, prior=0.5, box_normalization="stride", **head),
-        neck=FPN(channels=16, extra_relu=True),
+        head_options={"prior": 0.5, "box_normalization": "stride", **head},
         prediction_decoder=gfl_tf.PredictionDecoder(max_detections=5),
     )
 
@@ -190,7 +189,7 @@ def test_nothing_found_leaves_the_image_bare(vfnet, monkeypatch):
     np.testing.assert_array_equal(star.draw_detected_stars(vfnet, image, (64, 32), ("cell", "star")), image)
 
 
-@pytest.mark.parametrize("head", [VFNetHead(2, star=False), ATSSHead(2)])
+@pytest.mark.parametrize("head", [VFNetHead(2, star=False), TowerHead(2)])
 def test_models_without_a_star(head):
     with pytest.raises(ValueError, match=f"with {type(head).__name__} has no star-shaped features"):
         star.draw_detected_stars(types.SimpleNamespace(head=head), _picture(), (64, 64), ("a", "b"))
