@@ -34,9 +34,11 @@ def get_config(detector="gflv2"):
 
     config.data = data = default_data()
     data.scale = (320, 256)
-    data.flip = 0.5
-    data.vertical_flip = 0.5
-    data.zoom = (0.75, 1.33)
+    data.augmentations = (
+        dict(name="zoom", factor=(0.75, 1.33)),
+        dict(name="flip", probability=0.5),
+        dict(name="vertical_flip", probability=0.5),
+    )
     data.cache = True
 
     config.train = train = default_train()

@@ -36,7 +36,7 @@ def get_config(detector="gflv2"):
     data.directory = "data/shapes"
     data.shapes.update(num_train=2000, image_size=(128, 160))
     data.scale = (160, 128)
-    data.vertical_flip = 0.5
+    data.augmentations = (dict(name="flip", probability=0.5), dict(name="vertical_flip", probability=0.5))
     data.cache = True
 
     config.train = train = default_train()

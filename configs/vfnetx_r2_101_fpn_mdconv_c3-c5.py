@@ -32,7 +32,10 @@ def get_config():
     config.model.head.update(channels=384, num_convs=4)
     config.model.decoder.update(nms="soft_linear", iou_threshold=0.65)
     config.data.long_side_range = (750, 2100)
-    config.data.crop = (0.5, 0.75)
-    config.data.cutout = 0.5
+    config.data.augmentations = (
+        dict(name="crop", probability=0.5, smallest=0.75),
+        dict(name="cutout", probability=0.5),
+        dict(name="flip", probability=0.5),
+    )
     config.train.swa_epochs = 18
     return config

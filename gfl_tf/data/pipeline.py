@@ -21,8 +21,11 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from gfl_tf.data import augment, batching
+from gfl_tf.data import batching
 from gfl_tf.data import images as image_ops
+from gfl_tf.data.augmentations import Augmentations
+from gfl_tf.data.augmentations.flips import Flip
+from gfl_tf.data.augmentations.resizing import resize
 from gfl_tf.data.images import resize_keep_ratio  # noqa: F401  (part of this module's interface)
 
 BOX_FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "rel_xyxy", "rel_yxyx", "rel_xywh")
@@ -50,12 +53,7 @@ def training_batches(
     short_side_range=None,
     long_side_range=None,
     num_sides=6,
-    crop=None,
-    zoom=None,
-    cutout=0.0,
-    flip=0.5,
-    vertical_flip=0.0,
-    color_jitter=None,
+    augmentations=(Flip(0.5),),
     last_batch="fill",
     pad_value=(0.0, 0.0, 0.0),
     bounding_box_format="xyxy",
@@ -76,17 +74,8 @@ def training_batches(
         short_side_range, long_side_range: (low, high): every batch draws the limit of that side
             from `num_sides` evenly spaced values, one independently of the other. None: as `scale`.
         num_sides: see there. Each value brings its own few canvases.
-        crop: (probability, smallest share): before the resize a random window is cut out of the
-            image, whose height and width are shares of the image's, drawn each on its own from
-            the smallest to 1. Boxes are clipped, and dropped when less than a pixel of a side is
-            left. A window without any box of an image that has some is not cut out. The resize is
-            that of a whole image, or smaller where it would not fit the batch's canvas.
-        zoom: (low, high): every image is scaled by a factor between them (log-uniform) on a canvas
-            of unchanged size: above 1 a random window of it is cut out, below 1 it lies at a random
-            place in `pad_value`. Boxes whose centre is cut off are dropped.
-        cutout: probability of 5 to 10 black holes of 4x4 to 48x48 pixels in the resized image.
-        flip, vertical_flip: probabilities of mirroring left-right and top-bottom.
-        color_jitter: (brightness, contrast, saturation), each drawn from 1 - x to 1 + x.
+        augmentations: sequence of operations, see `gfl_tf.data.augmentations`, in the order in which
+            they are made. () for none.
         last_batch: "fill": other images complete an epoch's last batch; "drop": the random
             remainder sits out that epoch.
         pad_value: RGB of the padding; a detector's `pad_value` becomes zero in its normalisation.
@@ -105,15 +94,7 @@ def training_batches(
             or whose size is not that of the annotations.
     """
     form = _form(dataset, pad_value, bounding_box_format, max_boxes)
-    augmentation = augment.Augmentation(
-        crop=crop,
-        zoom=zoom,
-        cutout=cutout,
-        flip=flip,
-        vertical_flip=vertical_flip,
-        color_jitter=color_jitter,
-        pad_value=form.pad_value,
-    )
+    augment = Augmentations(augmentations, form.pad_value)
     if start_step < 0:
         raise ValueError(f"start_step is {start_step}; it cannot be negative.")
     if seed is None:
@@ -121,7 +102,7 @@ def training_batches(
     scales = batching.training_scales(scale, short_side_range, long_side_range, num_sides)
     plan = batching.TrainingPlan(_sizes(dataset), batch_size, scales, last_batch, seed)
     source = _Source(dataset, cache, form.max_boxes)
-    return _assemble(lambda: plan.batches(start_step), source, batch_size, form, augmentation, seed)
+    return _assemble(lambda: plan.batches(start_step), source, batch_size, form, augment, seed)
 
 
 def evaluation_batches(
@@ -148,7 +129,7 @@ def evaluation_batches(
     return batches.apply(tf.data.experimental.assert_cardinality(len(plan)))
 
 
-def _assemble(plan, source, batch_size, form, augmentation=None, seed=0):
+def _assemble(plan, source, batch_size, form, augment=None, seed=0):
     """`plan` returns an iterator of (step, `batching.Batch`)."""
 
     def rows():
@@ -165,7 +146,7 @@ def _assemble(plan, source, batch_size, form, augmentation=None, seed=0):
         seeds = tf.stack([tf.constant(seed, tf.int64), number])
         return tf.cond(
             index >= 0,
-            lambda: _sample(source, index, scale, canvas, form, augmentation, seeds),
+            lambda: _sample(source, index, scale, canvas, form, augment, seeds),
             lambda: _no_image(canvas, form),
         )
 
@@ -186,14 +167,14 @@ def _assemble(plan, source, batch_size, form, augmentation=None, seed=0):
     return batches.with_options(data_options).prefetch(tf.data.AUTOTUNE)
 
 
-def _sample(source, index, scale, canvas, form, augmentation, seed):
+def _sample(source, index, scale, canvas, form, augment, seed):
     """(image [*canvas, 3], labels) of the image at `index`."""
     image, boxes, classes = source.read(index)
     original_hw = tf.shape(image)[:2]
-    if augmentation is None:
-        image, boxes = augment.resize(image, boxes, image_ops.keep_ratio_size(original_hw, scale))
+    if augment is None:
+        image, boxes = resize(image, boxes, image_ops.keep_ratio_size(original_hw, scale))
     else:
-        image, boxes, classes = augmentation(image, boxes, classes, scale, canvas, seed)
+        image, boxes, classes = augment(image, boxes, classes, scale, canvas, seed)
     labels = _labels(boxes, classes, tf.shape(image)[:2], canvas, form)
     if form.evaluation:
         labels["image_id"] = source.ids[index]

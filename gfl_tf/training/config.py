@@ -5,10 +5,12 @@ import os
 
 import ml_collections
 
-from gfl_tf.data import shapes
+from gfl_tf.data import augmentations, shapes
 from gfl_tf.data.coco import load_coco
 
 SPLITS = ("train", "val")
+# Fields that `data` had before there was a list of operations.
+FORMER_AUGMENTATIONS = ("crop", "zoom", "cutout", "flip", "vertical_flip", "color_jitter")
 # Fields of `train` that must be at least 1.
 COUNTS = (
     "batch_size", "base_batch_size", "epochs", "evaluate_every", "evaluation_batch_size", "checkpoint_every",
@@ -34,12 +36,8 @@ def default_data():
     data.short_side_range = ()  # (low, high): multi-scale training
     data.long_side_range = ()  # (low, high), drawn independently of the short side
     data.num_sides = 6  # how many sizes each of these ranges is divided into
-    data.crop = ()  # (probability, smallest share of height and width)
-    data.zoom = ()  # (low, high)
-    data.cutout = 0.0  # probability of black holes
-    data.flip = 0.5
-    data.vertical_flip = 0.0
-    data.color_jitter = ()  # (brightness, contrast, saturation)
+    # Operations by name, in their order, with the fields that are not at their default: see gfl_tf/data/augmentations.
+    data.augmentations = (dict(name="flip", probability=0.5),)
     return data
 
 
@@ -89,26 +87,39 @@ def complete(config):
     """A copy of a config in which every field of `data` and `train` has a value.
 
     Raises:
-        ValueError: a field that does not exist, such as a misspelt one; a count below 1; a missing `model`.
+        ValueError: a field that does not exist, such as a misspelt one; a count below 1; an augmentation that cannot
+            be; a missing `model`.
     """
     config = ml_collections.ConfigDict(config.to_dict())
     if "model" not in config:
         raise ValueError("the config has no config.model; see configs/ for whole ones")
     for part, defaults in (("data", default_data()), ("train", default_train())):
         given = config.get(part) or {}
-        unknown = sorted(set(given) - set(defaults))
-        if unknown:
-            raise ValueError(f"config.{part} has no field {', '.join(unknown)}; it has {', '.join(sorted(defaults))}")
+        _check_fields(part, given, defaults)
         defaults.update(given)
         config[part] = defaults
     for name in COUNTS:
         if config.train[name] < 1:
             raise ValueError(f"config.train.{name} is {config.train[name]}; it must be at least 1")
     _check_swa(config.train)
+    augmentations.from_config(config.data.augmentations, "config.data.augmentations")
     config.seed = config.get("seed", 0)
     config.precision = config.get("precision", "float32")
     config.name = config.get("name", "detector")
     return config
+
+
+def _check_fields(part, given, defaults):
+    unknown = sorted(set(given) - set(defaults))
+    if not unknown:
+        return
+    former = [name for name in unknown if part == "data" and name in FORMER_AUGMENTATIONS]
+    if former:
+        raise ValueError(
+            f"config.data.{former[0]} is an entry of config.data.augmentations now, such as dict(name='flip', "
+            "probability=0.5): see docs/augmentation.md"
+        )
+    raise ValueError(f"config.{part} has no field {', '.join(unknown)}; it has {', '.join(sorted(defaults))}")
 
 
 def _check_swa(train):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from gfl_tf import compat
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
-from gfl_tf.data import pipeline
+from gfl_tf.data import augmentations, pipeline
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
@@ -188,12 +188,7 @@ class _Training:
             short_side_range=data.short_side_range or None,
             long_side_range=data.long_side_range or None,
             num_sides=data.num_sides,
-            crop=data.crop or None,
-            zoom=data.zoom or None,
-            cutout=data.cutout,
-            flip=data.flip,
-            vertical_flip=data.vertical_flip,
-            color_jitter=data.color_jitter or None,
+            augmentations=augmentations.from_config(data.augmentations, "config.data.augmentations"),
             pad_value=self._model.pad_value,
             bounding_box_format=self._model.bounding_box_format,
             seed=self._config.seed,

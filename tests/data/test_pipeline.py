@@ -11,7 +11,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from gfl_tf.data import augment, batching, images, pipeline
+from gfl_tf.data import batching, images, pipeline
+from gfl_tf.data.augmentations import from_config
+from gfl_tf.data.augmentations.blur import Blur
+from gfl_tf.data.augmentations.crop import Crop
+from gfl_tf.data.augmentations.cutout import Cutout
+from gfl_tf.data.augmentations.equalize import Equalize
+from gfl_tf.data.augmentations.flips import Flip, VerticalFlip
+from gfl_tf.data.augmentations.resizing import Zoom, resize
+from gfl_tf.data.augmentations.sharpness import Sharpness
 from gfl_tf.data.coco import load_coco
 
 SCALES = [(1333, 800), (1333, 480), (640, 640)]
@@ -63,7 +71,7 @@ def test_sizes_and_boxes_of_the_reference(reference, scale):
     for hw, new, box, new_box in rows:
         np.testing.assert_array_equal(images.keep_ratio_size(hw, scale), new)
         empty = tf.zeros([hw[0], hw[1], 3], tf.uint8)
-        resized, boxes = augment.resize(empty, tf.constant(box)[None], new)
+        resized, boxes = resize(empty, tf.constant(box)[None], new)
         assert resized.shape == (*new, 3)
         np.testing.assert_allclose(boxes[0], new_box, rtol=1e-6, atol=1e-4)
 
@@ -147,7 +155,7 @@ def test_bad_file_is_named(tmp_path, damage, cache):
 
 def test_training_batch(tmp_path):
     dataset = make_dataset(tmp_path, [(40, 60)] * 4)
-    batches = pipeline.training_batches(dataset, 2, scale=(120, 80), flip=0.0, pad_value=(1, 2, 3), seed=0)
+    batches = pipeline.training_batches(dataset, 2, scale=(120, 80), augmentations=(), pad_value=(1, 2, 3), seed=0)
     batch_images, labels = take(batches, 1)[0]
     assert batch_images.shape == (2, 96, 128, 3) and batch_images.dtype == np.float32
     assert {name: (value.shape, value.dtype.name) for name, value in labels.items()} == {
@@ -173,13 +181,14 @@ def bright_where_the_box_is(image, box):
     np.testing.assert_allclose([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], box, atol=1.0)
 
 
-@pytest.mark.parametrize("zoom", [None, (0.5, 1.0)])
+@pytest.mark.parametrize("zoom", [[], [Zoom((0.5, 1.0))]])
 def test_flips_and_zoom_out_move_pixels_and_boxes_together(tmp_path, zoom):
     dataset = make_dataset(tmp_path, [(40, 60)])
     pixels = np.zeros([40, 60, 3], np.uint8)
     pixels[3:13, 2:22] = 255
     Image.fromarray(pixels).save(dataset.images[0].path)
-    batches = pipeline.training_batches(dataset, 4, scale=(60, 40), seed=3, flip=0.5, vertical_flip=0.5, zoom=zoom)
+    operations = [*zoom, Flip(), VerticalFlip()]
+    batches = pipeline.training_batches(dataset, 4, scale=(60, 40), seed=3, augmentations=operations)
     boxes = []
     for batch_images, labels in take(batches, 8):
         for image, box in zip(batch_images, labels["boxes"][:, 0]):
@@ -210,7 +219,7 @@ def test_box_formats(box_format, expected):
 
 def test_labels_in_another_format(tmp_path):
     dataset = make_dataset(tmp_path, [(30, 60)])
-    batches = pipeline.training_batches(dataset, 1, scale=(60, 30), flip=0, bounding_box_format="rel_xywh")
+    batches = pipeline.training_batches(dataset, 1, scale=(60, 30), augmentations=(), bounding_box_format="rel_xywh")
     _, labels = take(batches, 1)[0]
     np.testing.assert_allclose(labels["boxes"][0, 0], [2 / 64, 3 / 32, 20 / 64, 10 / 32], rtol=1e-6)
     np.testing.assert_array_equal(labels["boxes"][0, 1:], -1)
@@ -220,21 +229,29 @@ def test_every_box_survives_padding_and_max_boxes_keeps_the_largest(tmp_path):
     dataset = make_dataset(
         tmp_path, [(40, 60)] * 2, boxes_of=lambda i: [[k, 0, 3 + k, 3] for k in range(20)] if i else []
     )
-    _, labels = take(pipeline.training_batches(dataset, 2, scale=(60, 40), flip=0), 1)[0]
+    _, labels = take(pipeline.training_batches(dataset, 2, scale=(60, 40), augmentations=()), 1)[0]
     assert labels["boxes"].shape == (2, 24, 4)
     assert sorted((labels["classes"] == 0).sum(axis=1)) == [0, 20]
-    _, labels = take(pipeline.training_batches(dataset, 2, scale=(60, 40), flip=0, max_boxes=5), 1)[0]
+    _, labels = take(pipeline.training_batches(dataset, 2, scale=(60, 40), augmentations=(), max_boxes=5), 1)[0]
     row = int(np.argmax((labels["classes"] == 0).sum(axis=1)))
     np.testing.assert_allclose(labels["boxes"][row, :, 2] - labels["boxes"][row, :, 0], np.arange(18, 23))
 
 
 MIXED = [(40, 60)] * 5 + [(60, 40)] * 3 + [(40, 41)] * 2 + [(20, 100)]
-AUGMENT = dict(crop=(0.5, 0.75), zoom=(0.5, 2.0), cutout=0.5, flip=0.5, vertical_flip=0.5, color_jitter=(0.3, 0.3, 0.3))
+AUGMENT = from_config(
+    [
+        dict(name="crop"),
+        dict(name="zoom", factor=(0.5, 2.0)),
+        *(dict(name=name) for name in ("rotation", "shear", "cutout", "flip", "vertical_flip", "color_jitter")),
+        *(dict(name=name) for name in ("equalize", "sharpness", "blur")),
+    ]
+)
 
 
 def test_same_seed_same_batches_and_resume(tmp_path):
     dataset = make_dataset(tmp_path, MIXED)
-    options = dict(scale=(80, 48), short_side_range=(32, 64), long_side_range=(64, 96), num_sides=3, **AUGMENT)
+    options = dict(scale=(80, 48), short_side_range=(32, 64), long_side_range=(64, 96), num_sides=3)
+    options["augmentations"] = AUGMENT
     whole = take(pipeline.training_batches(dataset, 4, seed=5, **options), 9)
     assert_same(whole, take(pipeline.training_batches(dataset, 4, seed=5, **options), 9))
     for start in (1, 7):
@@ -246,9 +263,10 @@ def test_same_seed_same_batches_and_resume(tmp_path):
 
 def test_epochs_differ_and_unseeded_runs_differ(tmp_path):
     dataset = make_dataset(tmp_path, [(40, 60)] * 2)
-    first, second = take(pipeline.training_batches(dataset, 2, scale=(60, 40), zoom=(0.5, 2.0), seed=0), 2)
+    options = dict(scale=(60, 40), augmentations=[Zoom((0.5, 2.0))])
+    first, second = take(pipeline.training_batches(dataset, 2, **options, seed=0), 2)
     assert np.abs(first[0] - second[0]).max() > 0
-    runs = [take(pipeline.training_batches(dataset, 2, scale=(60, 40), zoom=(0.5, 2.0)), 1)[0][0] for _ in range(2)]
+    runs = [take(pipeline.training_batches(dataset, 2, **options), 1)[0][0] for _ in range(2)]
     assert np.abs(runs[0] - runs[1]).max() > 0
 
 
@@ -267,19 +285,13 @@ def test_start_step_decodes_nothing(tmp_path):
     "wrong, word",
     [
         ({"batch_size": 0}, "batch_size"),
-        ({"flip": 1.5}, "flip"),
-        ({"zoom": (2, 1)}, "zoom"),
-        ({"color_jitter": (1,)}, "color_jitter"),
+        ({"augmentations": [Flip(), Crop()]}, r"augmentations\[1\]: crop"),
+        ({"augmentations": [{"name": "flip"}]}, r"augmentations\[0\]"),
         ({"short_side_range": (50, 90)}, "short_side_range"),
         ({"long_side_range": (0, 90)}, "long_side_range"),
         ({"long_side_range": (30, 90)}, "long_side_range"),
         ({"short_side_range": (40, 30)}, "short_side_range"),
         ({"num_sides": 0}, "num_sides"),
-        ({"crop": (0.5,)}, "crop"),
-        ({"crop": (1.5, 0.75)}, "crop"),
-        ({"crop": (0.5, 0)}, "crop"),
-        ({"crop": (0.5, 1.1)}, "crop"),
-        ({"cutout": 2}, "cutout"),
         ({"last_batch": "keep"}, "last_batch"),
         ({"bounding_box_format": "xxyy"}, "bounding_box_format"),
         ({"pad_value": (1,)}, "pad_value"),
@@ -295,7 +307,7 @@ def test_wrong_arguments_are_named(tmp_path, wrong, word):
         pipeline.training_batches(dataset, **arguments)
 
 
-# Augmentations; one by one in test_augment.py
+# Augmentations; one by one in augmentations/
 
 
 def test_zoom_in_shows_the_objects_it_keeps(tmp_path):
@@ -304,13 +316,28 @@ def test_zoom_in_shows_the_objects_it_keeps(tmp_path):
     pixels[20:60, 40:70] = 255
     Image.fromarray(pixels).save(dataset.images[0].path)
     widths = []
-    for batch_images, labels in take(pipeline.training_batches(dataset, 4, scale=(60, 40), zoom=(1.0, 3.0), seed=1), 8):
+    options = dict(scale=(60, 40), augmentations=[Zoom((1.0, 3.0)), Flip()], seed=1)
+    for batch_images, labels in take(pipeline.training_batches(dataset, 4, **options), 8):
         for image, box, label in zip(batch_images, labels["boxes"][:, 0], labels["classes"][:, 0]):
             if label < 0:
                 continue
             bright_where_the_box_is(image, box)
             widths.append(box[2] - box[0])
     assert len(widths) > 16 and min(widths) < 20 and max(widths) > 30
+
+
+def test_adding_an_operation_changes_nothing_of_the_others(tmp_path):
+    """Boxes, which crop and flip decide, are the same beside any operations that leave boxes alone."""
+    dataset = make_dataset(tmp_path, [(40, 60)] * 4, boxes_of=lambda _: [[20, 10, 20, 20]])
+    few, many = [Crop(), Flip()], [Crop(), Cutout(), Equalize(), Flip(), Sharpness(), Blur()]
+    options = dict(scale=(60, 40), seed=2)
+    batches, others = (
+        take(pipeline.training_batches(dataset, 4, augmentations=list_, **options), 4) for list_ in (few, many)
+    )
+    for (pictures, labels), (other_pictures, other_labels) in zip(batches, others):
+        tf.nest.map_structure(np.testing.assert_array_equal, labels, other_labels)
+        assert np.abs(pictures - other_pictures).max() > 0
+    assert len({tuple(box) for _, labels in batches for box in labels["boxes"][:, 0]}) > 4
 
 
 # Plans
@@ -450,12 +477,14 @@ import sys
 import numpy as np
 import tensorflow as tf
 from gfl_tf.data import pipeline
+from gfl_tf.data.augmentations import from_config
 from gfl_tf.data.coco import load_coco
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 dataset = load_coco(sys.argv[1] + "/coco.json", sys.argv[1])
-options = dict(scale=(80, 48), seed=1, crop=(0.5, 0.75), cutout=0.5)
+operations = from_config([dict(name=name) for name in ("crop", "rotation", "cutout", "equalize")])
+options = dict(scale=(80, 48), seed=1, augmentations=operations)
 plain = iter(pipeline.training_batches(dataset, 4, **options))
 shared = iter(strategy.experimental_distribute_dataset(pipeline.training_batches(dataset, 4, **options)))
 for _ in range(4):

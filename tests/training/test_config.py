@@ -1,10 +1,13 @@
 """Completing, checking and storing configs."""
 
 import json
+import sys
 from pathlib import Path
 
 import ml_collections
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from gfl_tf.build import build_detector
 from gfl_tf.config_files import load_config
@@ -64,7 +67,12 @@ def test_the_callers_config_is_left_alone(tmp_path):
         ({"train_annotations": "no.json"}, "config.data.train_annotations: there is no annotation file .*no.json"),
         ({"source": "shapes"}, "config.data.directory is not set"),
         ({"source": "voc"}, "config.data.source is 'voc'"),
-        ({"train_anotations": "a.json"}, "config.data has no field train_anotations; it has cache, class_names"),
+        ({"flip": 0.0}, "config.data.flip is an entry of config.data.augmentations now"),
+        ({"augmentations": ({"name": "flp"},)}, r"config.data.augmentations\[0\]: there is no operation 'flp'"),
+        ({"augmentations": ("flip",)}, r"config.data.augmentations\[0\]: 'flip' is no dict"),
+        ({"augmentations": ({"name": "flip"}, {"name": "blur", "sigma": 3})}, r"augmentations\[1\]: blur: sigma is 3"),
+        ({"augmentations": ({"name": "flip"}, {"name": "zoom"})}, r"config.data.augmentations\[1\]: zoom works as"),
+        ({"train_anotations": "a.json"}, "config.data has no field train_anotations; it has augmentations, cache"),
     ],
 )
 def test_errors_name_the_field(data, message):
@@ -117,18 +125,42 @@ def test_images_folder_is_checked(tmp_path):
 
 
 def test_json_round_trip_keeps_tuples():
-    config = configs.complete(_config(scale=(640, 512)))
+    operations = ({"name": "zoom", "factor": (0.5, 2.0)}, {"name": "flip", "probability": 0.25})
+    config = configs.complete(_config(scale=(640, 512), augmentations=operations))
     again = configs.from_json(configs.to_json(config))
     assert again.to_dict() == config.to_dict() and again.data.scale == (640, 512)
+    assert again.data.augmentations == operations and type(again.data.augmentations[0]) is dict
     assert configs.differing_fields(config, again) == []
 
 
+@pytest.mark.parametrize(
+    "flag, expected",
+    [
+        ("=({'name': 'blur', 'sigma': (0.5, 1)},)", ({"name": "blur", "sigma": (0.5, 1)},)),
+        ("=()", ()),
+        (
+            "[0].probability=0.125",
+            ({"name": "flip", "probability": 0.125}, {"name": "vertical_flip", "probability": 0.5}),
+        ),
+    ],
+)
+def test_operations_on_the_command_line(flag, expected, monkeypatch):
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    path = next(path for path in CONFIGS if path.stem == "gflv2_shapes")
+    # The flags of a config's fields are made from what the program was started with.
+    monkeypatch.setattr("sys.argv", ["train", f"--config={path}", f"--config.data.augmentations{flag}"])
+    values(sys.argv)
+    assert configs.complete(values.config).data.augmentations == expected
+
+
 def test_differing_fields():
-    one, other = configs.complete(_config(flip=0.5)), configs.complete(_config(flip=0.0))
+    flip = ({"name": "flip", "probability": 0.25},)
+    one, other = configs.complete(_config(augmentations=flip)), configs.complete(_config(augmentations=()))
     other.train.log_every = 7
     del other.model["num_classes"]
     found = configs.differing_fields(one, other, ignored=("train.log_every",))
-    assert found == [("data.flip", 0.5, 0.0), ("model.num_classes", 80, None)]
+    assert found == [("data.augmentations", flip, ()), ("model.num_classes", 80, None)]
 
 
 def test_run_directory_without_a_run(tmp_path):

@@ -11,6 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gfl_tf.checkpoints.weight_file import named_variables
 from gfl_tf.config_files import load_config
+from gfl_tf.data.augmentations.flips import Flip
+from gfl_tf.data.augmentations.resizing import Zoom
 from gfl_tf.training import fit
 from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.report import StepReport
@@ -211,12 +213,7 @@ def test_every_data_field_reaches_the_batches(tiny_config, tmp_path, monkeypatch
         short_side_range=(32, 64),
         long_side_range=(64, 96),
         num_sides=2,
-        crop=(0.25, 0.75),
-        zoom=(0.5, 2.0),
-        cutout=0.375,
-        flip=0.125,
-        vertical_flip=0.625,
-        color_jitter=(0.1, 0.2, 0.3),
+        augmentations=({"name": "zoom", "factor": (0.5, 2.0)}, {"name": "flip", "probability": 0.125}),
     )
     tiny_config.data.update(fields)
     seen = {}
@@ -231,4 +228,5 @@ def test_every_data_field_reaches_the_batches(tiny_config, tmp_path, monkeypatch
     monkeypatch.setattr(fit.pipeline, "training_batches", spy)
     with pytest.raises(Seen):
         fit.train(tiny_config, tmp_path / "run")
+    fields["augmentations"] = (Zoom((0.5, 2.0)), Flip(0.125))
     assert {name: seen[name] for name in fields} == fields

@@ -1,0 +1,120 @@
+"""A list of operations in its order, each with random numbers of its own."""
+
+import collections
+import collections.abc
+import dataclasses
+import zlib
+
+import tensorflow as tf
+
+from gfl_tf.data.augmentations.operation import OPERATIONS, Frame, Operation, Sample, Stage
+from gfl_tf.data.augmentations.resizing import Resize
+
+PLACES = {Stage.FILE: "before the resize", Stage.RESIZE: "as the resize", Stage.CANVAS: "after the resize"}
+
+
+def from_config(entries, field="augmentations"):
+    """The operations of a config.
+
+    Args:
+        entries: sequence of dicts: the `name` of each operation, and those of its fields that do not have their
+            default, such as dict(name="flip", probability=0.5).
+        field: where the entries stand, for errors.
+
+    Returns:
+        tuple of `Operation`.
+
+    Raises:
+        ValueError: no such operation, no such field, a value that it cannot have, an order that cannot be; says which.
+    """
+    if not isinstance(entries, (tuple, list)):
+        raise ValueError(f"{field} is {entries!r}; a list of operations is needed, () for none")
+    operations = []
+    for place, entry in enumerate(entries):
+        try:
+            operations.append(_from_entry(entry))
+        except ValueError as error:
+            raise ValueError(f"{field}[{place}]: {error}") from None
+    with_resize(operations, field)
+    return tuple(operations)
+
+
+def _from_entry(entry):
+    if not isinstance(entry, collections.abc.Mapping) or "name" not in entry:
+        raise ValueError(
+            f"{entry!r} is no dict with the name of an operation; a list of one: ({{'name': 'flip', 'probability': "
+            "0.5},)"
+        )
+    arguments = dict(entry)
+    name = arguments.pop("name")
+    if not isinstance(name, str) or name not in OPERATIONS:
+        raise ValueError(f"there is no operation {name!r}; choose one of {', '.join(sorted(OPERATIONS))}")
+    fields = [field.name for field in dataclasses.fields(OPERATIONS[name])]
+    unknown = sorted(set(arguments) - set(fields))
+    if unknown:
+        raise ValueError(f"{name} has no field {', '.join(unknown)}; it has {', '.join(fields) or 'none'}")
+    return OPERATIONS[name](**arguments)
+
+
+def with_resize(operations, field="augmentations"):
+    """The operations with a resize among them: their own, or a `Resize` between those before and those after it.
+
+    Raises:
+        ValueError: something that is no operation, more than one resize, or an operation on the wrong side of it.
+    """
+    for place, operation in enumerate(operations):
+        if not isinstance(operation, Operation):
+            raise ValueError(
+                f"{field}[{place}] is {operation!r}; an operation is needed, such as Flip(probability=0.5). "
+                "gfl_tf.data.augmentations.from_config makes them of dicts"
+            )
+    for place, (former, operation) in enumerate(zip(operations, operations[1:]), start=1):
+        if former.stage == operation.stage == Stage.RESIZE:
+            raise ValueError(f"{field}[{place}]: {operation.name} is a resize, as {former.name} before it; keep one")
+        if former.stage > operation.stage:
+            raise ValueError(
+                f"{field}[{place}]: {operation.name} works {PLACES[operation.stage]}, and {former.name} before it "
+                f"works {PLACES[former.stage]}; list {operation.name} first"
+            )
+    if any(operation.stage == Stage.RESIZE for operation in operations):
+        return tuple(operations)
+    before = [operation for operation in operations if operation.stage == Stage.FILE]
+    return (*before, Resize(), *operations[len(before) :])
+
+
+class Augmentations:
+    """The operations as one function of an image.
+
+    Args:
+        operations: sequence of `Operation`, see `with_resize`.
+        pad_value: RGB, three floats.
+    """
+
+    def __init__(self, operations, pad_value=(0.0, 0.0, 0.0)):
+        self._operations = with_resize(list(operations))
+        self._pad_value = pad_value
+        # What an operation draws hangs on its name and on how many of that name stand before it, not on the others.
+        counts, self._keys = collections.Counter(), []
+        for operation in self._operations:
+            self._keys.append(zlib.crc32(f"{operation.name} {counts[operation.name]}".encode()))
+            counts[operation.name] += 1
+
+    def __call__(self, image, boxes, classes, scale, canvas, seed):
+        """Augments one image and resizes it; a function of its arguments.
+
+        Args:
+            image: uint8 [h, w, 3] as decoded.
+            boxes, classes: float32 [n, 4] in pixels of `image`, and [n].
+            scale: int32 [2], the limits of the keep-ratio resize.
+            canvas: int32 [2], height and width that the result must fit in.
+            seed: int64 [2], the image's.
+
+        Returns:
+            `Sample`: image float32 [h', w', 3], boxes [m, 4], classes [m].
+        """
+        sample, frame = Sample(image, boxes, classes), Frame(scale, canvas, self._pad_value)
+        for operation, key in zip(self._operations, self._keys):
+            own_seed = tf.random.experimental.stateless_fold_in(seed, tf.constant(key, tf.int64))
+            draws = tf.random.stateless_uniform([operation.num_draws], own_seed)
+            sample = operation(sample, draws, frame)
+        return sample
