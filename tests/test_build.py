@@ -1,6 +1,7 @@
 """config -> model: what each field does, and what a wrong one says."""
 
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import gfl_tf
-from gfl_tf import build, losses
+from gfl_tf import build, config_files, losses
 from gfl_tf.build import PARTS, RECIPES, default_model
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.config_files import load_config
@@ -84,6 +85,31 @@ def test_every_config_describes_a_model(path):
     outputs = model(tf.zeros((1, 64, 64, 3)))
     assert outputs["classification"].shape == (1, 64 + 16 + 4 + 1 + 1, config.model.num_classes)
     assert ("quality" in outputs) == recipe.score.has_quality_output
+
+
+PAPERS = [f"papers:{row}" for row in runpy.run_path(str(config_files.find("papers")))["ROWS"]]
+OWN = [f"{name}:{detector}" for name in ("gflv2_bccd", "gflv2_shapes") for detector in RECIPES]
+
+
+@pytest.mark.parametrize("name", [*PAPERS, *OWN])
+def test_every_argument_of_a_config_describes_parts(name, monkeypatch):
+    """All that there is to a detector but for its backbone, which comes last."""
+
+    class Reached(Exception):
+        pass
+
+    def build_backbone(**arguments):
+        raise Reached
+
+    config = load_config(name)
+    monkeypatch.setitem(build.BACKBONES, config.model.backbone.name, build_backbone)
+    with pytest.raises(Reached):
+        gfl_tf.build_detector(config, load_weights=False)
+
+
+@pytest.mark.parametrize("row", ["gfl_1a/fcos/iou_branch", "gfl_2a/atss/gaussian", "gflv2_5/retinanet_gflv2"])
+def test_rows_of_the_papers_learn(row):
+    assert np.isfinite(loss_of(gfl_tf.build_detector(shrink(load_config(f"papers:{row}")))))
 
 
 @pytest.mark.parametrize("detector", RECIPES)

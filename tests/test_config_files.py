@@ -20,6 +20,15 @@ def test_a_model_by_name():
     assert gfl_tf.build_detector("gflv2_shapes").name == "gflv2_shapes"
 
 
+def test_behind_a_colon_stands_an_argument():
+    assert config_files.load_config("gflv2_shapes:fcos").name == "fcos_shapes"
+    beside = str(config_files.find("gflv2_shapes"))
+    assert config_files.load_config(f"{beside}:vfnet").name == "vfnet_shapes"
+    assert config_files.load_config("papers:gfl_2c/0.5").model.boxes.bin_width == 0.5
+    with pytest.raises(ValueError, match="papers has no row 'gfl_9'; choose one of gfl_1a/atss/centerness_branch, "):
+        config_files.load_config("papers:gfl_9")
+
+
 def test_a_path_is_a_file_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gflv2_shapes.py").write_text("def get_config():\n    return {'name': 'mine'}\n")
