@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.checkpoints import load_mmdet, mmdet, places, state_dict
-from gfl_tf.detectors.gfl import GFLV2
 from gfl_tf.heads.atss import ATSSHead
 from gfl_tf.heads.gfl import GFLHead, GFLV2Head
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.necks.fpn import FPN
 from gfl_tf.necks.pafpnx import PAFPNX
+from tests.checkpoints.detectors import all_values, all_weights, head_of
 from tests.checkpoints.shapes import (
     BINS,
     CHANNELS,
@@ -61,16 +61,6 @@ def vfnetx_shapes():
     return shapes
 
 
-def head_of(name):
-    small = dict(channels=CHANNELS, num_convs=2, groups=4)
-    if name.startswith("vfnet"):
-        return VFNetHead(CLASSES, name="head", deformable=True, **small)
-    if name == "atss":
-        return ATSSHead(CLASSES, name="head", **small)
-    base = GFLHead(CLASSES, name="head" if name == "gfl" else "base", **small)
-    return base if name == "gfl" else GFLV2Head(base, name="head")
-
-
 def built(backbone, head, neck=None):
     """What the import looks at of a detector, without the time that its graph takes."""
     neck = neck or FPN(CHANNELS, name="neck")
@@ -78,25 +68,6 @@ def built(backbone, head, neck=None):
     neck.build({level: (None, None, None, channels) for level, channels in levels})
     head.build([(None, None, None, CHANNELS)] * 5)
     return types.SimpleNamespace(backbone=backbone, neck=neck, head=head)
-
-
-@pytest.fixture(scope="module")
-def resnet18():
-    return ResNet(18)
-
-
-@pytest.fixture(scope="module")
-def gflv2(resnet18):
-    return GFLV2(resnet18, CLASSES, "xyxy", head=head_of("gflv2"), neck=FPN(CHANNELS, name="neck"))
-
-
-def all_weights(model):
-    """Without the detector's metrics."""
-    return [*model.backbone.weights, *model.neck.weights, *model.head.weights]
-
-
-def all_values(model):
-    return [variable.numpy() for variable in all_weights(model)]
 
 
 @pytest.mark.parametrize(
