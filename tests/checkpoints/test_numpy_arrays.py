@@ -36,6 +36,12 @@ def test_arrays_of_numpy(protocol, tmp_path):
             assert (found.shape, found.dtype) == (value.shape, value.dtype), name
 
 
+def test_names_of_numpy_1(tmp_path):
+    content = pickle.dumps(np.arange(3), 2).replace(b"numpy._core.", b"numpy.core.")
+    read = torch_file.read(write_zip(tmp_path / "a.pth", content))
+    assert b"numpy.core." in content and read.numpy().tolist() == [0, 1, 2]
+
+
 def test_other_arrays_of_numpy_are_inert(tmp_path):
     values = {"objects": np.array([{}, len], object), "text": np.array(["a"]), "times": np.zeros(1, "M8[s]")}
     read = torch_file.read(write_zip(tmp_path / "a.pth", pickle.dumps(values, 2)))
