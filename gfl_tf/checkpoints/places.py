@@ -199,8 +199,8 @@ def _check_finite(fitting, tensors):
     broken = [name for name, place in fitting if not place.is_finite(tensors[name])]
     if broken:
         raise ValueError(
-            f"{_listing('with numbers that are not finite', broken)}\nNothing was loaded: the training that wrote the "
-            "file diverged, or the file is damaged. Take an earlier checkpoint"
+            f"{_listing('of the file have numbers that are not finite', broken)}\nNothing was loaded: the training "
+            "that wrote the file diverged, or the file is damaged. Take an earlier checkpoint"
         )
 
 

@@ -280,7 +280,10 @@ def imagenet_weights(prefix="", classifier="fc"):
     return weights | random_weights({f"{classifier}.weight": (1000, 512), f"{classifier}.bias": (1000,)})
 
 
-@pytest.mark.parametrize("prefix, classifier", [("", "fc"), ("backbone.", "head.fc")])
+@pytest.mark.parametrize(
+    "prefix, classifier",
+    [("", "fc"), ("backbone.", "head.fc"), ("module.", "module.fc"), ("module.backbone.", "module.head.fc")],
+)
 def test_backbone(monkeypatch, prefix, classifier, resnet18):
     weights = imagenet_weights(prefix, classifier)
     as_file(monkeypatch, weights)
