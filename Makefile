@@ -2,8 +2,8 @@
 STACK ?= latest
 PYTHONS_latest := 3.13 3.12 3.11 3.10
 PYTHONS_2.15 := 3.11 3.10
-EXTRAS_latest := --extra dev --extra onnx --extra tflite --extra hub
-EXTRAS_2.15 := --extra dev --extra onnx --extra tf215
+EXTRAS_latest := --extra dev --extra onnx --extra tflite --extra hub --extra safetensors
+EXTRAS_2.15 := --extra dev --extra onnx --extra tf215 --extra safetensors
 OTHER_latest := 2.15
 OTHER_2.15 := latest
 ifndef PYTHONS_$(STACK)

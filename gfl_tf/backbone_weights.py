@@ -10,7 +10,7 @@ from absl import logging
 from gfl_tf.backbones import keras_models
 from gfl_tf.checkpoints import mmdet, weight_file
 
-TORCH_FILES = (".pth", ".pt")
+PYTORCH_FILES = (".pth", ".pt", ".pkl", ".safetensors")
 
 
 def load(backbone, build, config, normalization):
@@ -25,7 +25,7 @@ def load(backbone, build, config, normalization):
         ValueError: weights that cannot be had or do not fit.
     """
     weights = config["weights"]
-    if weights.endswith(TORCH_FILES):
+    if weights.endswith(PYTORCH_FILES):
         logging.info("backbone: %s", mmdet.load_backbone(backbone, _local_file(weights)))
         return
     if os.path.isfile(weights):

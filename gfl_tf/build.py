@@ -87,7 +87,7 @@ def default_model(detector="gflv2"):
     """
     recipe = RECIPES[detector]
     model = ml_collections.ConfigDict()
-    # Of the whole detector, to start from: a run's .npz file, or a .pth file as published for the PyTorch
+    # Of the whole detector, to start from: a run's .npz file, or a .pth or .safetensors file as published for the PyTorch
     # reference. `partial_weights` takes from it what fits, as another number of classes needs.
     model.weights = ""
     model.partial_weights = False
@@ -253,7 +253,7 @@ def _backbone(config, normalization):
 
 def _load_weights(model, weights, partial):
     backbone_weights.check_exists(weights, "config.model.weights")
-    if weights.endswith(backbone_weights.TORCH_FILES):
+    if weights.endswith(backbone_weights.PYTORCH_FILES):
         logging.warning("%s", mmdet.load_mmdet(model, weights, partial=partial))
     else:
         report = weight_file.load(weight_file.named_variables(model), weights, partial)

@@ -198,7 +198,7 @@ def test_locks_satisfy_the_metadata(stack, python):
             pin = Requirement(line.removesuffix("\\"))
             if pin.marker is None or pin.marker.evaluate(environment):
                 pins[pin.name.lower().replace("_", "-")] = str(pin.specifier).removeprefix("==")
-    for asks in requirements("dev", "onnx", *{"2.15": ["tf215"], "latest": ["tflite", "hub"]}[stack]):
+    for asks in requirements("dev", "onnx", "safetensors", *{"2.15": ["tf215"], "latest": ["tflite", "hub"]}[stack]):
         name = asks.name.lower().replace("_", "-")
         assert asks.specifier.contains(pins[name]), f"{asks} against {name}=={pins[name]}"
 

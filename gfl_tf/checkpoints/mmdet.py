@@ -5,6 +5,7 @@ gfl_tf.
 head or neck is one function more, and one line in `_head` or `NECKS`.
 """
 
+import dataclasses
 import re
 
 import numpy as np
@@ -13,14 +14,14 @@ from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.boxes.points import AnchorDeltas
-from gfl_tf.checkpoints import places, state_dict
+from gfl_tf.checkpoints import places, prefixes, state_dict
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.necks.fpn import FPN
 from gfl_tf.necks.pafpnx import PAFPNX
 
 
-def load_mmdet(model, path, ema=None, partial=False):
+def load_mmdet(model, path, ema=None, partial=False, prefix=None):
     """Loads a published checkpoint into a detector. Nothing of the file is executed, and torch is not needed.
 
     ```
@@ -30,32 +31,47 @@ def load_mmdet(model, path, ema=None, partial=False):
 
     Args:
         model: a detector of gfl_tf with a backbone of gfl_tf.
-        path: .pth file of mmdetection, 2.x or 3.x, or of the authors' forks.
+        path: .pth file of mmdetection, 2.x or 3.x, or of the authors' forks; for other files see `state_dict.read`.
         ema: which of the weights of a training that averaged them; see `state_dict.read`.
         partial: load what fits, such as all but the last layers of a head for another number of classes.
+        prefix: what the names of the detector's tensors begin with in the file, such as "teacher."; by default
+            whatever stands there, if it is one.
 
     Returns:
         `places.Report`.
 
     Raises:
         ValueError: the file cannot be read, or does not fit: what is missing, left over or of another shape is listed,
-            and the model is as it was.
+            and the model is as it was. Or it holds several such detectors, and `prefix` does not say which.
         OSError: there is no such file.
     """
     checkpoint = state_dict.read(path, ema)
     try:
-        return assign(model, checkpoint.weights, partial)
+        return assign(model, checkpoint.weights, partial, prefix)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def assign(model, weights, partial=False):
+def assign(model, weights, partial=False, prefix=None):
     """Loads {name in mmdetection: array in torch's layout} into a detector; otherwise as `load_mmdet`."""
     found = _all_places((model.backbone, model.neck, model.head), detector_modules(model))
-    return places.load(found, weights, _constants(model.boxes), partial)
+    chosen = _choose(found, weights, prefix)
+    return _load(found, chosen, constants=_constants(model.boxes), partial=partial)
 
 
-def load_backbone(backbone, path):
+def _choose(found, weights, prefix):
+    return prefixes.choose(weights, [name for place in found for name in place.names], prefix)
+
+
+def _load(found, chosen, **options):
+    try:
+        report = places.load(found, chosen.weights, **options)
+    except ValueError as error:
+        raise ValueError(f"{error}\n({chosen.said()})" if chosen.said() else str(error)) from error
+    return dataclasses.replace(report, renamed=chosen.said(), outside=chosen.outside)
+
+
+def load_backbone(backbone, path, prefix=None):
     """Loads weights pretrained on ImageNet, or a detector's, into a backbone of gfl_tf.
 
     Files of torchvision, open-mmlab (ResNeXt, Res2Net) and mmclassification, or a whole detector's ("backbone." before
@@ -64,18 +80,18 @@ def load_backbone(backbone, path):
 
     Args:
         backbone: `ResNet` or `Res2Net`.
-        path: .pth file.
+        path: .pth file, or another that `state_dict.read` takes.
+        prefix: as of `load_mmdet`.
 
     Returns, raises: as `load_mmdet`.
     """
     weights = state_dict.read(path).weights
-    prefix = "backbone."
-    if any(name.startswith(prefix) for name in weights):
-        weights = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
-    weights = {name: value for name, value in weights.items() if not name.startswith("fc.")}
     found = _all_places((backbone,), _backbone(backbone))
     try:
-        return places.load(found, weights, constants={}, may_lack=lambda name: ".conv_offset." in name)
+        chosen = _choose(found, weights, prefix)
+        backbones = {name: value for name, value in chosen.weights.items() if not name.startswith("fc.")}
+        chosen = dataclasses.replace(chosen, weights=backbones)
+        return _load(found, chosen, constants={}, may_lack=lambda name: ".conv_offset." in name)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -13,7 +13,7 @@ import pickletools
 LITERALS = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
-    "BINBYTES8",
+    "BINBYTES8", "BYTEARRAY8",
 }  # fmt: skip
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
@@ -33,9 +33,21 @@ class Global:
 
 @dataclasses.dataclass(frozen=True)
 class Unknown:
-    """What the pickle would have made by calling `name`, and which nobody needs: it holds nothing and does nothing."""
+    """What the pickle would have made by calling `name`, and which nobody needs: it holds nothing and does nothing.
+
+    Attributes:
+        fields: names of the attributes that the object would have got, by which a module is known from other objects.
+    """
 
     name: str
+    fields: tuple = dataclasses.field(default=(), compare=False)
+
+
+class Pending:
+    """What a call gives that gets its values in a second step, as numpy's arrays do."""
+
+    def build(self, state):
+        """Takes the values. Raises ValueError where they make no sense."""
 
 
 def read(stream, call, persistent=None):
@@ -181,7 +193,12 @@ class _Machine:
         self.stack.append(self._call(function.name, arguments) if known else Unknown(_name(function)))
 
     def _op_build(self, _):
-        self.stack.pop()  # attributes, such as the layer versions that a state_dict carries
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Pending):
+            target.build(state)
+        elif isinstance(target, Unknown) and isinstance(state, dict):
+            self.stack[-1] = Unknown(target.name, tuple(map(str, state)))
+        # All else are attributes that nobody needs, such as the layer versions that a state_dict carries.
 
     _op_newobj = _op_reduce
 

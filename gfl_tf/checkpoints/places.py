@@ -1,6 +1,8 @@
 """Where each tensor of a PyTorch module belongs in the Keras layer that stands for it, and the loading itself."""
 
+import collections
 import dataclasses
+import re
 import typing
 
 import keras
@@ -13,6 +15,9 @@ from gfl_tf.layers.star import StarConv2D
 
 # torch's [out, in, height, width] -> Keras's [height, width, in, out]
 CONV_AXES = (2, 3, 1, 0)
+MODULE = re.compile(r"[^./ ]*(?:[./][^./ ]*)?")  # the first two steps of a name
+# Longer lists of names are shortened to the first of them and counts of the rest.
+LONGEST_LIST, FIRST = 40, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +36,15 @@ class Place:
     axes: tuple
 
     def assign(self, value):
-        value = np.asarray(value.transpose(self.axes), tf.as_dtype(self.variable.dtype).as_numpy_dtype)
-        self.variable.assign(value.reshape(self.variable.shape))
+        self.variable.assign(self._in_its_type(value).transpose(self.axes).reshape(self.variable.shape))
+
+    def is_finite(self, value):
+        """Whether all numbers are finite, in the variable's type too."""
+        with np.errstate(over="ignore"):
+            return bool(np.all(np.isfinite(self._in_its_type(value))))
+
+    def _in_its_type(self, value):
+        return np.asarray(value, tf.as_dtype(self.variable.dtype).as_numpy_dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +58,8 @@ class Report:
             were.
         unused: names of the file's tensors that the model has no place for, or one of another shape.
         ignored: names of the file's tensors that hold nothing to load: counters and constants.
+        renamed: what was cut off the file's names, for people; "" where it was nothing.
+        outside: names of the file's tensors that belong to something else than the model, such as another model.
     """
 
     loaded: tuple
@@ -53,13 +67,18 @@ class Report:
     fresh: tuple
     unused: tuple
     ignored: tuple
+    renamed: str = ""
+    outside: tuple = ()
 
     def __str__(self):
         lines = [f"loaded {len(self.loaded)} tensors, {self.parameters:,} numbers"]
-        titles = "left as the model had them", "of the file not used (no place for them, or of another shape)"
-        for names, title in zip((self.fresh, self.unused), titles):
-            lines += [f"{len(names)} {title}:", *(f"    {name}" for name in names)] if names else []
-        return "\n".join(lines)
+        lines += [self.renamed] if self.renamed else []
+        listings = {
+            "left as the model had them": self.fresh,
+            "of the file not used (no place for them, or of another shape)": self.unused,
+            "of the file belong to something else": self.outside,
+        }
+        return "\n".join(lines + [_listing(title, names) for title, names in listings.items() if names])
 
 
 def places_of(name, layer):
@@ -123,7 +142,7 @@ def load(places, tensors, constants, partial=False, may_lack=lambda name: False)
 
     Raises:
         ValueError: lists what is missing, left over or of another shape; nothing was loaded then. With `partial`, if
-            nothing at all fits.
+            nothing at all fits. In any case if numbers are not finite.
     """
     fitting, missing, misfits, seen = [], [], {}, set()
     for place in places:
@@ -147,7 +166,8 @@ def load(places, tensors, constants, partial=False, may_lack=lambda name: False)
     lacking = [name for name in missing if not may_lack(name)]
     if lacking or left_over or misfits:
         if not partial or not fitting:
-            raise ValueError(_complaint(lacking, left_over, misfits))
+            raise ValueError(_complaint(lacking, left_over, misfits, fits=bool(fitting)))
+    _check_finite(fitting, tensors)
     for name, place in fitting:
         place.assign(tensors[name])
     fresh = missing + [place.names[0] for place in places if set(place.names) & set(misfits)]
@@ -175,15 +195,38 @@ def _brief(values):
     return f"{values[0]:g}..{values[-1]:g}"
 
 
-def _complaint(missing, left_over, misfits):
+def _check_finite(fitting, tensors):
+    broken = [name for name, place in fitting if not place.is_finite(tensors[name])]
+    if broken:
+        raise ValueError(
+            f"{_listing('of the file have numbers that are not finite', broken)}\nNothing was loaded: the training "
+            "that wrote the file diverged, or the file is damaged. Take an earlier checkpoint"
+        )
+
+
+def _complaint(missing, left_over, misfits, fits):
     parts = ["the file does not fit the model, and nothing was loaded."]
     listings = {
         "missing in the file": missing,
         "in the file, without a place in the model": left_over,
         "different": [f"{name} {problem}" for name, problem in misfits.items()],
     }
-    for title, names in listings.items():
-        if names:
-            parts.append(f"{len(names)} {title}:" + "".join(f"\n    {name}" for name in names))
-    parts.append("Choose the config that the file was trained with; a partial import (--partial) takes what fits.")
+    parts += [_listing(title, names) for title, names in listings.items() if names]
+    if fits:
+        parts.append("Choose the config that the file was trained with; a partial import (--partial) takes what fits.")
+    else:
+        parts.append(
+            "Not one tensor fits, so that a partial import is none: this is the file of another kind of model."
+        )
     return "\n".join(parts)
+
+
+def _listing(title, names):
+    """The title with the number of names, and the names, one a line; of many the first, and where the others belong."""
+    shown = names if len(names) <= LONGEST_LIST else names[:FIRST]
+    lines = [f"{len(names)} {title}:", *(f"    {name}" for name in shown)]
+    rest = collections.Counter(MODULE.match(name)[0] for name in names[len(shown) :])
+    if rest:
+        groups = [f"{count} of {group}" for group, count in rest.most_common(8)]
+        lines.append(f"    and {sum(rest.values())} more: {', '.join(groups)}{', ...' if len(rest) > 8 else ''}")
+    return "\n".join(lines)

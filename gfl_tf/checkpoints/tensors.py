@@ -1,7 +1,9 @@
-"""The tensors of a PyTorch file: views of storages, which are runs of numbers in the file."""
+"""The tensors of a PyTorch file: views of storages, which are runs of numbers in the file. And numpy's arrays in it."""
 
 import math
+import re
 import sys
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -28,19 +30,52 @@ PARAMETERS = (
 )
 
 
+# Calls that make numpy's arrays, by their names in numpy 1 and 2.
+NUMPY_CALLS = re.compile(r"numpy\._?core\.(?:multiarray|numeric)\.(_reconstruct|scalar|_frombuffer)")
+NUMPY_NUMBERS = re.compile("[fiu][1248]|b1")
+
+
+class Record:
+    """Bytes of the file that hold numbers.
+
+    Attributes:
+        name: of the record in its archive.
+        data: buffer.
+    """
+
+    def __init__(self, name, data, checksum=0):
+        self.name = name
+        self.data = data
+        self._checksum = checksum  # CRC-32, or 0 where there is none: torch can be told to leave it out
+
+    def checked(self):
+        """The data, which is read through once if it has a checksum.
+
+        Raises:
+            ValueError: it is not what was written.
+        """
+        if self._checksum and zlib.crc32(self.data) != self._checksum:
+            raise ValueError(
+                f"the record {self.name!r} does not have the checksum that the archive gives: the file is damaged, "
+                "download or copy it again"
+            )
+        self._checksum = 0
+        return self.data
+
+
 class Storage:
     """A run of `count` numbers in the file, which tensors are views of."""
 
-    def __init__(self, dtype, count, data=None):
+    def __init__(self, dtype, count, record=None):
         self.dtype = dtype
         self.count = count
-        self.data = data  # buffer; set once it is known where it lies
+        self.record = record  # set once it is known where it lies
 
     def numbers(self):
-        if self.data is None or len(self.data) != self.count * self.dtype.itemsize:
-            there = "no bytes" if self.data is None else f"{len(self.data)} bytes"
+        if self.record is None or len(self.record.data) != self.count * self.dtype.itemsize:
+            there = "no bytes" if self.record is None else f"{len(self.record.data)} bytes"
             raise ValueError(f"a storage of {self.count} x {self.dtype} has {there} in the file: the file is damaged")
-        return np.frombuffer(self.data, self.dtype)
+        return np.frombuffer(self.record.checked(), self.dtype)
 
 
 class View:
@@ -64,7 +99,10 @@ class Tensor:
 
     Attributes:
         shape, strides: tuples; strides and `offset` count numbers, not bytes.
+        has_numbers: False of an array of numpy's with something else in it.
     """
+
+    has_numbers = True
 
     def __init__(self, storage, offset, shape, strides):
         self.storage = storage
@@ -93,6 +131,58 @@ class Tensor:
         offset = self.offset * numbers.itemsize if size else 0
         # Not `as_strided`, which checks nothing: numpy 1.26 crashes on 80 axes.
         return np.ndarray(self.shape, numbers.dtype, numbers, offset, strides)
+
+
+class Array(Tensor):
+    """An array that is there already."""
+
+    def __init__(self, array):
+        super().__init__(None, 0, array.shape, array.strides)
+        self._array = array
+
+    def numpy(self):
+        return self._array
+
+
+class PickledArray(Tensor, pickles.Pending):
+    """An array of numpy's in the file."""
+
+    has_numbers = False
+
+    def __init__(self):
+        super().__init__(None, 0, (), ())
+
+    def build(self, state):
+        _, shape, kind, in_fortran_order, data = state
+        self.fill(data, kind, shape, "F" if in_fortran_order else "C")
+
+    def fill(self, data, kind, shape, order):
+        """Takes what numpy pickles: bytes, `PickledDtype`, shape and order."""
+        if isinstance(data, str):
+            data = data.encode("latin-1")  # as Python 2 wrote bytes
+        if not isinstance(kind, PickledDtype) or kind.dtype is None or not isinstance(data, (bytes, bytearray)):
+            return
+        self.shape = integers(shape)
+        sizes = self.shape if order == "F" else self.shape[::-1]
+        strides = [math.prod(sizes[:axis]) for axis in range(len(sizes))]
+        self.strides = tuple(strides if order == "F" else reversed(strides))
+        self.storage = Storage(kind.dtype, len(data) // kind.dtype.itemsize, Record("array", data))
+        self.has_numbers = True
+
+
+class PickledDtype(pickles.Pending):
+    """A number type of numpy's in the file; `dtype` is None of what is no number."""
+
+    def __init__(self, kind):
+        self.dtype = None
+        if isinstance(kind, str) and NUMPY_NUMBERS.fullmatch(kind):
+            self.dtype = np.dtype(kind)
+        elif kind == pickles.Global("ml_dtypes.bfloat16"):
+            self.dtype = np.dtype(tf.bfloat16.as_numpy_dtype)
+
+    def build(self, state):
+        if self.dtype is not None and state[1] in ("<", ">") and self.dtype.kind in "fiu":
+            self.dtype = self.dtype.newbyteorder(state[1])
 
 
 def storage_of(identifier):
@@ -125,7 +215,25 @@ def call(name, arguments):
         return arguments[0]
     if name in PARAMETERS:
         return arguments[0]
-    return pickles.Unknown(name)
+    return _numpy_call(name, arguments)
+
+
+def _numpy_call(name, arguments):
+    if name == "numpy.dtype":
+        return PickledDtype(arguments[0])
+    if name == "_codecs.encode" and isinstance(arguments[0], str):
+        return arguments[0].encode("latin-1")  # how bytes are written before protocol 3, none of them as below
+    if name in ("__builtin__.bytes", "builtins.bytes") and not arguments:
+        return b""
+    known = NUMPY_CALLS.fullmatch(name)
+    if not known:
+        return pickles.Unknown(name)
+    array = PickledArray()
+    if known[1] == "scalar":
+        array.fill(arguments[1], arguments[0], (), "C")
+    elif known[1] == "_frombuffer":
+        array.fill(*arguments[:4])
+    return array
 
 
 def integers(values):

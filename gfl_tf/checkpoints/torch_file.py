@@ -1,8 +1,8 @@
 """Reads what `torch.save` wrote, without torch and without running anything of it.
 
 All three formats: the zip archive of PyTorch 1.6 and later, the sequence of pickles before it, and the tar archive
-(`torch_tar`) of the first months. The file is mapped into memory and tensors are views of it, so that only those which
-are used are ever read.
+(`torch_tar`) of the first months; and what Python's own `pickle.dump` wrote, of numpy's arrays. The file is mapped into
+memory and tensors are views of it, so that only those which are used are ever read.
 """
 
 import io
@@ -20,7 +20,7 @@ ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and e
 
 
 def read(path):
-    """The object that `torch.save` was given: dicts, lists, tuples, strings, numbers, and `tensors.Tensor`s.
+    """The object that was saved: dicts, lists, tuples, strings, numbers, and `tensors.Tensor`s.
 
     All else that the file holds (objects of classes) is a `pickles.Unknown`.
 
@@ -47,24 +47,40 @@ def _read_zip(content):
     records = _zip_records(content)
     pickled = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickled) != 1:
-        raise ValueError("it is a zip archive, but not one of torch.save: it has no single ARCHIVE/data.pkl")
+        raise ValueError(_other_archive(list(records)))
     archive = pickled[0].split("/")[0]
-    if f"{archive}/constants.pkl" in records:
-        raise ValueError("it is a TorchScript program; a checkpoint with a state_dict is needed")
-    if bytes(records.get(f"{archive}/byteorder", b"little")) != b"little":
+    if f"{archive}/constants.pkl" in records or any(name.startswith(f"{archive}/code/") for name in records):
+        raise ValueError(
+            "it is a TorchScript program; where PyTorch is installed, take its weights out: "
+            "torch.save(torch.jit.load(FILE, 'cpu').state_dict(), 'weights.pth')"
+        )
+    byteorder = records.get(f"{archive}/byteorder")
+    if byteorder and bytes(byteorder.checked()) != b"little":
         raise ValueError("a big-endian machine wrote it; load and save it on a little-endian one")
 
     def persistent(identifier):
         storage, key = tensors.storage_of(identifier)
         if storage:
-            storage.data = records.get(f"{archive}/data/{key}")
+            storage.record = records.get(f"{archive}/data/{key}")
         return storage or pickles.Unknown("storage")
 
-    return pickles.read(io.BytesIO(records[pickled[0]]), tensors.call, persistent)
+    return pickles.read(io.BytesIO(records[pickled[0]].checked()), tensors.call, persistent)
+
+
+def _other_archive(names):
+    """What a zip archive is that torch did not write."""
+    if names and all(name.endswith(".npy") for name in names):
+        return "it is a file of numpy's (.npz); one that gfl_tf wrote is loaded by --config.model.weights=FILE"
+    if any(name.endswith(".weights.h5") for name in names):
+        return "it is a model of Keras, and no checkpoint of PyTorch"
+    return (
+        "it is a zip archive, but not one of torch.save: it has no single ARCHIVE/data.pkl, but "
+        f"{', '.join(map(repr, names[:3])) or 'nothing'}. If the checkpoint is inside, unpack it"
+    )
 
 
 def _zip_records(content):
-    """{name: its bytes, as a view}. Names are only looked up, never paths; only uncompressed records are taken."""
+    """{name: `tensors.Record`}. Names are only looked up, never paths; only uncompressed records are taken."""
     try:
         entries = zipfile.ZipFile(content).infolist()
     except (zipfile.BadZipFile, NotImplementedError, struct.error, IndexError, OverflowError) as error:
@@ -82,7 +98,8 @@ def _zip_records(content):
             raise ValueError(f"its record {entry.filename!r} reaches beyond the end of the file")
         if entry.filename in records:
             raise ValueError(f"its record {entry.filename!r} is there twice")
-        records[entry.filename] = memoryview(content)[start : start + entry.file_size]
+        view = memoryview(content)[start : start + entry.file_size]
+        records[entry.filename] = tensors.Record(entry.filename, view, entry.CRC)
     return records
 
 
@@ -91,6 +108,8 @@ def _read_legacy(content):
         magic = pickles.read(content, tensors.call)
     except ValueError:
         magic = None
+    if isinstance(magic, (dict, pickles.Unknown)):
+        return magic  # of Python's own pickle.dump, as people write arrays of numpy's
     if type(magic) is not int or magic != LEGACY_MAGIC:
         raise ValueError(f"it begins with {content[:16]!r}; is the download complete, and really a .pth file?")
     protocol = pickles.read(content, tensors.call)
@@ -102,8 +121,9 @@ def _read_legacy(content):
 
     def persistent(identifier):
         storage, key = tensors.storage_of(identifier)
-        if not storage:
-            return pickles.Unknown("storage")
+        if not storage:  # the class of a module that was saved whole, with its source; or something unknown
+            is_class = isinstance(identifier, tuple) and identifier[:1] == ("module",) and len(identifier) > 1
+            return identifier[1] if is_class else pickles.Unknown("storage")
         known = storages.setdefault(key, storage)
         if (known.dtype, known.count) != (storage.dtype, storage.count):
             raise ValueError(f"its storage {key!r} is named with two types or sizes")
@@ -121,6 +141,6 @@ def _read_legacy(content):
         count = int.from_bytes(content[position : position + 8], "little")
         if end > len(content) or count != storage.count:
             raise ValueError(f"its storage {key!r} is cut off or of another size: is the download complete?")
-        storage.data = memoryview(content)[position + 8 : end]
+        storage.record = tensors.Record(key, memoryview(content)[position + 8 : end])
         position = end
     return value

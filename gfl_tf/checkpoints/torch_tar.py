@@ -63,7 +63,9 @@ def _storages(content, position):
         if count < 0 or start + count * dtype.itemsize > len(content):
             raise ValueError("a storage of it is cut off: is the download complete?")
         content.seek(start + count * dtype.itemsize)
-        storages[str(key)] = tensors.Storage(dtype, count, memoryview(content)[start : content.tell()])
+        storages[str(key)] = tensors.Storage(
+            dtype, count, tensors.Record(str(key), memoryview(content)[start : content.tell()])
+        )
     views = {}
     for target, root, offset, count in pickles.read(content, tensors.call):
         views[str(target)] = tensors.View(storages[str(root)], *tensors.integers([offset, count]))

@@ -54,69 +54,75 @@ def centerness(distances):
     return tf.sqrt(horizontal * vertical)
 
 
-def detection_losses(model, outputs, boxes, classes, image_shape, canvas_shape, image_weights=None):
-    """`Detector.detection_losses`; `image_weights`: float32 [B], factors of each image's share."""
-    # One slot more, so that there is one to look up where a batch has none.
-    boxes, classes = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
-    grid = model.grid.on(canvas_shape)
-    assignment = model.assigner(boxes, classes >= 0, image_shape, grid, outputs)
-    mask = tf.cast(assignment.is_positive, tf.float32)
-    at_places = {name: tf.gather(value, assignment.place, batch_dims=1) for name, value in outputs.items()}
-    places, target_boxes = grid.places.at(assignment.place), tf.gather(boxes, assignment.box, batch_dims=1)
-    positives = Positives(mask, at_places, places, target_boxes, None, None)
-    by_output = {  # the last holds the final boxes
-        name: positives.with_boxes(model.boxes.decode(at_places[name], places)) for name in model.box_weights
-    }
-    positives = list(by_output.values())[-1]
-
-    image_weights = 1.0 if image_weights is None else image_weights[:, tf.newaxis]
-    num_positives = sum_over_replicas(tf.reduce_sum(mask))
-    count = tf.maximum(num_positives, 1.0)
-    norm = count
-    if model.count_empty_images:
-        norm = sum_over_replicas(tf.reduce_sum(tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)))
-
-    parts = {}
-
-    def add(name, weight, losses, weights, divisor):
-        if weight:
-            parts[name] = weight * tf.reduce_sum(losses * weights * image_weights) / divisor
-
-    def add_of_boxes(name, weight, losses, positives):
-        weights = model.score.box_weights(positives)
-        # At least 1 over the global batch (the reference: on each replica), so that N replicas of b images make the
-        # same update as one of N * b.
-        add(name, weight, losses, weights, tf.maximum(sum_over_replicas(tf.reduce_sum(weights)), 1.0))
-
-    class_targets = targets_at_places(model.score.targets(positives), assignment, classes, outputs["classification"])
-    class_loss = model.score.classification_loss(model.classification_loss, class_targets, outputs)  # [B, P]
-    class_loss = _guided(class_loss, model.score.guidance(positives), positives.mask, assignment.place)
-    add("classification_loss", model.classification_weight, class_loss, tf.cast(assignment.counts, tf.float32), norm)
-    if model.score.quality:
-        add("quality_loss", model.score.quality_weight, model.score.quality_loss(positives), mask, norm)
-    for name, weight in model.box_weights.items():
-        of_name = by_output[name]
-        add_of_boxes(f"{name}_loss", weight, model.box_loss.call(of_name.target_boxes, of_name.boxes), of_name)
-    if model.boxes.loss_weight:
-        own = model.boxes.loss(positives.outputs["box"], positives.target_boxes, positives.places)
-        add_of_boxes(model.boxes.loss_name, model.boxes.loss_weight, own, positives)
-    return {
-        "loss": tf.add_n(list(parts.values())),
-        **parts,
-        "num_positives": tf.reduce_sum(mask),
-        "mean_iou": tf.reduce_sum(positives.iou) / count,
-    }
-
-
-def metric_names(model):
-    """The keys of `detection_losses`' result, in their order."""
+def loss_weights(model):
+    """{term of a detector's loss: its weight}, without those of weight 0."""
     weights = {
         "classification_loss": model.classification_weight,
         "quality_loss": model.score.quality and model.score.quality_weight,
         **{f"{name}_loss": weight for name, weight in model.box_weights.items()},
         model.boxes.loss_name: model.boxes.loss_weight,
     }
-    return ("loss", *(name for name, weight in weights.items() if weight), "num_positives", "mean_iou")
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def metric_names(model):
+    """The keys of `detection_losses`' result, in their order."""
+    return ("loss", *loss_weights(model), "num_positives", "mean_iou")
+
+
+def detection_losses(model, outputs, boxes, classes, image_shape, canvas_shape, image_weights=None):
+    """`Detector.detection_losses`: a list of terms over the positives, each summed, weighted and divided here."""
+    # One slot more, so that there is one to look up where a batch has none.
+    boxes, classes = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
+    grid = model.grid.on(canvas_shape)
+    assignment = model.assigner(boxes, classes >= 0, image_shape, grid, outputs)
+    by_output = _positives(model, outputs, boxes, assignment, grid)
+    positives = list(by_output.values())[-1]  # of the final boxes
+    mask, score = positives.mask, model.score
+    num_positives = tf.maximum(sum_over_replicas(tf.reduce_sum(mask)), 1.0)
+    norm = num_positives
+    if model.count_empty_images:
+        norm = sum_over_replicas(tf.reduce_sum(tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)))
+
+    def of_boxes(losses, positives):
+        weights = score.box_weights(positives)
+        # At least 1 over the global batch (the reference: on each replica), so that N replicas of b images make the
+        # same update as one of N * b.
+        return losses, weights, tf.maximum(sum_over_replicas(tf.reduce_sum(weights)), 1.0)
+
+    class_targets = targets_at_places(score.targets(positives), assignment, classes, outputs["classification"])
+    class_loss = score.classification_loss(model.classification_loss, class_targets, outputs)  # [B, P]
+    class_loss = _guided(class_loss, score.guidance(positives), mask, assignment.place)
+    # {name: (losses, their weights, what their sum is divided by)}
+    terms = {"classification_loss": (class_loss, tf.cast(assignment.counts, tf.float32), norm)}
+    if score.quality:
+        terms["quality_loss"] = score.quality_loss(positives), mask, norm
+    for name, predicted in by_output.items():
+        terms[f"{name}_loss"] = of_boxes(model.box_loss.call(predicted.target_boxes, predicted.boxes), predicted)
+    if model.boxes.loss_weight:
+        own = model.boxes.loss(positives.outputs["box"], positives.target_boxes, positives.places)
+        terms[model.boxes.loss_name] = of_boxes(own, positives)
+
+    image_weights = 1.0 if image_weights is None else image_weights[:, tf.newaxis]
+    parts = {}
+    for name, weight in loss_weights(model).items():
+        losses, weights, divisor = terms[name]
+        parts[name] = weight * tf.reduce_sum(losses * weights * image_weights) / divisor
+    return {
+        "loss": tf.add_n(list(parts.values())),
+        **parts,
+        "num_positives": tf.reduce_sum(mask),
+        "mean_iou": tf.reduce_sum(positives.iou) / num_positives,
+    }
+
+
+def _positives(model, outputs, boxes, assignment, grid):
+    """{box output: `Positives` with its boxes}."""
+    mask = tf.cast(assignment.is_positive, tf.float32)
+    outputs = {name: tf.gather(value, assignment.place, batch_dims=1) for name, value in outputs.items()}
+    places, target_boxes = grid.places.at(assignment.place), tf.gather(boxes, assignment.box, batch_dims=1)
+    candidates = Positives(mask, outputs, places, target_boxes, boxes=None, iou=None)
+    return {name: candidates.with_boxes(model.boxes.decode(outputs[name], places)) for name in model.box_weights}
 
 
 def targets_at_places(values, assignment, classes, logits):

@@ -4,14 +4,22 @@ An example of a client. `ask` sends REST requests with Python's own urllib; for 
 """
 
 import base64
+import http.client
 import json
 import pathlib
+import re
+import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
+
+WANTED_URL = "http://HOST:PORT/v1/models/NAME, with the port of TensorFlow Serving's REST API (8501 by default)"
+# Of a server that is busy or starting, or of a proxy before it: what they say of one request, not of the URL.
+PASSING = {408, 413, 429, 500, 502, 503, 504}
 
 
 class RefusedError(ValueError):
@@ -77,25 +85,96 @@ def ask(url, body, timeout=60.0):
 
     Raises:
         RefusedError: the server refused the request; has its message.
-        OSError: there is no server, or it did not answer in time.
-        ValueError: the URL has no scheme.
+        OSError: there is no server, it did not answer in time, or its answer was cut off.
+        ValueError: the URL cannot be one, the server has no such model, or what answers is no TensorFlow Serving.
     """
-    url = url.rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is no URL of a model; give http://HOST:PORT/v1/models/NAME")
+    url = _model_url(url)
     request = urllib.request.Request(f"{url}:predict", body, {"Content-Type": "application/json"})
+    status, content = _send(request, url, timeout)
+    value = _from_json(content)
+    if status == 200 and isinstance(value.get("predictions"), list):
+        return value["predictions"]
+    error = value.get("error")
+    if status != 200 and isinstance(error, str):
+        if status == 404 or error.startswith("Malformed request"):
+            raise ValueError(
+                f"the server has no model at {url} (status {status}: {_brief(error)}); check the model's name"
+            )
+        raise RefusedError(f"the server answered with status {status}: {_brief(error)}")
+    if status == 200 and not value and content.lstrip().startswith(b"{"):
+        raise _cut_off(url, len(content))
+    if status in PASSING:
+        raise RefusedError(f"the server, or a proxy before it, answered with status {status} and {_kind(content)}")
+    raise ValueError(
+        f"{url} answers with status {status} and {_kind(content)}, as TensorFlow Serving does not; give {WANTED_URL}"
+    )
+
+
+def _model_url(url):
+    """The URL without what may follow it. Raises ValueError where it cannot be one."""
+    url = url.strip().removesuffix(":predict").rstrip("/")
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return json.load(answer)["predictions"]
-    except urllib.error.HTTPError as error:
-        text = error.read().decode("utf-8", "replace")
+        parts = urllib.parse.urlsplit(url)
+        parts.port  # which it reads only now
+        (parts.hostname or "").encode("idna")
+    except ValueError as error:
+        raise ValueError(f"{_brief(url)} is no URL of a model ({_brief(error)}); give {WANTED_URL}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path:
+        raise ValueError(f"{_brief(url)} is no URL of a model; give {WANTED_URL}")
+    if re.search(r"[\0- \x7f]", url) or not parts.path.isascii():
+        quoted = parts._replace(path=urllib.parse.quote(parts.path, safe="/%:@")).geturl()
+        raise ValueError(f"{_brief(url)} is no URL: it has spaces or letters that must be quoted, as in {quoted}")
+    return url
+
+
+def _send(request, url, timeout):
+    """(status, content) of the answer; `url` for messages."""
+    try:
         try:
-            text = json.loads(text)["error"]
-        except (ValueError, KeyError, TypeError):
-            pass  # not TensorFlow Serving's own error: a proxy's page
-        raise RefusedError(f"the server answered with status {error.code}: {text}") from error
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+    except http.client.IncompleteRead as error:
+        raise _cut_off(url, len(error.partial)) from error
     except OSError as error:
-        raise OSError(f"{url} does not answer: {getattr(error, 'reason', error)}") from error
+        reason = getattr(error, "reason", error)
+        hint = "; does it speak https? Try http://" if isinstance(reason, ssl.SSLError) else ""
+        hint = f"; give {WANTED_URL}" if isinstance(reason, http.client.RemoteDisconnected) else hint
+        raise OSError(f"{url} does not answer: {_brief(reason)}{hint}") from error
+    except http.client.HTTPException as error:
+        raise ValueError(f"{url} does not speak HTTP/1. Is it the port of gRPC? Give {WANTED_URL}") from error
+
+
+def _from_json(content):
+    """The object in JSON; an empty one where it is something else."""
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _kind(content):
+    """What an answer is that was not expected."""
+    text = content.decode("utf-8", "replace").strip()
+    if text.startswith("<"):
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
+        return f"a web page, {_brief(title[1])!r}" if title else "a web page"
+    return f"the text {_brief(text, 60)!r}" if text else "no text"
+
+
+def _cut_off(url, length):
+    return OSError(
+        f"{url}: the answer was cut off or damaged, at {length} bytes; look into the server's log, or a proxy's"
+    )
+
+
+def _brief(text, length=300):
+    """In one line."""
+    text = " ".join(str(text).split())
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def ask_for_files(url, paths, score_threshold=None, max_detections=None, timeout=60.0):
@@ -110,16 +189,37 @@ def ask_for_files(url, paths, score_threshold=None, max_detections=None, timeout
         {"file": path, and what `detections` returns} per file; where the server refuses one, that is its "status".
 
     Raises:
-        ValueError, OSError: see `detection_inputs` and `ask`; a file cannot be read.
+        ValueError, OSError: see `detection_inputs` and `ask`; a file cannot be read; the model is another one than
+            gfl_tf exports.
     """
+    checked = False
     for path in paths:
         inputs, signature_name = detection_inputs([pathlib.Path(path).read_bytes()], score_threshold, max_detections)
         try:
-            (prediction,) = ask(url, rest_body(inputs, signature_name), timeout)
-            answer = detections(prediction)
+            answers = ask(url, rest_body(inputs, signature_name), timeout)
+            answer = detections(answers[0] if len(answers) == 1 else answers)
         except RefusedError as error:
+            if not checked:  # whether it is the image's fault
+                _check_signature(_model_url(url), inputs, signature_name, timeout)
+                checked = True
             answer = {"status": str(error), "detections": []}
         yield {"file": str(path), **answer}
+
+
+def _check_signature(url, inputs, signature_name, timeout):
+    """Raises ValueError where the server says of the model that it takes other inputs than those of gfl_tf's."""
+    try:
+        _, content = _send(urllib.request.Request(f"{url}/metadata"), url, timeout)
+        signatures = _from_json(content)["metadata"]["signature_def"]["signature_def"]
+        taken = {name: sorted(signature["inputs"]) for name, signature in signatures.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return  # it does not tell
+    if taken.get(signature_name) != sorted(inputs):
+        has = "; ".join(f"{name}({', '.join(names)})" for name, names in sorted(taken.items()))
+        raise ValueError(
+            f"{url} is not an export of gfl_tf, or not of this version: it has no signature "
+            f"{signature_name}({', '.join(inputs)}), but {_brief(has)}. Check the model's name"
+        )
 
 
 def predict_request(model_name, inputs, signature_name="serving_default"):
@@ -164,7 +264,16 @@ def detections(prediction):
         {"status": "ok" or why there are no detections, "detections": list of dicts, best first}: score, class (index),
         name, box (y1, x1, y2, x2 in pixels of the image) and, of models that predict it, edge_stddev (left, top,
         right, bottom).
+
+    Raises:
+        ValueError: it is something else than an export of gfl_tf gives.
     """
+    if not isinstance(prediction, dict) or not {"num_detections", "detection_scores"} <= prediction.keys():
+        outputs = ", ".join(prediction) if isinstance(prediction, dict) else json.dumps(prediction)
+        raise ValueError(
+            f"the model is not an export of gfl_tf: it gives {_brief(outputs, 60)}, not num_detections and the like. "
+            "Check the model's name"
+        )
     fields = {
         "score": "detection_scores",
         "class": "detection_classes",

@@ -48,14 +48,14 @@ class Imported:
         return "\n".join(lines)
 
 
-def import_run(config, checkpoint, run_dir, ema=None, partial=False):
+def import_run(config, checkpoint, run_dir, ema=None, partial=False, prefix=None):
     """Makes a run directory, as `gfl-train` leaves one, of a PyTorch checkpoint.
 
     Args:
         config: ConfigDict of the model that the file was trained with.
-        checkpoint: .pth file.
+        checkpoint: .pth file, or another that `state_dict.read` takes.
         run_dir: path of a directory that is not there yet, or empty.
-        ema, partial: see `mmdet.load_mmdet`.
+        ema, partial, prefix: see `mmdet.load_mmdet`.
 
     Returns:
         `Imported`.
@@ -74,7 +74,7 @@ def import_run(config, checkpoint, run_dir, ema=None, partial=False):
     config.model.backbone.weights = ""
     model = build_detector(config, load_weights=False)
     try:
-        report = mmdet.assign(model, file.weights, partial)
+        report = mmdet.assign(model, file.weights, partial, prefix)
     except ValueError as error:
         raise ValueError(f"{checkpoint} and {config.name}: {error}") from error
     run = run_dirs.RunDirectory(run_dir)

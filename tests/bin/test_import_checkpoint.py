@@ -7,7 +7,7 @@ from gfl_tf.config_files import load_config
 from gfl_tf.training import import_run as imports
 from gfl_tf.training.run_dir import load_run
 from tests.checkpoints.shapes import CLASSES, gfl_shapes, random_weights
-from tests.checkpoints.torch_writer import Global, write_state_dict
+from tests.checkpoints.torch_writer import Global, write_content, write_state_dict
 
 CONFIG = """
 import ml_collections
@@ -88,6 +88,27 @@ def test_error_is_one_line_and_nothing_is_left(command, config_file, tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "import_checkpoint: [Errno 2] No such file or directory: 'nowhere.pth'" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_one_of_two_models(command, config_file, weights, tmp_path):
+    student = {name: value + 1 for name, value in weights.items()}
+    checkpoint = write_content(tmp_path / "semi.pth", {"student": student, "teacher": weights, "iter": 3})
+    run_dir = tmp_path / "run"
+    flags = f"--config={config_file}", f"--checkpoint={checkpoint}", f"--run_dir={run_dir}"
+    done = command("import_checkpoint", *flags, "--config.data.class_names=('a', 'b', 'c')")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "'student.' (137), 'teacher.' (137): choose with --prefix=student. or --prefix=teacher. of" in done.stderr
+    assert not run_dir.exists()
+    done = command("import_checkpoint", *flags, "--config.data.class_names=('a', 'b', 'c')", "--prefix=teacher.")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for text in (
+        "cut off the file's names: 'teacher.' at the beginning\n",
+        f"{len(weights)} of the file belong to something else:\n    student.backbone.conv1.weight\n",
+        "beside the weights 'iter'\n",
+    ):
+        assert text in done.stdout, done.stdout
+    model, _ = load_run(run_dir)
+    np.testing.assert_array_equal(model.head.box.bias, weights["bbox_head.gfl_reg.bias"])
 
 
 def test_partial(config_file, checkpoint, weights, tmp_path):

@@ -13,11 +13,10 @@ import tensorflow as tf
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.boxes.distributions import GaussianDistribution
 from gfl_tf.checkpoints import load_mmdet, mmdet, places, state_dict
-from gfl_tf.detectors import recipes
 from gfl_tf.heads.tower_head import TowerHead
-from gfl_tf.necks.pafpnx import PAFPNX
 from gfl_tf.scores.branch import QualityBranch
 from gfl_tf.scores.joint import JointScore
+from tests.checkpoints.detectors import SMALL, all_values, all_weights, small
 from tests.checkpoints.shapes import (
     BINS,
     CHANNELS,
@@ -61,26 +60,6 @@ def vfnetx_shapes():
     return shapes
 
 
-def small(recipe, **changes):
-    """A recipe whose neck and head are as small as the shapes that are expected here."""
-    of_head = {"channels": CHANNELS, "num_convs": 2, "groups": 4, **changes.pop("of_head", {})}
-    if recipe is recipes.VFNet:
-        of_head = {"deformable": True, **of_head}
-    neck, head = recipe.neck, recipe.head
-    neck = changes.pop("neck", functools.partial(neck.func, **{**neck.keywords, "channels": CHANNELS}))
-    return recipe.changed(neck=neck, head=functools.partial(head.func, **{**head.keywords, **of_head}), **changes)
-
-
-PAFPNX_NECK = functools.partial(PAFPNX, channels=CHANNELS, groups=4)
-SMALL = {
-    "gfl": small(recipes.GFL),
-    "gflv2": small(recipes.GFLV2),
-    "atss": small(recipes.ATSS),
-    "vfnet": small(recipes.VFNet),
-    "vfnetx": small(recipes.VFNet, neck=PAFPNX_NECK),
-}
-
-
 def built(backbone, recipe, num_classes=CLASSES, widths=(128, 256, 512)):
     """What the import looks at of a detector, without the time that its graph takes."""
     recipe = recipe.with_layers(num_classes)
@@ -88,25 +67,6 @@ def built(backbone, recipe, num_classes=CLASSES, widths=(128, 256, 512)):
     recipe.head.build([(None, None, None, recipe.neck.channels)] * 5)
     parts = {name: getattr(recipe, name) for name in ("neck", "head", "boxes", "score")}
     return types.SimpleNamespace(backbone=backbone, **parts)
-
-
-@pytest.fixture(scope="module")
-def resnet18():
-    return ResNet(18)
-
-
-@pytest.fixture(scope="module")
-def gflv2(resnet18):
-    return SMALL["gflv2"](resnet18, CLASSES, "xyxy")
-
-
-def all_weights(model):
-    """Without the detector's metrics."""
-    return [*model.backbone.weights, *model.neck.weights, *model.head.weights]
-
-
-def all_values(model):
-    return [variable.numpy() for variable in all_weights(model)]
 
 
 @pytest.mark.parametrize(
@@ -313,7 +273,10 @@ def imagenet_weights(prefix="", classifier="fc"):
     return weights | random_weights({f"{classifier}.weight": (1000, 512), f"{classifier}.bias": (1000,)})
 
 
-@pytest.mark.parametrize("prefix, classifier", [("", "fc"), ("backbone.", "head.fc")])
+@pytest.mark.parametrize(
+    "prefix, classifier",
+    [("", "fc"), ("backbone.", "head.fc"), ("module.", "module.fc"), ("module.backbone.", "module.head.fc")],
+)
 def test_backbone(monkeypatch, prefix, classifier, resnet18):
     weights = imagenet_weights(prefix, classifier)
     as_file(monkeypatch, weights)

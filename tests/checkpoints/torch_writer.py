@@ -19,6 +19,21 @@ class Global:
         self.arguments = arguments
 
 
+class Object:
+    """Pickles as an object of the class `cls`, a `Global` or `SavedClass`, with these attributes."""
+
+    def __init__(self, cls, **attributes):
+        self.cls = cls
+        self.attributes = attributes
+
+
+class SavedClass:
+    """A class that torch stored with its source, as it did before 1.6."""
+
+    def __init__(self, cls):
+        self.identifier = ("module", cls, "nets.py", "class Net")
+
+
 class Pickler(pickle._Pickler):  # the one in Python, whose opcodes can be written by hand
     """Writes `Global`s, and `Storage`s as torch writes them."""
 
@@ -34,10 +49,18 @@ class Pickler(pickle._Pickler):  # the one in Python, whose opcodes can be writt
 
     dispatch[Global] = save_global_
 
+    def save_object(self, value):
+        self.save(value.cls)
+        self.write(pickle.EMPTY_TUPLE + pickle.NEWOBJ)
+        self.save(value.attributes)
+        self.write(pickle.BUILD)
+
+    dispatch[Object] = save_object
+
     def persistent_id(self, value):
         if isinstance(value, Storage) and self.with_views:
             return (*value.identifier, value.view)
-        return value.identifier if isinstance(value, (Storage, TarTensor)) else None
+        return value.identifier if isinstance(value, (Storage, TarTensor, SavedClass)) else None
 
 
 class Storage:
@@ -103,10 +126,22 @@ def write_tar(path, value, **changed):
 
 def write_state_dict(path, weights, **entries):
     """A zip file of {"state_dict": {name: array}, **entries}, of float32 and int64 arrays."""
-    kinds = {"float32": "FloatStorage", "int64": "LongStorage"}
-    state, storages = {}, {}
-    for key, (name, value) in enumerate(weights.items()):
-        strides = tuple(stride // value.itemsize for stride in value.strides)
-        state[name] = tensor(value.size, 0, value.shape, strides, kind=kinds[value.dtype.name], key=str(key))
-        storages[str(key)] = value.tobytes()
-    return write_zip(path, pickled({"state_dict": state, **entries}), storages)
+    return write_content(path, {"state_dict": weights, **entries})
+
+
+def write_content(path, content):
+    """A zip file of dicts in dicts, whose float32 and int64 arrays are written as tensors."""
+    storages = {}
+    return write_zip(path, pickled(_with_tensors(content, storages)), storages)
+
+
+def _with_tensors(value, storages):
+    if isinstance(value, dict):
+        return {key: _with_tensors(item, storages) for key, item in value.items()}
+    if not isinstance(value, np.ndarray):
+        return value
+    kind = {"float32": "FloatStorage", "int64": "LongStorage"}[value.dtype.name]
+    strides = tuple(stride // value.itemsize for stride in value.strides)
+    key = str(len(storages))
+    storages[key] = value.tobytes()
+    return tensor(value.size, 0, value.shape, strides, kind=kind, key=key)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from concurrent import futures
@@ -223,7 +224,7 @@ def test_answer_of_an_image_that_cannot_be_read():
 
 def query(*flags):
     command = [sys.executable, str(ROOT / "bin" / "query_server"), *map(str, flags)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_command_line(url, tmp_path):
