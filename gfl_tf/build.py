@@ -87,8 +87,8 @@ def default_model(detector="gflv2"):
     """
     recipe = RECIPES[detector]
     model = ml_collections.ConfigDict()
-    # Of the whole detector, to start from: a run's .npz file, or a .pth or .safetensors file as published for the PyTorch
-    # reference. `partial_weights` takes from it what fits, as another number of classes needs.
+    # Of the whole detector, to start from: a run's .npz file, or a .pth or .safetensors file as published for the
+    # PyTorch reference. `partial_weights` takes from it what fits, as another number of classes needs.
     model.weights = ""
     model.partial_weights = False
     model.num_classes = 80

@@ -13,6 +13,7 @@ import tensorflow as tf
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.boxes.distributions import GaussianDistribution
 from gfl_tf.checkpoints import load_mmdet, mmdet, places, state_dict
+from gfl_tf.detectors import recipes
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.scores.branch import QualityBranch
 from gfl_tf.scores.joint import JointScore
