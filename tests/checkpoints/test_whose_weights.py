@@ -15,7 +15,7 @@ def test_a_prefix_is_cut_off_and_said(prefix, gflv2, tmp_path):
     named = {prefix + name: value for name, value in weights.items()}
     path = write_state_dict(tmp_path / "a.pth", {**named, "loss.weight": np.ones(1, np.float32)})
     report = load_mmdet(gflv2, path)
-    np.testing.assert_array_equal(gflv2.head.base.box.bias, weights["bbox_head.gfl_reg.bias"])
+    np.testing.assert_array_equal(gflv2.head.box.bias, weights["bbox_head.gfl_reg.bias"])
     assert f"cut off the file's names: '{prefix}' at the beginning\n" in str(report)
     assert "1 of the file belong to something else:\n    loss.weight" in str(report)
 
@@ -30,7 +30,7 @@ def test_teacher_and_student(gflv2, tmp_path):
         load_mmdet(gflv2, path)
     assert all(np.array_equal(*values) for values in zip(before, all_values(gflv2)))
     report = load_mmdet(gflv2, path, prefix="teacher")
-    np.testing.assert_array_equal(gflv2.head.base.box.bias, teacher["bbox_head.gfl_reg.bias"])
+    np.testing.assert_array_equal(gflv2.head.box.bias, teacher["bbox_head.gfl_reg.bias"])
     assert len(report.outside) == len(student)
 
 
