@@ -27,6 +27,8 @@ def unpack(data):
             raise ValueError("a training batch is (images, labels) or (images, labels, sample weights)")
         images, labels, weights = (*data, None)[:3]
     check_images(images)
+    if isinstance(weights, dict):  # Keras 3 hands an array on for each of the labels
+        weights = next(iter(weights.values()))
     if not isinstance(labels, dict) or not {"boxes", "classes"} <= set(labels):
         found = sorted(labels) if isinstance(labels, dict) else type(labels).__name__
         raise ValueError(f"{LABELS}, not {found}")
@@ -65,9 +67,14 @@ def checked_labels(images, classes, num_classes):
 class FirstBatch(keras.callbacks.Callback):
     """Warns once, after the first step, of what can hardly be meant."""
 
+    def __init__(self):
+        super().__init__()
+        self._is_over = False
+
     def on_train_batch_end(self, batch, logs=None):
-        if batch:
+        if self._is_over:
             return
+        self._is_over = True
         largest, num_boxes, num_positives = (float(metric.result()) for metric in self.model.first_batch)
         if 0 < largest <= 1:
             logging.warning(
