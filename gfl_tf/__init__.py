@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         backbones,
         checkpoints,
         data,
+        detections,
         detectors,
         evaluation,
         heads,
@@ -38,8 +39,8 @@ __all__ = ["ATSS", "GFL", "GFLV2", "PredictionDecoder", "VFNet", "__version__", 
 # gfl_tf.build has all of the names, and its imports register all classes with Keras, for keras.models.load_model.
 _NAMES = {"ATSS", "GFL", "GFLV2", "PredictionDecoder", "VFNet", "build_detector"}
 _FOLDERS = {
-    "assigners", "backbones", "build", "checkpoints", "compat", "config_files", "data", "detectors", "evaluation",
-    "heads", "layers", "losses", "necks", "ops", "serving", "training", "visualization",
+    "assigners", "backbones", "build", "checkpoints", "compat", "config_files", "data", "detections", "detectors",
+    "evaluation", "heads", "layers", "losses", "necks", "ops", "serving", "training", "visualization",
 }  # fmt: skip
 
 stacks.check()

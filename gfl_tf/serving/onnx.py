@@ -8,10 +8,9 @@ import string
 
 import tensorflow as tf
 
+from gfl_tf import detections
 from gfl_tf.data import images as image_ops
-from gfl_tf.evaluation import original_pixels
 from gfl_tf.ops import sampling
-from gfl_tf.serving import signatures
 from gfl_tf.serving.freeze import frozen
 
 OPSET = 17
@@ -28,14 +27,8 @@ def convert(model, scale, class_names, decoder=None):
     Input:
         image_tensor: uint8 [B, h, w, 3], RGB: one or more images of any one size.
 
-    Outputs, best detection first, D being the decoder's `max_detections`:
-        detection_boxes: float32 [B, D, 4], y1, x1, y2, x2 in pixels of the input.
-        detection_scores: float32 [B, D].
-        detection_classes: int32 [B, D], 0-based class index.
-        num_detections: int32 [B].
-        detection_edge_stddev: float32 [B, D, 4], standard deviation of the left, top, right and bottom side in pixels
-            of the input; of detectors with box distributions alone.
-    Rows from `num_detections` on are padding: class -1, all else 0.
+    Outputs: the served tensors of `gfl_tf.detections` without the classes' names, in pixels of the input, D being the
+    decoder's `max_detections`.
 
     The model's metadata has "class_names" and "scale", lists as JSON.
 
@@ -94,8 +87,8 @@ def _detect(model, scale, decoder):
         resized = image_ops.resize_keep_ratio(tf.cast(image_tensor, tf.float32), scale)
         original_shape, resized_shape = tf.shape(image_tensor)[1:3], tf.shape(resized)[1:3]
         found = decoder.suppress(model.candidates(model(resized, training=False), resized_shape, decoder=decoder))
-        found = original_pixels.to_original(found, original_shape, resized_shape)
-        return signatures.served_outputs(found)  # the names are part of the metadata
+        # The names are part of the metadata.
+        return detections.to_served(detections.to_original(found, original_shape, resized_shape))
 
     return detect.get_concrete_function()
 

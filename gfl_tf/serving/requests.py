@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from gfl_tf import detections
+
 
 class RefusedError(ValueError):
     """The server's answer to a request is an error."""
@@ -85,8 +87,8 @@ def ask(url, body, timeout=60.0):
         raise ValueError(f"{url} is no URL of a model; give http://HOST:PORT/v1/models/NAME")
     request = urllib.request.Request(f"{url}:predict", body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return json.load(answer)["predictions"]
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return json.load(response)["predictions"]
     except urllib.error.HTTPError as error:
         text = error.read().decode("utf-8", "replace")
         try:
@@ -107,7 +109,7 @@ def ask_for_files(url, paths, score_threshold=None, max_detections=None, timeout
         score_threshold, max_detections: see `detection_inputs`.
 
     Yields:
-        {"file": path, and what `detections` returns} per file; where the server refuses one, that is its "status".
+        {"file": path, and what `answer` returns} per file; where the server refuses one, that is its "status".
 
     Raises:
         ValueError, OSError: see `detection_inputs` and `ask`; a file cannot be read.
@@ -116,10 +118,10 @@ def ask_for_files(url, paths, score_threshold=None, max_detections=None, timeout
         inputs, signature_name = detection_inputs([pathlib.Path(path).read_bytes()], score_threshold, max_detections)
         try:
             (prediction,) = ask(url, rest_body(inputs, signature_name), timeout)
-            answer = detections(prediction)
+            answered = answer(prediction)
         except RefusedError as error:
-            answer = {"status": str(error), "detections": []}
-        yield {"file": str(path), **answer}
+            answered = {"status": str(error), "detections": []}
+        yield {"file": str(path), **answered}
 
 
 def predict_request(model_name, inputs, signature_name="serving_default"):
@@ -154,27 +156,15 @@ def _python_value(value):
     return [_python_value(item) for item in value] if isinstance(value, list) else value
 
 
-def detections(prediction):
+def answer(prediction):
     """The outputs of one image, without padding.
 
     Args:
         prediction: dict of one item of `ask`'s answer.
 
     Returns:
-        {"status": "ok" or why there are no detections, "detections": list of dicts, best first}: score, class (index),
-        name, box (y1, x1, y2, x2 in pixels of the image) and, of models that predict it, edge_stddev (left, top,
-        right, bottom).
+        {"status": "ok" or why there are no detections, "detections": those of `gfl_tf.detections.to_json`, best first,
+        in pixels of the image}.
     """
-    fields = {
-        "score": "detection_scores",
-        "class": "detection_classes",
-        "name": "detection_class_names",
-        "box": "detection_boxes",
-        "edge_stddev": "detection_edge_stddev",
-    }
-    fields = {short: output for short, output in fields.items() if output in prediction}
-    found = [
-        {short: prediction[output][index] for short, output in fields.items()}
-        for index in range(prediction["num_detections"])
-    ]
-    return {"status": prediction.get("status", "ok"), "detections": found}
+    rows = detections.to_json(detections.from_served(prediction))
+    return {"status": prediction.get("status", "ok"), "detections": rows}

@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
+from gfl_tf import detections
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import original_pixels
 from gfl_tf.ops import distributions as distribution_ops
@@ -27,10 +28,9 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
                                   distributions
         predictions.json          {"images": [...], "skipped": [...]}, see below
 
-    An image in the JSON is {"file", "width", "height", "picture", "detections"}; a detection, best first, is {"box":
-    x1, y1, x2, y2 in pixels of the file, "class": name, "class_index", "score", "edge_stddev": standard deviation of
-    the left, top, right and bottom side in pixels of the file, if the model predicts distributions}. A file that cannot
-    be decoded is skipped, with a warning: {"file", "reason"}.
+    An image in the JSON is {"file", "width", "height", "picture", "detections"}; the detections, best first, are
+    `gfl_tf.detections.to_json`'s, in pixels of the file. A file that cannot be decoded is skipped, with a warning:
+    {"file", "reason"}.
 
     Args:
         model: a detector; its prediction decoder sets the least score and the most detections.
@@ -61,14 +61,13 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
             logging.warning("%s; skipped", error)
             skipped.append({"file": str(file), "reason": str(error)})
             continue
-        result = {name: value.numpy()[0] for name, value in detect(image[np.newaxis]).items()}
-        result = {name: value[: result["num_detections"]] for name, value in result.items() if value.ndim}
+        result = detections.of_image(detect(image[np.newaxis]))
         _draw(image, result, class_names, output / f"{names[file]}.jpg")
         if max_distributions and len(result["boxes"]):
             _plot(image, result, class_names, output / f"{names[file]}_distributions.png", max_distributions)
         record = {"file": str(file), "width": image.shape[1], "height": image.shape[0]}
         record["picture"] = f"{names[file]}.jpg"
-        found.append({**record, "detections": _as_json(result, class_names)})
+        found.append({**record, "detections": detections.to_json(result, class_names)})
     content = {"images": found, "skipped": skipped}
     partial = output / f"partial-{JSON_FILE}"
     partial.write_text(json.dumps(content, indent=1) + "\n")
@@ -117,16 +116,7 @@ def detect_function(model, scale, with_distributions):
 
 
 def _draw(image, result, class_names, path):
-    classes = result["classes"].astype(int)
-    picture = drawing.draw_detections(
-        image,
-        result["boxes"],
-        classes,
-        result["confidence"],
-        class_names,
-        result.get("edge_stddev"),
-        enlarge=drawing.legible(image),
-    )
+    picture = drawing.draw_detections(image, result, class_names, enlarge=drawing.legible(image))
     Image.fromarray(picture).save(path, quality=95)
 
 
@@ -138,18 +128,3 @@ def _plot(image, result, class_names, path, count):
         )
     ]
     Image.fromarray(drawing.grid(plots, columns=1)).save(path)
-
-
-def _as_json(result, class_names):
-    detections = [
-        {
-            "box": [round(float(value), 2) for value in box],
-            "class": class_names[int(index)],
-            "class_index": int(index),
-            "score": round(float(score), 4),
-        }
-        for box, index, score in zip(result["boxes"], result["classes"], result["confidence"])
-    ]
-    for detection, stddev in zip(detections, result.get("edge_stddev", ())):
-        detection["edge_stddev"] = [round(float(value), 2) for value in stddev]
-    return detections
