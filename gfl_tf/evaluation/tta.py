@@ -5,8 +5,6 @@ them, only mmdetection's way of merging, which is this one: each view's candidat
 of each level, are mapped back to the image, and all of them go through one suppression together.
 """
 
-import re
-
 import tensorflow as tf
 
 from gfl_tf import detections
@@ -21,18 +19,6 @@ FACTORS = (0.6, 0.8, 1.0, 1.2)
 def default_scales(scale, factors=FACTORS):
     """(long, short) limits of the views of a model that is tested at `scale`, (long, short) pixels."""
     return tuple(tuple(int(side * factor + 0.5) for side in scale) for factor in factors)
-
-
-def parse_scales(texts):
-    """["1333x800", ...] to [(1333, 800), ...].
-
-    Raises:
-        ValueError: a text of another form; quotes it.
-    """
-    for text in texts:
-        if not re.fullmatch(r"\d+x\d+", text):
-            raise ValueError(f"the size of a view is LONGxSHORT in pixels, such as 1333x800, not {text!r}")
-    return _checked([tuple(int(side) for side in text.split("x")) for text in texts])
 
 
 def detect(model, images, scales, flip=True):

@@ -1,6 +1,5 @@
 """A detector as an ONNX model: everything from pixels of any size to boxes in these, without TensorFlow."""
 
-import contextlib
 import json
 import logging
 import re
@@ -8,7 +7,7 @@ import string
 
 import tensorflow as tf
 
-from gfl_tf import detections
+from gfl_tf import detections, quiet
 from gfl_tf.data import images as image_ops
 from gfl_tf.ops import sampling
 from gfl_tf.serving.freeze import frozen
@@ -54,7 +53,8 @@ def convert(model, scale, class_names, decoder=None):
     functions = {}  # FunctionProto by what it was made for
     inputs = {detect.inputs[0].name: "image_tensor"}
     outputs = {tensor.name: name for name, tensor in detect.structured_outputs.items()}
-    with _quiet():
+    # Remarks on what tf2onnx does not optimize, and TensorFlow's on the functions that it uses.
+    with quiet.loggers("tf2onnx", "tensorflow", level=logging.CRITICAL):
         proto, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             name="detector",
@@ -132,19 +132,6 @@ def _name_axes(graph):
         for axis, name in zip(value.type.tensor_type.shape.dim, ("batch", "height", "width")):
             if axis.dim_param:
                 axis.dim_param = name
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Without tf2onnx's remarks on what it does not optimize, and TensorFlow's on the functions that it uses."""
-    before = {name: logging.getLogger(name).level for name in ("tf2onnx", "tensorflow")}
-    for name in before:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 # Handlers of tf2onnx, which change `node` in `context`, the graph.

@@ -18,18 +18,18 @@ def draw_detections(image, found, class_names, enlarge=1.0):
     from one standard deviation outside to one inside of every side.
 
     Args:
-      image: uint8 [height, width, 3], RGB; left as it is.
-      found: the record of n detections (see `gfl_tf.detections`), in pixels of the picture: "boxes" may reach outside,
-          negative "classes" are padding and skipped; without "confidence", labels have no score.
-      class_names: sequence of str.
-      enlarge: factor by which the picture is enlarged before drawing, so that small pictures hold
-        legible labels.
+        image: uint8 [height, width, 3], RGB; left as it is.
+        found: the record of n detections (see `gfl_tf.detections`), in pixels of the picture: "boxes" may reach
+            outside, negative "classes" are padding and skipped; without "confidence", labels have no score.
+        class_names: sequence of str.
+        enlarge: factor by which the picture is enlarged before drawing, so that small pictures hold
+            legible labels.
 
     Returns:
-      uint8 [round(height * enlarge), round(width * enlarge), 3], RGB.
+        uint8 [round(height * enlarge), round(width * enlarge), 3], RGB.
 
     Raises:
-      ValueError: if an array's shape does not fit, or a class has no name.
+        ValueError: if an array's shape does not fit, or a class has no name.
     """
     image = checked_image(image)
     boxes, scores, edge_stddev = (found.get(name) for name in ("boxes", "confidence", "edge_stddev"))
@@ -74,16 +74,16 @@ def grid(images, columns, gap=4, background=(255, 255, 255)):
     """Lays pictures out row by row, as a contact sheet; each is centred in a cell of the largest size.
 
     Args:
-      images: non-empty sequence of uint8 [height, width, 3], RGB, of any sizes.
-      columns: number of pictures in a row.
-      gap: pixels between cells.
-      background: RGB colour of gaps and of what pictures leave of their cells.
+        images: non-empty sequence of uint8 [height, width, 3], RGB, of any sizes.
+        columns: number of pictures in a row.
+        gap: pixels between cells.
+        background: RGB colour of gaps and of what pictures leave of their cells.
 
     Returns:
-      uint8 [rows * cell height + gaps, columns * cell width + gaps, 3], RGB.
+        uint8 [rows * cell height + gaps, columns * cell width + gaps, 3], RGB.
 
     Raises:
-      ValueError: if there is no picture, no column, or a picture that is not [height, width, 3].
+        ValueError: if there is no picture, no column, or a picture that is not [height, width, 3].
     """
     images = [checked_image(image) for image in images]
     if not images or columns < 1:
@@ -147,10 +147,10 @@ def draw_band(picture, box, stddev, colour):
     """Draws one standard deviation to both sides of each edge onto a `PIL.Image`, translucent.
 
     Args:
-      picture: `PIL.Image`, RGB; changed.
-      box: float [4], xyxy.
-      stddev: float [4], of the left, top, right and bottom edge in pixels of the picture.
-      colour: RGB.
+        picture: `PIL.Image`, RGB; changed.
+        box: float [4], xyxy.
+        stddev: float [4], of the left, top, right and bottom edge in pixels of the picture.
+        colour: RGB.
     """
     reach = np.asarray(stddev) * (-1, -1, 1, 1)
     outer, inner = _clipped(box + reach, picture.size), _clipped(box - reach, picture.size)

@@ -1,7 +1,6 @@
 """Detections of image files, as annotated pictures and one JSON file."""
 
 import json
-import os
 import pathlib
 
 import numpy as np
@@ -9,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from gfl_tf import detections
+from gfl_tf import detections, files
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import original_pixels
 from gfl_tf.ops import distributions as distribution_ops
@@ -45,16 +44,16 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
     Raises:
         ValueError: a path that does not exist, no image at all, or `output` is the folder of an image.
     """
-    files = image_ops.find_files(paths)
+    paths = image_ops.find_files(paths)
     output = pathlib.Path(output)
-    if output.resolve() in {file.resolve().parent for file in files}:
+    if output.resolve() in {file.resolve().parent for file in paths}:
         raise ValueError(f"the folder to write to, {output}, holds images to read; choose another one")
     output.mkdir(parents=True, exist_ok=True)
     detect = detect_function(model, scale, max_distributions)
-    names = _distinct_names(files)
+    names = _distinct_names(paths)
     found, skipped = [], []
-    for number, file in enumerate(files):
-        logging.info("%d of %d: %s", number + 1, len(files), file)
+    for number, file in enumerate(paths):
+        logging.info("%d of %d: %s", number + 1, len(paths), file)
         try:
             image = image_ops.read_file(file)
         except ValueError as error:
@@ -69,9 +68,8 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
         record["picture"] = f"{names[file]}.jpg"
         found.append({**record, "detections": detections.to_json(result, class_names)})
     content = {"images": found, "skipped": skipped}
-    partial = output / f"partial-{JSON_FILE}"
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, output / JSON_FILE)
+    with files.replacing(output / JSON_FILE) as file:
+        file.write(json.dumps(content, indent=1) + "\n")
     return content
 
 
