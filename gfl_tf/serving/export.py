@@ -152,7 +152,7 @@ def _write_tflite(folder, model, scale, decoder, class_names, name, options):
         chosen = np.linspace(0, len(files) - 1, min(len(files), MAX_REPRESENTATIVE_IMAGES)).astype(int)
         images = (image_ops.read_file(files[index]) for index in chosen)
         representative = (canvas.place(image, options.canvas)[:2] for image in images)
-    content = tflite.convert(network.serving_model(model), *options.canvas, options.precision, representative, decoder)
+    content = tflite.convert(model, *options.canvas, options.precision, representative, decoder)
     (folder / "model.tflite").write_bytes(content)
 
 

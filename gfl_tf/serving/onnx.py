@@ -2,13 +2,13 @@
 
 import json
 import logging
-import re
 import string
 
 import tensorflow as tf
 
 from gfl_tf import detections, quiet
 from gfl_tf.data import images as image_ops
+from gfl_tf.layers import deformable
 from gfl_tf.ops import sampling
 from gfl_tf.serving.freeze import frozen
 
@@ -118,7 +118,7 @@ def _check_is_float32(graph_def):
 def _keep_whole(graph_def):
     """Keeps TensorFlow's optimizer, which tf2onnx runs first, from taking apart what is converted as a whole."""
     for function in graph_def.library.function:
-        if "deformable_conv2d" in function.signature.name:
+        if deformable.traced_options(function.signature.name):
             function.attr["_noinline"].b = True
             function.attr["_nospecialize"].b = True  # or the kernel moves from the call into the function
     nodes = [node for function in graph_def.library.function for node in function.node_def]
@@ -155,17 +155,16 @@ def _deformable_conv2d(context, node, name, arguments):
     import numpy as np
 
     (functions,) = arguments
-    match = re.search(r"deformable_conv2d((?:_\d+){8})", node.get_attr_value("f").decode())
-    if not match:
+    options = deformable.traced_options(node.get_attr_value("f").decode())
+    if not options:
         return  # the check of the model will name it
     inputs, offsets, kernel, *mask = node.input
     if not mask:
         points = context.get_shape(offsets)[-1] // 2
         mask = [context.make_const(f"{node.name}/mask", np.ones([1, 1, 1, points], np.float32)).output[0]]
-    key = (match[1], *context.get_shape(kernel))
+    key = (options, *context.get_shape(kernel))
     if key not in functions:
-        options = [int(number) for number in match[1].split("_")[1:]]
-        functions[key] = _deformable_function(f"DeformableConv2D_{len(functions)}", context.get_shape(kernel), *options)
+        functions[key] = _deformable_function(f"DeformableConv2D_{len(functions)}", context.get_shape(kernel), options)
     _replace(context, node, functions[key].name, [inputs, offsets, kernel, *mask], domain=DOMAIN)
 
 
@@ -175,10 +174,11 @@ def _replace(context, node, kind, inputs, **options):
     context.make_node(kind, inputs, name=node.name, outputs=node.output, shapes=shapes, dtypes=dtypes, **options)
 
 
-def _deformable_function(name, kernel_shape, sy, sx, py, px, dy, dx, groups, deformable_groups):
-    """FunctionProto of the deformable convolution with these strides, paddings and dilation rates."""
+def _deformable_function(name, kernel_shape, options):
+    """FunctionProto of the deformable convolution with these `deformable.Options`."""
     import onnx
 
+    (sy, sx), (py, px), (dy, dx), groups, deformable_groups = options
     height, width, group_channels, filters = kernel_shape
     depth = height * width * group_channels
     kernel_points = [(dy * y - py, dx * x - px) for y in range(height) for x in range(width)]
