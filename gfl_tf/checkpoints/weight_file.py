@@ -6,7 +6,6 @@ each other's. A name here is that of the part, of the layers from the outermost 
 """
 
 import collections
-import os
 import re
 import zipfile
 import zlib
@@ -14,7 +13,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from gfl_tf import compat
+from gfl_tf import compat, files
 from gfl_tf.checkpoints import places
 
 SUFFIX = ".npz"
@@ -74,10 +73,8 @@ def _add(named, name, variable):
 
 def save(variables, path):
     """Writes {name: variable} to a file that is never seen half written."""
-    partial = os.path.join(os.path.dirname(path), f"partial-{os.path.basename(path)}")
-    with open(partial, "wb") as file:
+    with files.replacing(path, "wb") as file:
         np.savez(file, **{name: variable.numpy() for name, variable in variables.items()})
-    os.replace(partial, path)
 
 
 def load(variables, path, partial=False, part=""):
