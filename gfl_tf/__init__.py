@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         boxes,
         checkpoints,
         data,
+        detections,
         detectors,
         evaluation,
         heads,
@@ -47,8 +48,9 @@ _MODULES = {
     "build_detector": "gfl_tf.build",
 }
 _FOLDERS = {
-    "assigners", "backbones", "boxes", "build", "checkpoints", "compat", "config_files", "data", "detectors",
-    "evaluation", "heads", "layers", "losses", "necks", "ops", "scores", "serving", "training", "visualization",
+    "assigners", "backbones", "boxes", "build", "checkpoints", "compat", "config_files", "data", "detections",
+    "detectors", "evaluation", "heads", "layers", "losses", "necks", "ops", "scores", "serving", "training",
+    "visualization",
 }  # fmt: skip
 
 stacks.check()

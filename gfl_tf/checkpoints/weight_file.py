@@ -5,14 +5,13 @@ each other's. A name here is that of the part, of the layers from the outermost 
 "backbone/conv1/kernel", "head/class_tower_0/norm/gamma".
 """
 
-import os
 import zipfile
 import zlib
 
 import numpy as np
 import tensorflow as tf
 
-from gfl_tf import compat
+from gfl_tf import compat, files
 from gfl_tf.checkpoints import places
 from gfl_tf.layers import names
 
@@ -47,10 +46,8 @@ def _variables(layers):
 
 def save(variables, path):
     """Writes {name: variable} to a file that is never seen half written."""
-    partial = os.path.join(os.path.dirname(path), f"partial-{os.path.basename(path)}")
-    with open(partial, "wb") as file:
+    with files.replacing(path, "wb") as file:
         np.savez(file, **{name: variable.numpy() for name, variable in variables.items()})
-    os.replace(partial, path)
 
 
 def load(variables, path, partial=False, part=""):

@@ -11,7 +11,7 @@ where the machine's speed drifts. The exit status is 1 when a request failed.
 
 from absl import app, flags
 
-from gfl_tf.commands import start
+from gfl_tf.commands import numbers, start
 
 FLAGS = flags.FLAGS
 
@@ -39,7 +39,7 @@ def main():
         if FLAGS.images:
             images = [file.read_bytes() for file in image_files.find_files([FLAGS.images])]
         else:
-            images = latency.synthetic_jpegs(latency.parse_sizes(FLAGS.sizes))
+            images = latency.synthetic_jpegs([numbers.parse("sizes", text, "x", 2) for text in FLAGS.sizes])
         report = latency.benchmark(FLAGS.model, images, FLAGS.requests, FLAGS.concurrency, FLAGS.batch_size)
     except (OSError, ValueError) as error:
         raise SystemExit(f"benchmark_serving: {error}") from error

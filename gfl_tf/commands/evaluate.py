@@ -15,7 +15,7 @@ the sizes it has by default, 0.6, 0.8, 1 and 1.2 times the config's, it takes ab
 
 from absl import app, flags
 
-from gfl_tf.commands import start
+from gfl_tf.commands import numbers, start
 
 FLAGS = flags.FLAGS
 
@@ -41,11 +41,10 @@ def main():
     if not FLAGS.tta and (FLAGS.tta_scales or not FLAGS.tta_flip):
         raise app.UsageError("--tta_scales and --tta_flip belong to --tta: give it too.")
     start.import_tensorflow()
-    from gfl_tf.evaluation import tta
     from gfl_tf.training import evaluate_run
 
     try:
-        views = (tta.parse_scales(FLAGS.tta_scales) if FLAGS.tta_scales else ()) if FLAGS.tta else None
+        views = [numbers.parse("tta_scales", text, "x", 2) for text in FLAGS.tta_scales or ()] if FLAGS.tta else None
         result, output = evaluate_run.evaluate_run(
             FLAGS.run_dir,
             FLAGS.checkpoint,

@@ -13,7 +13,7 @@ saved_models/gflv2_shapes-tflite. What goes in and comes out: README.md, "Servin
 
 from absl import flags
 
-from gfl_tf.commands import start
+from gfl_tf.commands import numbers, start
 
 FLAGS = flags.FLAGS
 OPTIONS = ("format", "precision", "score_threshold", "max_detections", "iou_threshold", "freeze", "on_bad_image")
@@ -61,8 +61,8 @@ def main():
     try:
         options = export.Options(
             **{name: FLAGS[name].value for name in OPTIONS},
-            batch_sizes=export.parse_sizes("batch_sizes", FLAGS.batch_sizes, ","),
-            canvas=export.parse_sizes("canvas", FLAGS.canvas, "x"),
+            batch_sizes=numbers.parse("batch_sizes", FLAGS.batch_sizes, ","),
+            canvas=numbers.parse("canvas", FLAGS.canvas, "x", 2),
             representative_images=FLAGS.representative_images,
         )
         model, config = run_dir.load_run(FLAGS.run_dir, FLAGS.checkpoint)

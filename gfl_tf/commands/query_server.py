@@ -4,8 +4,9 @@ Example:
     gfl-query-server --url=http://localhost:8501/v1/models/gflv2_shapes --images=a.jpg,b.png
 
 prints a line of JSON per image: "file", "status" ("ok", or why there are no detections) and "detections", the best
-first: "score", "class" (index), "name", "box" (y1, x1, y2, x2 in pixels of the image) and, of models that predict it,
-"edge_stddev" (left, top, right, bottom). The exit status is 1 where the model could not read an image.
+first, as gfl-predict writes them: "class" (name), "class_index", "score", "box" (x1, y1, x2, y2 in pixels of the image)
+and what else the model predicts, such as the uncertainty of the four edges. The exit status is 1 where the model could
+not read an image.
 """
 
 import json

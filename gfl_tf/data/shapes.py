@@ -6,13 +6,13 @@ examples. What the pictures hold is in `shape_scenes`.
 
 import io
 import json
-import os
 import pathlib
 
 import numpy as np
 from absl import logging
 from PIL import Image
 
+from gfl_tf import files
 from gfl_tf.data import shape_scenes
 from gfl_tf.data.shape_scenes import CATEGORIES, CLASS_NAMES
 
@@ -96,7 +96,9 @@ def _write_split(annotations, images, info, split_index):
         encoded = io.BytesIO()
         Image.fromarray(shape_scenes.paint_scene(rng, scene)).save(encoded, "JPEG", quality=_JPEG_QUALITY)
         file_name = f"{image_id:06d}.jpg"
-        _write_atomically(images / file_name, encoded.getvalue())
+        # Readers, and another process that draws the same data, never see half a file.
+        with files.replacing(images / file_name, "wb") as file:
+            file.write(encoded.getvalue())
         height, width = info["image_size"]
         image_records.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
         for record in shape_scenes.annotate_scene(scene):
@@ -111,11 +113,5 @@ def _write_split(annotations, images, info, split_index):
         "images": image_records,
         "annotations": annotation_records,
     }
-    _write_atomically(annotations, json.dumps(content).encode())
-
-
-def _write_atomically(path, data):
-    # Readers, and another process that draws the same data, never see half a file.
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    with files.replacing(annotations) as file:
+        json.dump(content, file)

@@ -7,13 +7,13 @@ it is clipped.
 """
 
 import json
-import os
 import pathlib
 import xml.etree.ElementTree as ElementTree
 
 from absl import logging
 
 from gfl_tf.data import images as image_ops
+from gfl_tf.files import replacing
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".JPG", ".JPEG", ".PNG", ".BMP")
 
@@ -86,10 +86,8 @@ def convert(annotations_dir, images_dir, output, class_names=None, split=None, k
     content = voc_to_coco(annotations_dir, images_dir, class_names, split, keep_difficult)
     output = pathlib.Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all.
-    partial = output.with_name(output.name + ".partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, output)
+    with replacing(output) as file:
+        json.dump(content, file)
     logging.info(
         "%s: %d images, %d boxes, classes: %s.",
         output,

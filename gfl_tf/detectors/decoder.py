@@ -4,12 +4,12 @@ import dataclasses
 
 import tensorflow as tf
 
+from gfl_tf.detections import PADDING, at_candidates
 from gfl_tf.ops import nms
 from gfl_tf.parts import check_above, check_at_least, check_choice, part
 
 NMS_KINDS = ("hard", "soft_linear", "soft_gaussian")
 CANDIDATE_RULES = ("points", "pairs")
-PADDING = -1
 
 
 @part
@@ -99,7 +99,7 @@ class PredictionDecoder:
         }
         detections = tf.map_fn(lambda image: self.suppress_image(**image), images, fn_output_signature=signature)
         index = detections.pop("candidate")
-        return {**detections, **tf.nest.map_structure(lambda value: _at_candidates(value, index), candidates)}
+        return {**detections, **at_candidates(candidates, index)}
 
     def suppress_image(self, boxes, scores):
         """`suppress` of one image's boxes [K, 4] and scores [K, C]: no loop over a batch.
@@ -133,10 +133,3 @@ class PredictionDecoder:
     def changed(self, **changes):
         """A decoder of the same kind with other values of some arguments, all others as here."""
         return dataclasses.replace(self, **changes)
-
-
-def _at_candidates(values, candidate):
-    """`values` [B, K, ...] of each detection's candidate, [B, D, ...]; -1 where `candidate` [B, D] is -1."""
-    gathered = tf.gather(values, tf.maximum(candidate, 0), batch_dims=1)
-    is_detection = tf.reshape(candidate >= 0, tf.concat([tf.shape(candidate), [1] * (values.shape.rank - 2)], axis=0))
-    return tf.where(is_detection, gathered, tf.cast(PADDING, values.dtype))

@@ -10,6 +10,7 @@ from absl import logging
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from gfl_tf import detections
 from gfl_tf.data import coco as coco_data
 from gfl_tf.data import pipeline
 
@@ -86,15 +87,14 @@ class CocoEvaluator:
         self._by_id = {record.id: record for record in dataset.images}
         self._detections = {}
 
-    def add(self, image_id, boxes, classes, scores):
+    def add(self, image_id, found):
         """Adds the detections of one image; also an image without any has to be added.
 
         Args:
             image_id: the image's id in the annotation file.
-            boxes: [n, 4] xyxy in pixels of the image file; clipped to it, and left out where
-                nothing remains.
-            classes: [n] class indices; -1: not a detection (padding).
-            scores: [n].
+            found: the record (see `gfl_tf.detections`) of its detections, in pixels of the image file: "boxes" [n, 4],
+                clipped to it, and left out where nothing remains; "classes" [n], -1: not a detection (padding);
+                "confidence" [n].
 
         Raises:
             ValueError: unknown or repeated image, unknown class, or numbers that are not finite.
@@ -104,14 +104,14 @@ class CocoEvaluator:
             raise ValueError(f"Image id {image_id} is not in the data set.")
         if image_id in self._detections:
             raise ValueError(f"The detections of image {image_id} were added before.")
-        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-        classes = np.asarray(classes).reshape(-1).astype(np.int64)
-        scores = np.asarray(scores, np.float64).reshape(-1)
+        boxes = np.asarray(found["boxes"], np.float64).reshape(-1, 4)
+        classes = np.asarray(found["classes"]).reshape(-1).astype(np.int64)
+        scores = np.asarray(found["confidence"], np.float64).reshape(-1)
         if not len(boxes) == len(classes) == len(scores):
             raise ValueError(
                 f"Image {image_id} has {len(boxes)} boxes, {len(classes)} classes and {len(scores)} scores."
             )
-        real = classes != -1
+        real = classes != detections.PADDING
         boxes, classes, scores = boxes[real], classes[real], scores[real]
         num_classes = self.dataset.num_classes
         if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
@@ -120,22 +120,10 @@ class CocoEvaluator:
             raise ValueError(
                 f"A detection of image {image_id} is not finite: the model's weights or outputs have diverged."
             )
-        self._detections[image_id] = self._as_coco(self._by_id[image_id], boxes, classes, scores)
-
-    def _as_coco(self, record, boxes, classes, scores):
-        limit = np.asarray([record.width, record.height] * 2)
-        boxes = np.clip(boxes, 0, limit)
-        sizes = boxes[:, 2:] - boxes[:, :2]
-        return [
-            {
-                "image_id": record.id,
-                "category_id": self.dataset.category_ids[label],
-                "bbox": [round(float(value), 3) for value in (*box[:2], *size)],
-                "score": round(float(score), 6),
-            }
-            for box, size, label, score in zip(boxes, sizes, classes, scores)
-            if (size > 0).all()
-        ]
+        record = self._by_id[image_id]
+        boxes = np.clip(boxes, 0, [record.width, record.height] * 2)
+        found = {"boxes": boxes, "classes": classes, "confidence": scores}
+        self._detections[image_id] = detections.to_coco(found, image_id, self.dataset.category_ids)
 
     @property
     def num_images(self):
@@ -157,14 +145,14 @@ class CocoEvaluator:
             records = [record for record in records if record.id in self._detections]
         if not records:
             raise ValueError("There is no image to score: add detections first.")
-        detections = [item for record in records for item in self._detections.get(record.id, ())]
+        results = [item for record in records for item in self._detections.get(record.id, ())]
         # pycocotools prints its progress.
         with contextlib.redirect_stdout(io.StringIO()):
             truth = _index(self._ground_truth(records))
             # Its loadRes cannot take an empty list.
             found = (
-                truth.loadRes(_copies(detections))
-                if detections
+                truth.loadRes(_copies(results))
+                if results
                 else _index({"images": [], "annotations": [], "categories": []})
             )
             scorer = COCOeval(truth, found, "bbox")
@@ -174,7 +162,7 @@ class CocoEvaluator:
             scorer.accumulate()
             scorer.summarize()
         metrics = {name: float(value) for name, value in zip(METRICS, scorer.stats)}
-        return CocoResult(metrics, self._per_class(scorer), detections, len(records))
+        return CocoResult(metrics, self._per_class(scorer), results, len(records))
 
     def _ground_truth(self, records):
         annotations = []
@@ -224,25 +212,9 @@ def _index(content):
     return indexed
 
 
-def _copies(detections):
+def _copies(results):
     # loadRes writes into the dicts.
-    return [dict(item) for item in detections]
-
-
-def to_original_pixels(boxes, image_shape, original_shape):
-    """Boxes on the canvas -> boxes in pixels of the image file, clipped to it.
-
-    Args:
-        boxes: [n, 4] xyxy, canvas pixels.
-        image_shape, original_shape: [2], (height, width) on the canvas and in the file.
-
-    Returns:
-        float64 [n, 4].
-    """
-    original = np.asarray(original_shape, np.float64)
-    factor = original / np.asarray(image_shape, np.float64)
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4) * factor[[1, 0, 1, 0]]
-    return np.clip(boxes, 0, original[[1, 0, 1, 0]])
+    return [dict(item) for item in results]
 
 
 def check_classes(model, dataset):
@@ -268,8 +240,8 @@ def evaluate(
     """Runs a detector over a data set and scores it.
 
     Args:
-        model: has `detect` (images [B, H, W, 3] -> dict of boxes [B, D, 4] xyxy in canvas pixels,
-            classes [B, D] with -1 as padding, confidence [B, D]) and `pad_value`.
+        model: has `detect` (images [B, H, W, 3] -> the record of `gfl_tf.detections`, in canvas pixels) and
+            `pad_value`.
         dataset: `CocoDataset`.
         batch_size, scale, exact_canvas: as in `pipeline.evaluation_batches`.
         batches: the evaluation batches, where they exist already (several evaluations on cached
@@ -288,11 +260,9 @@ def evaluate(
     detect = detect or tf.function(model.detect)
     evaluator = CocoEvaluator(dataset)
     for images, labels in batches:
-        found = {key: value.numpy() for key, value in detect(images).items()}
-        labels = {key: value.numpy() for key, value in labels.items()}
+        found = detections.to_original(detect(images), labels["original_shape"], labels["image_shape"])
         for row in np.flatnonzero(labels["image_id"] >= 0):
-            boxes = to_original_pixels(found["boxes"][row], labels["image_shape"][row], labels["original_shape"][row])
-            evaluator.add(labels["image_id"][row], boxes, found["classes"][row], found["confidence"][row])
+            evaluator.add(labels["image_id"][row], detections.of_image(found, row))
         if progress:
             progress(evaluator.num_images, len(dataset.images))
     result = evaluator.result()

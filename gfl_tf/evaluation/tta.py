@@ -5,13 +5,11 @@ them, only mmdetection's way of merging, which is this one: each view's candidat
 of each level, are mapped back to the image, and all of them go through one suppression together.
 """
 
-import re
-
 import tensorflow as tf
 
+from gfl_tf import detections
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import coco
-from gfl_tf.evaluation.original_pixels import width_height_twice
 
 # Of 800 pixels, test size of the published models: 480, 640, 800 and 960, evenly over the range that GFLv2 is trained
 # on (section 4.2).
@@ -21,18 +19,6 @@ FACTORS = (0.6, 0.8, 1.0, 1.2)
 def default_scales(scale, factors=FACTORS):
     """(long, short) limits of the views of a model that is tested at `scale`, (long, short) pixels."""
     return tuple(tuple(int(side * factor + 0.5) for side in scale) for factor in factors)
-
-
-def parse_scales(texts):
-    """["1333x800", ...] to [(1333, 800), ...].
-
-    Raises:
-        ValueError: a text of another form; quotes it.
-    """
-    for text in texts:
-        if not re.fullmatch(r"\d+x\d+", text):
-            raise ValueError(f"the size of a view is LONGxSHORT in pixels, such as 1333x800, not {text!r}")
-    return _checked([tuple(int(side) for side in text.split("x")) for text in texts])
 
 
 def detect(model, images, scales, flip=True):
@@ -47,7 +33,7 @@ def detect(model, images, scales, flip=True):
         scales: [(long, short), ...] limits of the keep-ratio resize; one view each.
         flip: adds each view's mirror image.
 
-    Returns `Detector.detect`'s dict, "boxes" and, where the detector has it, "edge_stddev" in pixels of `images`.
+    Returns the record of `gfl_tf.detections` in pixels of `images`, boxes clipped to them.
 
     Raises:
         ValueError: no scale, or one that is not two positive numbers.
@@ -91,26 +77,9 @@ def _view_candidates(model, images, scale, is_mirrored):
     view = tf.cond(is_mirrored, lambda: tf.reverse(view, [2]), lambda: view)
 
     candidates = model.candidates(model(view, training=False), resized_hw)
-    limit = width_height_twice(original_hw)
-    factor = limit / width_height_twice(resized_hw)
     width = tf.cast(resized_hw[1], tf.float32)
-    boxes = tf.where(is_mirrored, _mirror_boxes(candidates["boxes"], width), candidates["boxes"])
-    candidates["boxes"] = tf.clip_by_value(boxes * factor, 0.0, limit)
-    if "edge_stddev" in candidates:
-        stddev = candidates["edge_stddev"]
-        candidates["edge_stddev"] = tf.where(is_mirrored, _swap_left_right(stddev), stddev) * factor
-    return candidates
-
-
-def _mirror_boxes(boxes, width):
-    """xyxy boxes [..., 4] of an image of that width -> of its mirror image."""
-    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
-    return tf.stack([width - x2, y1, width - x1, y2], axis=-1)
-
-
-def _swap_left_right(sides):
-    """[..., 4] values of left, top, right and bottom -> of the mirror image's."""
-    return tf.gather(sides, [2, 1, 0, 3], axis=-1)
+    candidates = tf.cond(is_mirrored, lambda: detections.mirrored(candidates, width), lambda: candidates)
+    return detections.to_original(candidates, original_hw, resized_hw)
 
 
 def evaluate(model, dataset, scales, flip=True, progress=None):
@@ -133,8 +102,7 @@ def evaluate(model, dataset, scales, flip=True, progress=None):
 
     evaluator = coco.CocoEvaluator(dataset)
     for image_id, image in _original_images(dataset):
-        found = {name: value[0].numpy() for name, value in detect_one(image[tf.newaxis]).items()}
-        evaluator.add(image_id, found["boxes"], found["classes"], found["confidence"])
+        evaluator.add(image_id, detections.of_image(detect_one(image[tf.newaxis])))
         if progress:
             progress(evaluator.num_images, len(dataset.images))
     return evaluator.result()

@@ -1,15 +1,38 @@
 """Deformable convolution v1 and v2 (Dai et al., ICCV 2017; Zhu et al., CVPR 2019) from stock TensorFlow operations."""
 
 import functools
+import typing
 
 import keras
 import tensorflow as tf
 
-from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, is_unrolled, sample_and_multiply, shape_of
+from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, sample_and_multiply, shape_of
+
+# {name in graphs: options} of the convolutions traced here, see `traced_options`.
+_TRACED = {}
+
+
+class Options(typing.NamedTuple):
+    """How a deformable convolution is computed; the first three are (vertical, horizontal)."""
+
+    strides: tuple
+    padding: tuple
+    dilation_rate: tuple
+    groups: int
+    deformable_groups: int
 
 
 def deformable_conv2d(
-    inputs, offsets, kernel, mask=None, strides=1, padding=1, dilation_rate=1, groups=1, deformable_groups=1
+    inputs,
+    offsets,
+    kernel,
+    mask=None,
+    strides=1,
+    padding=1,
+    dilation_rate=1,
+    groups=1,
+    deformable_groups=1,
+    unroll=False,
 ):
     """Convolution whose kernel points move by offsets (DCN, eq. 2) and are scaled by a mask (DCN v2, eq. 1).
 
@@ -25,6 +48,8 @@ def deformable_conv2d(
         strides, padding, dilation_rate: an int or (vertical, horizontal); `padding` is in cells on each side.
         groups: the convolution's; each sees its own C / groups input channels.
         deformable_groups: parts of the input channels that have their own offsets and mask.
+        unroll: for inputs of known size, the graph has the steps one by one instead of a loop, which TensorFlow Lite's
+            calibration for int8 cannot take.
 
     Returns:
         [B, Ho, Wo, F] in the type of `inputs`.
@@ -45,26 +70,35 @@ def deformable_conv2d(
         _check_shape("mask", mask, (*output_shape, deformable_groups * points))
         tensors.append(tf.cast(mask, offsets.dtype))
     signature = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors)
-    traced = _traced(signature, is_unrolled(), strides, padding, dilation_rate, groups, deformable_groups)
+    options = Options(strides, padding, dilation_rate, groups, deformable_groups)
+    traced = _traced(signature, options, unroll)
+    _TRACED[tf.compat.as_str(traced.get_concrete_function().name)] = options
     return traced(*tensors)
 
 
-@functools.cache
-def _traced(signature, unrolled, *options):
-    """The convolution for tensors of a signature, as a `tf.function`: networks have dozens of layers of the same.
+def traced_options(function_name):
+    """The `Options` of a deformable convolution that this process has traced; None of any other function.
 
-    `unrolled` only tells apart what is traced inside and outside `sampling.unrolled`.
+    For exports to formats that have a deformable convolution of their own.
+
+    Args:
+        function_name: str, of a function in a graph's library.
     """
+    return _TRACED.get(function_name)
+
+
+@functools.cache
+def _traced(signature, options, unroll):
+    """The convolution for tensors of a signature, as a `tf.function`: networks have dozens of layers of the same."""
 
     def convolve(inputs, offsets, kernel, *mask):
-        return _deformable_conv2d(inputs, offsets, kernel, *(mask or (None,)), *options)
+        return _deformable_conv2d(inputs, offsets, kernel, *(mask or (None,)), options, unroll)
 
-    # An export to a format with a deformable convolution of its own finds this one, and its options, by the name.
-    convolve.__name__ = "_".join(map(str, ["deformable_conv2d", *tf.nest.flatten(options)]))
     return tf.function(convolve, input_signature=signature, autograph=False)
 
 
-def _deformable_conv2d(inputs, offsets, kernel, mask, strides, padding, dilation_rate, groups, deformable_groups):
+def _deformable_conv2d(inputs, offsets, kernel, mask, options, unroll):
+    strides, padding, dilation_rate, groups, deformable_groups = options
     channels, filters = inputs.shape[-1], kernel.shape[-1]
     points = kernel.shape[0] * kernel.shape[1]
     batch, out_height, out_width, _ = shape_of(offsets)
@@ -85,7 +119,7 @@ def _deformable_conv2d(inputs, offsets, kernel, mask, strides, padding, dilation
     corners = tf.reshape(corners, [-1, points, deformable_groups, 4])
     weights = tf.reshape(tf.cast(weights, inputs.dtype), [-1, points, deformable_groups, 4])
     kernel = tf.reshape(kernel, [points * channels // groups, groups, filters // groups])
-    outputs = sample_and_multiply(cells, corners, weights, tf.transpose(kernel, [1, 0, 2]))
+    outputs = sample_and_multiply(cells, corners, weights, tf.transpose(kernel, [1, 0, 2]), unroll)
     return tf.reshape(outputs, [batch, out_height, out_width, filters])
 
 
@@ -103,7 +137,11 @@ class DeformableConv2D(keras.layers.Layer):
         groups, deformable_groups: as in `deformable_conv2d`.
         modulated: v2: the last third of the offset convolution's channels, through a sigmoid, is the mask.
         use_bias, kernel_initializer: the main kernel's.
+
+    `unroll`, see `deformable_conv2d`, is set by exports that need it.
     """
+
+    unroll = False
 
     def __init__(
         self,
@@ -168,6 +206,7 @@ class DeformableConv2D(keras.layers.Layer):
             self.dilation_rate,
             self.groups,
             self.deformable_groups,
+            self.unroll,
         )
         return outputs + self.bias if self.use_bias else outputs
 

@@ -37,8 +37,10 @@ def star_offsets(distances):
 class StarConv2D(keras.layers.Layer):
     """Star-shaped deformable convolution and ReLU: features [B, H, W, C], `star_offsets` -> [B, H, W, filters].
 
-    Neither bias nor normalization, as in the reference.
+    Neither bias nor normalization, as in the reference. `unroll`: see `DeformableConv2D`.
     """
+
+    unroll = False
 
     def __init__(self, filters, **kwargs):
         super().__init__(**kwargs)
@@ -53,7 +55,7 @@ class StarConv2D(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, offsets):
-        return tf.nn.relu(deformable_conv2d(inputs, offsets, self.kernel))
+        return tf.nn.relu(deformable_conv2d(inputs, offsets, self.kernel, unroll=self.unroll))
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters}

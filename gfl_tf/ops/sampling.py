@@ -1,8 +1,5 @@
 """Bilinear sampling of feature maps at any position, multiplied by a kernel: the core of deformable convolution."""
 
-import contextlib
-import contextvars
-
 import tensorflow as tf
 
 # Bytes of cells gathered at a time.
@@ -10,23 +7,6 @@ CPU_STEP_BYTES = 4 << 20  # they stay in the cache until interpolated and multip
 CPU_BACKWARD_STEP_BYTES = 32 << 20  # TensorFlow's scatter copies the whole map's gradient in every step: fewer steps
 ACCELERATOR_STEP_BYTES = 512 << 20  # few large steps; bounds memory only
 UNROLLED_STEP_BYTES = 32 << 20  # the graph grows with each
-
-_unrolled = contextvars.ContextVar("unrolled", default=False)
-
-
-@contextlib.contextmanager
-def unrolled():
-    """Inside, `sample_and_multiply` of known sizes is traced as its steps one by one, without a loop around them: what
-    TensorFlow Lite's calibration for int8 cannot take."""
-    before = _unrolled.set(True)
-    try:
-        yield
-    finally:
-        _unrolled.reset(before)
-
-
-def is_unrolled():
-    return _unrolled.get()
 
 
 def bilinear_corners(positions, height, width):
@@ -49,59 +29,83 @@ def bilinear_corners(positions, height, width):
     return tf.expand_dims(cell, -1) + tf.stack([0, 1, width + 2, width + 3]), weights
 
 
-@tf.custom_gradient
-def sample_and_multiply(cells, corners, weights, kernel):
+def sample_and_multiply(cells, corners, weights, kernel, unroll=False):
     """Interpolates cells [M, C / D] at corners with weights [N, points, D, 4]; its product [N, F] with the kernel.
 
-    `kernel`: [groups, points * C / groups, F / groups]. D: deformable groups.
-    """
-    groups, depth, group_filters = kernel.shape
-    rows, row_bytes = shape_of(corners)[0], 4 * groups * depth * cells.dtype.size
-    unroll = is_unrolled() and not tf.is_tensor(rows)
-    steps = _Steps(rows, row_bytes, UNROLLED_STEP_BYTES if unroll else CPU_STEP_BYTES)
+    D: deformable groups.
 
-    def forward(step):
+    Args:
+        kernel: [groups, points * C / groups, F / groups].
+        unroll: where N is known: traced as its steps one by one, without a loop around them.
+    """
+
+    @tf.custom_gradient
+    def with_gradient(cells, corners, weights, kernel):
+        def gradient(upstream):
+            return _gradients(cells, corners, weights, kernel, upstream)
+
+        return _products(cells, corners, weights, kernel, unroll), gradient
+
+    return with_gradient(cells, corners, weights, kernel)
+
+
+def _products(cells, corners, weights, kernel, unroll):
+    groups, _, group_filters = kernel.shape
+    rows = shape_of(corners)[0]
+    unroll = unroll and not tf.is_tensor(rows)
+    steps = _Steps(rows, _row_bytes(cells, kernel), UNROLLED_STEP_BYTES if unroll else CPU_STEP_BYTES)
+
+    def of_step(step):
         _, columns = _columns(cells, *step, groups)
         return tf.reshape(tf.transpose(tf.matmul(columns, kernel), [1, 0, 2]), [steps.size, groups * group_filters])
 
-    def gradient(upstream):
-        steps = _Steps(rows, row_bytes, CPU_BACKWARD_STEP_BYTES)
-        step_corners, step_weights = steps.cut(corners), steps.cut(weights)
-        step_upstream = steps.cut(tf.reshape(upstream, [-1, groups, group_filters]))
-        dtype = at_least_float32(cells.dtype)
-
-        def backward(step, cells_gradient, weights_gradient, kernel_gradient):
-            values, columns = _columns(cells, step_corners[step], step_weights[step], groups)
-            outputs_gradient = tf.transpose(step_upstream[step], [1, 0, 2])
-            kernel_gradient += tf.cast(tf.matmul(columns, outputs_gradient, transpose_a=True), dtype)
-            columns_gradient = tf.matmul(outputs_gradient, kernel, transpose_b=True)
-            columns_gradient = _groups_last(columns_gradient, shape_of(values))
-            products = tf.matmul(values, columns_gradient, transpose_b=True)
-            weights_gradient = weights_gradient.write(step, tf.squeeze(products, axis=-1))
-            values_gradient = step_weights[step][..., tf.newaxis] * columns_gradient
-            cells_gradient = tf.tensor_scatter_nd_add(
-                cells_gradient, step_corners[step][..., tf.newaxis], tf.cast(values_gradient, dtype)
-            )
-            return step + 1, cells_gradient, weights_gradient, kernel_gradient
-
-        weights_gradient = tf.TensorArray(weights.dtype, steps.count, element_shape=step_weights.shape[1:])
-        start = (0, tf.zeros(tf.shape(cells), dtype), weights_gradient, tf.zeros(kernel.shape, dtype))
-        _, cells_gradient, weights_gradient, kernel_gradient = tf.while_loop(
-            lambda step, *_: step < steps.count, backward, start, parallel_iterations=1
-        )
-        weights_gradient = steps.join(weights_gradient.stack())
-        return tf.cast(cells_gradient, cells.dtype), None, weights_gradient, tf.cast(kernel_gradient, kernel.dtype)
-
     if unroll:
         cut = zip(tf.unstack(steps.cut(corners)), tf.unstack(steps.cut(weights)))
-        return tf.concat([forward(step) for step in cut], axis=0)[:rows], gradient
+        return tf.concat([of_step(step) for step in cut], axis=0)[:rows]
     outputs = tf.map_fn(
-        forward,
+        of_step,
         (steps.cut(corners), steps.cut(weights)),
         parallel_iterations=1,
         fn_output_signature=tf.TensorSpec([None, groups * group_filters], cells.dtype),
     )
-    return steps.join(outputs), gradient
+    return steps.join(outputs)
+
+
+def _gradients(cells, corners, weights, kernel, upstream):
+    """Of `_products`: for cells, corners (None), weights and kernel."""
+    groups, _, group_filters = kernel.shape
+    steps = _Steps(shape_of(corners)[0], _row_bytes(cells, kernel), CPU_BACKWARD_STEP_BYTES)
+    step_corners, step_weights = steps.cut(corners), steps.cut(weights)
+    step_upstream = steps.cut(tf.reshape(upstream, [-1, groups, group_filters]))
+    dtype = at_least_float32(cells.dtype)
+
+    def backward(step, cells_gradient, weights_gradient, kernel_gradient):
+        values, columns = _columns(cells, step_corners[step], step_weights[step], groups)
+        outputs_gradient = tf.transpose(step_upstream[step], [1, 0, 2])
+        kernel_gradient += tf.cast(tf.matmul(columns, outputs_gradient, transpose_a=True), dtype)
+        columns_gradient = tf.matmul(outputs_gradient, kernel, transpose_b=True)
+        columns_gradient = _groups_last(columns_gradient, shape_of(values))
+        products = tf.matmul(values, columns_gradient, transpose_b=True)
+        weights_gradient = weights_gradient.write(step, tf.squeeze(products, axis=-1))
+        values_gradient = step_weights[step][..., tf.newaxis] * columns_gradient
+        cells_gradient = tf.tensor_scatter_nd_add(
+            cells_gradient, step_corners[step][..., tf.newaxis], tf.cast(values_gradient, dtype)
+        )
+        return step + 1, cells_gradient, weights_gradient, kernel_gradient
+
+    weights_gradient = tf.TensorArray(weights.dtype, steps.count, element_shape=step_weights.shape[1:])
+    start = (0, tf.zeros(tf.shape(cells), dtype), weights_gradient, tf.zeros(kernel.shape, dtype))
+    _, cells_gradient, weights_gradient, kernel_gradient = tf.while_loop(
+        lambda step, *_: step < steps.count, backward, start, parallel_iterations=1
+    )
+    weights_gradient = steps.join(weights_gradient.stack())
+    return tf.cast(cells_gradient, cells.dtype), None, weights_gradient, tf.cast(kernel_gradient, kernel.dtype)
+
+
+def _row_bytes(cells, kernel):
+    """Of the cells that are gathered for one row."""
+    groups, depth, _ = kernel.shape
+    return 4 * groups * depth * cells.dtype.size
 
 
 def _columns(cells, corners, weights, groups):

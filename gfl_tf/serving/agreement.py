@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 from absl import logging
 
+from gfl_tf import detections
 from gfl_tf.data import coco as coco_data
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import coco
@@ -80,8 +81,8 @@ def compare_exports(reference, candidates, image_paths, annotations=None, score_
         logging.info("%s on %d images", path, len(files))
         return [detect(image_ops.read_file(file)) for file in files]
 
-    def truth_ap(detections):
-        return None if dataset is None else _truth_ap(detections, dataset, records)
+    def truth_ap(found):
+        return None if dataset is None else _metrics(found, dataset, records)["AP"]
 
     expected = run(reference)
     expected_ap = truth_ap(expected)
@@ -96,7 +97,7 @@ def compare_exports(reference, candidates, image_paths, annotations=None, score_
 
 
 def measure(reference, candidate, shapes, score_threshold=0.3):
-    """`Agreement` of two lists of detections, one dict per image as `runners.load`'s functions return it.
+    """`Agreement` of two lists of detections, one record per image as `runners.load`'s functions return it.
 
     Args:
         reference, candidate: the lists.
@@ -106,15 +107,15 @@ def measure(reference, candidate, shapes, score_threshold=0.3):
     Raises:
         ValueError: the reference has nothing above the threshold.
     """
-    wanted = [_wanted(detections, score_threshold) for detections in reference]
-    count = sum(len(detections["scores"]) for detections in wanted)
+    wanted = [_wanted(found, score_threshold) for found in reference]
+    count = sum(len(found["confidence"]) for found in wanted)
     if not count:
         raise ValueError(f"the reference finds nothing with a score above {score_threshold} in {len(shapes)} images")
     metrics = _ap(wanted, candidate, shapes)
     score_differences, box_differences = [], []
     for expected, found in zip(wanted, candidate):
         for i, j in counterparts(expected, found):
-            score_differences.append(abs(float(expected["scores"][i]) - float(found["scores"][j])))
+            score_differences.append(abs(float(expected["confidence"][i]) - float(found["confidence"][j])))
             box_differences.append(float(np.abs(expected["boxes"][i] - found["boxes"][j]).max()))
     scores = np.asarray(score_differences or [np.nan])
     boxes_px = np.asarray(box_differences or [np.nan])
@@ -189,11 +190,11 @@ def _line(cells, widths):
     return f"| {' | '.join([first, *others])} |"
 
 
-def _wanted(detections, score_threshold):
-    boxes = detections["boxes"]
+def _wanted(found, score_threshold):
+    boxes = found["boxes"]
     # The evaluator leaves boxes without area out of the detections: they must not be ground truth either.
-    is_wanted = (detections["scores"] > score_threshold) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return {name: value[is_wanted] for name, value in detections.items()}
+    is_wanted = (found["confidence"] > score_threshold) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return detections.select(found, is_wanted)
 
 
 def _iou(boxes_a, boxes_b):
@@ -227,14 +228,10 @@ def _ap(expected, found, shapes):
     return _metrics(found, dataset, records)
 
 
-def _truth_ap(detections, dataset, records):
-    return _metrics(detections, dataset, records)["AP"]
-
-
-def _metrics(detections, dataset, records):
+def _metrics(found, dataset, records):
     evaluator = coco.CocoEvaluator(dataset)
-    for record, found in zip(records, detections):
-        evaluator.add(record.id, found["boxes"], found["classes"], found["scores"])
+    for record, of_image in zip(records, found):
+        evaluator.add(record.id, of_image)
     return evaluator.result(only_added=True).metrics
 
 

@@ -7,6 +7,7 @@ Empty canvas costs time, and reaches the features through group normalization: c
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf import detections
 from gfl_tf.data import images as image_ops
 from gfl_tf.ops.grid import SIZE_DIVISOR
 
@@ -23,14 +24,8 @@ def detect_canvas(model, height, width, decoder=None):
         image: uint8 [1, height, width, 3], RGB, the image at the top left. What lies outside it does not matter.
         image_shape: int32 [2], the image's own height and width in it.
 
-    Outputs, best detection first, D being the decoder's `max_detections`:
-        detection_boxes: float32 [1, D, 4], y1, x1, y2, x2 in pixels of the canvas, clipped to `image_shape`.
-        detection_scores: float32 [1, D].
-        detection_classes: int32 [1, D], 0-based class index.
-        num_detections: int32 [1].
-        detection_edge_stddev: float32 [1, D, 4], standard deviation of the left, top, right and bottom side in pixels
-            of the canvas; of detectors with box distributions alone.
-    Rows from `num_detections` on are padding: class -1, all else 0.
+    Outputs: the served tensors of `gfl_tf.detections` without the classes' names, B being 1 and D the decoder's
+    `max_detections`, in pixels of the canvas, boxes clipped to `image_shape`.
 
     Raises:
         ValueError: a height or width that is no multiple of 32.
@@ -73,21 +68,11 @@ def _fill_outside(image, image_shape, pad_value):
 def _detections(model, outputs, canvas_shape, image_shape, decoder):
     canvas_shape = tf.constant(canvas_shape, tf.int32)
     candidates = model.candidates(outputs, canvas_shape, image_shape[tf.newaxis], decoder=decoder)
-    found = decoder.suppress_image(candidates["boxes"][0], candidates["scores"][0])
-    is_detection = found["candidate"][:, tf.newaxis] >= 0
-
-    def of_detections(values):
-        return tf.where(is_detection, tf.gather(values[0], tf.maximum(found["candidate"], 0)), 0.0)[tf.newaxis]
-
-    served = {
-        "detection_boxes": tf.gather(of_detections(candidates["boxes"]), [1, 0, 3, 2], axis=-1),
-        "detection_scores": tf.maximum(found["confidence"], 0.0)[tf.newaxis],
-        "detection_classes": tf.cast(found["classes"], tf.int32)[tf.newaxis],
-        "num_detections": found["num_detections"][tf.newaxis],
-    }
-    if "edge_stddev" in candidates:
-        served["detection_edge_stddev"] = of_detections(candidates["edge_stddev"])
-    return served
+    # Of the one image: `suppress` would loop over a batch.
+    found = decoder.suppress_image(candidates["boxes"][0], candidates.pop("scores")[0])
+    found = {name: value[tf.newaxis] for name, value in found.items()}
+    index = found.pop("candidate")
+    return detections.to_served({**found, **detections.at_candidates(candidates, index)})
 
 
 def place(image, canvas_shape, scale=None):
@@ -103,7 +88,7 @@ def place(image, canvas_shape, scale=None):
     Returns:
         image: uint8 [1, *canvas_shape, 3].
         image_shape: int32 [2].
-        factor: float32 [4], which takes detection_boxes to pixels of the original by multiplication.
+        factor: float32 [4], of y, x, y, x: takes detection_boxes to pixels of the original by multiplication.
 
     Raises:
         ValueError: the image, resized to `scale`, is larger than the canvas.

@@ -1,15 +1,15 @@
 """A detector to a versioned folder that other programs run: as SavedModel, TensorFlow Lite or ONNX file."""
 
-import contextlib
 import dataclasses
+import logging
 import os
 import pathlib
 import re
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
+from gfl_tf import quiet
 from gfl_tf.data import images as image_ops
 from gfl_tf.serving import assets, canvas, network, onnx, signatures, tf_serving, tflite, versions, warmup
 
@@ -117,7 +117,8 @@ def export(model, scale, output, name, options=None, class_names=None, config=No
     decoder = model.prediction_decoder.changed(**{key: value for key, value in changes.items() if value is not None})
     write = {"saved_model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}[options.format]
     with versions.new_version(directory, options.keep) as version:
-        with _without_notes():
+        # TensorFlow's notes, one of them thousands of characters long, on how it names what it saves.
+        with quiet.loggers("absl", level=logging.WARNING):
             write(version.partial, model, scale, decoder, class_names, name, options)
         assets.write(version.partial, class_names, config, evaluation, dataclasses.asdict(options))
     return version.path
@@ -151,33 +152,10 @@ def _write_tflite(folder, model, scale, decoder, class_names, name, options):
         chosen = np.linspace(0, len(files) - 1, min(len(files), MAX_REPRESENTATIVE_IMAGES)).astype(int)
         images = (image_ops.read_file(files[index]) for index in chosen)
         representative = (canvas.place(image, options.canvas)[:2] for image in images)
-    content = tflite.convert(network.serving_model(model), *options.canvas, options.precision, representative, decoder)
+    content = tflite.convert(model, *options.canvas, options.precision, representative, decoder)
     (folder / "model.tflite").write_bytes(content)
 
 
 def _write_onnx(folder, model, scale, decoder, class_names, name, options):
     content = onnx.convert(network.serving_model(model), scale, class_names, decoder)
     (folder / "model.onnx").write_bytes(content)
-
-
-def parse_sizes(name, text, separator):
-    """("canvas", "800x1344", "x") to (800, 1344), and an empty text to ().
-
-    Raises:
-        ValueError: there is something else between separators than numbers from 1 on; has the name.
-    """
-    parts = text.split(separator) if text else []
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"{name} is {text!r}; give numbers from 1 on with {separator!r} between them")
-    return tuple(int(part) for part in parts)
-
-
-@contextlib.contextmanager
-def _without_notes():
-    """Without TensorFlow's notes, one of them thousands of characters long, on how it names what it saves."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

@@ -6,7 +6,6 @@ Needs TensorFlow and the exported SavedModels, nothing of the detectors.
 import concurrent.futures
 import dataclasses
 import pathlib
-import re
 import resource
 import sys
 import time
@@ -337,15 +336,3 @@ def _answerer_of(path, loaded):
         return answerer(loaded)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def parse_sizes(texts):
-    """["1333x800", ...] to [(1333, 800), ...], width and height.
-
-    Raises:
-        ValueError: a text of another form; quotes it.
-    """
-    for text in texts:
-        if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
-            raise ValueError(f"an image's size is WIDTHxHEIGHT in pixels, such as 1333x800, not {text!r}")
-    return [tuple(int(side) for side in text.split("x")) for text in texts]

@@ -3,12 +3,14 @@
 from gfl_tf import compat
 from gfl_tf.backbones.features import level_tensors
 from gfl_tf.build import precision_policy
+from gfl_tf.layers.deformable import DeformableConv2D
+from gfl_tf.layers.star import StarConv2D
 from gfl_tf.serving import fold
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-def serving_model(model, precision="float32"):
+def serving_model(model, precision="float32", unroll=False):
     """A detector of the same class and settings that computes faster; it is to be called and traced, not trained.
 
     Batch normalization is folded into the convolution before it wherever that changes nothing at inference, in
@@ -19,6 +21,7 @@ def serving_model(model, precision="float32"):
     Args:
         model: a detector, of any precision; it stays as it is.
         precision: one of `PRECISIONS`.
+        unroll: deformable convolutions without loops, see `deformable_conv2d`.
 
     Raises:
         ValueError: another precision.
@@ -32,6 +35,9 @@ def serving_model(model, precision="float32"):
         served = type(model).from_config({**config, **parts, "backbone": backbone})
     for name in parts:
         _copy_weights(_twins(getattr(model, name), getattr(served, name)))
+    for layer in compat.nested_layers(served):
+        if isinstance(layer, (DeformableConv2D, StarConv2D)):
+            layer.unroll = unroll
     return served
 
 

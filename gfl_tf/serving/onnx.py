@@ -1,17 +1,15 @@
 """A detector as an ONNX model: everything from pixels of any size to boxes in these, without TensorFlow."""
 
-import contextlib
 import json
 import logging
-import re
 import string
 
 import tensorflow as tf
 
+from gfl_tf import detections, quiet
 from gfl_tf.data import images as image_ops
-from gfl_tf.evaluation import original_pixels
+from gfl_tf.layers import deformable
 from gfl_tf.ops import sampling
-from gfl_tf.serving import signatures
 from gfl_tf.serving.freeze import frozen
 
 OPSET = 17
@@ -28,14 +26,8 @@ def convert(model, scale, class_names, decoder=None):
     Input:
         image_tensor: uint8 [B, h, w, 3], RGB: one or more images of any one size.
 
-    Outputs, best detection first, D being the decoder's `max_detections`:
-        detection_boxes: float32 [B, D, 4], y1, x1, y2, x2 in pixels of the input.
-        detection_scores: float32 [B, D].
-        detection_classes: int32 [B, D], 0-based class index.
-        num_detections: int32 [B].
-        detection_edge_stddev: float32 [B, D, 4], standard deviation of the left, top, right and bottom side in pixels
-            of the input; of detectors with box distributions alone.
-    Rows from `num_detections` on are padding: class -1, all else 0.
+    Outputs: the served tensors of `gfl_tf.detections` without the classes' names, in pixels of the input, D being the
+    decoder's `max_detections`.
 
     The model's metadata has "class_names" and "scale", lists as JSON.
 
@@ -61,7 +53,8 @@ def convert(model, scale, class_names, decoder=None):
     functions = {}  # FunctionProto by what it was made for
     inputs = {detect.inputs[0].name: "image_tensor"}
     outputs = {tensor.name: name for name, tensor in detect.structured_outputs.items()}
-    with _quiet():
+    # Remarks on what tf2onnx does not optimize, and TensorFlow's on the functions that it uses.
+    with quiet.loggers("tf2onnx", "tensorflow", level=logging.CRITICAL):
         proto, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             name="detector",
@@ -94,8 +87,8 @@ def _detect(model, scale, decoder):
         resized = image_ops.resize_keep_ratio(tf.cast(image_tensor, tf.float32), scale)
         original_shape, resized_shape = tf.shape(image_tensor)[1:3], tf.shape(resized)[1:3]
         found = decoder.suppress(model.candidates(model(resized, training=False), resized_shape, decoder=decoder))
-        found = original_pixels.to_original(found, original_shape, resized_shape)
-        return signatures.served_outputs(found)  # the names are part of the metadata
+        # The names are part of the metadata.
+        return detections.to_served(detections.to_original(found, original_shape, resized_shape))
 
     return detect.get_concrete_function()
 
@@ -125,7 +118,7 @@ def _check_is_float32(graph_def):
 def _keep_whole(graph_def):
     """Keeps TensorFlow's optimizer, which tf2onnx runs first, from taking apart what is converted as a whole."""
     for function in graph_def.library.function:
-        if "deformable_conv2d" in function.signature.name:
+        if deformable.traced_options(function.signature.name):
             function.attr["_noinline"].b = True
             function.attr["_nospecialize"].b = True  # or the kernel moves from the call into the function
     nodes = [node for function in graph_def.library.function for node in function.node_def]
@@ -139,19 +132,6 @@ def _name_axes(graph):
         for axis, name in zip(value.type.tensor_type.shape.dim, ("batch", "height", "width")):
             if axis.dim_param:
                 axis.dim_param = name
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Without tf2onnx's remarks on what it does not optimize, and TensorFlow's on the functions that it uses."""
-    before = {name: logging.getLogger(name).level for name in ("tf2onnx", "tensorflow")}
-    for name in before:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 # Handlers of tf2onnx, which change `node` in `context`, the graph.
@@ -175,17 +155,16 @@ def _deformable_conv2d(context, node, name, arguments):
     import numpy as np
 
     (functions,) = arguments
-    match = re.search(r"deformable_conv2d((?:_\d+){8})", node.get_attr_value("f").decode())
-    if not match:
+    options = deformable.traced_options(node.get_attr_value("f").decode())
+    if not options:
         return  # the check of the model will name it
     inputs, offsets, kernel, *mask = node.input
     if not mask:
         points = context.get_shape(offsets)[-1] // 2
         mask = [context.make_const(f"{node.name}/mask", np.ones([1, 1, 1, points], np.float32)).output[0]]
-    key = (match[1], *context.get_shape(kernel))
+    key = (options, *context.get_shape(kernel))
     if key not in functions:
-        options = [int(number) for number in match[1].split("_")[1:]]
-        functions[key] = _deformable_function(f"DeformableConv2D_{len(functions)}", context.get_shape(kernel), *options)
+        functions[key] = _deformable_function(f"DeformableConv2D_{len(functions)}", context.get_shape(kernel), options)
     _replace(context, node, functions[key].name, [inputs, offsets, kernel, *mask], domain=DOMAIN)
 
 
@@ -195,10 +174,11 @@ def _replace(context, node, kind, inputs, **options):
     context.make_node(kind, inputs, name=node.name, outputs=node.output, shapes=shapes, dtypes=dtypes, **options)
 
 
-def _deformable_function(name, kernel_shape, sy, sx, py, px, dy, dx, groups, deformable_groups):
-    """FunctionProto of the deformable convolution with these strides, paddings and dilation rates."""
+def _deformable_function(name, kernel_shape, options):
+    """FunctionProto of the deformable convolution with these `deformable.Options`."""
     import onnx
 
+    (sy, sx), (py, px), (dy, dx), groups, deformable_groups = options
     height, width, group_channels, filters = kernel_shape
     depth = height * width * group_channels
     kernel_points = [(dy * y - py, dx * x - px) for y in range(height) for x in range(width)]

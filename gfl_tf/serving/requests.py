@@ -17,6 +17,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from gfl_tf import detections
+
 WANTED_URL = "http://HOST:PORT/v1/models/NAME, with the port of TensorFlow Serving's REST API (8501 by default)"
 # Of a server that is busy or starting, or of a proxy before it: what they say of one request, not of the URL.
 PASSING = {408, 413, 429, 500, 502, 503, 504}
@@ -186,7 +188,7 @@ def ask_for_files(url, paths, score_threshold=None, max_detections=None, timeout
         score_threshold, max_detections: see `detection_inputs`.
 
     Yields:
-        {"file": path, and what `detections` returns} per file; where the server refuses one, that is its "status".
+        {"file": path, and what `answer` returns} per file; where the server refuses one, that is its "status".
 
     Raises:
         ValueError, OSError: see `detection_inputs` and `ask`; a file cannot be read; the model is another one than
@@ -197,13 +199,13 @@ def ask_for_files(url, paths, score_threshold=None, max_detections=None, timeout
         inputs, signature_name = detection_inputs([pathlib.Path(path).read_bytes()], score_threshold, max_detections)
         try:
             answers = ask(url, rest_body(inputs, signature_name), timeout)
-            answer = detections(answers[0] if len(answers) == 1 else answers)
+            answered = answer(answers[0] if len(answers) == 1 else answers)
         except RefusedError as error:
             if not checked:  # whether it is the image's fault
                 _check_signature(_model_url(url), inputs, signature_name, timeout)
                 checked = True
-            answer = {"status": str(error), "detections": []}
-        yield {"file": str(path), **answer}
+            answered = {"status": str(error), "detections": []}
+        yield {"file": str(path), **answered}
 
 
 def _check_signature(url, inputs, signature_name, timeout):
@@ -254,16 +256,15 @@ def _python_value(value):
     return [_python_value(item) for item in value] if isinstance(value, list) else value
 
 
-def detections(prediction):
+def answer(prediction):
     """The outputs of one image, without padding.
 
     Args:
         prediction: dict of one item of `ask`'s answer.
 
     Returns:
-        {"status": "ok" or why there are no detections, "detections": list of dicts, best first}: score, class (index),
-        name, box (y1, x1, y2, x2 in pixels of the image) and, of models that predict it, edge_stddev (left, top,
-        right, bottom).
+        {"status": "ok" or why there are no detections, "detections": those of `gfl_tf.detections.to_json`, best first,
+        in pixels of the image}.
 
     Raises:
         ValueError: it is something else than an export of gfl_tf gives.
@@ -274,16 +275,5 @@ def detections(prediction):
             f"the model is not an export of gfl_tf: it gives {_brief(outputs, 60)}, not num_detections and the like. "
             "Check the model's name"
         )
-    fields = {
-        "score": "detection_scores",
-        "class": "detection_classes",
-        "name": "detection_class_names",
-        "box": "detection_boxes",
-        "edge_stddev": "detection_edge_stddev",
-    }
-    fields = {short: output for short, output in fields.items() if output in prediction}
-    found = [
-        {short: prediction[output][index] for short, output in fields.items()}
-        for index in range(prediction["num_detections"])
-    ]
-    return {"status": prediction.get("status", "ok"), "detections": found}
+    rows = detections.to_json(detections.from_served(prediction))
+    return {"status": prediction.get("status", "ok"), "detections": rows}

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from gfl_tf import compat
+from gfl_tf import compat, detections
 from gfl_tf.serving import canvas
 
 FILES = ("saved_model.pb", "model.tflite", "model.onnx")
@@ -17,13 +17,8 @@ def load(path):
     Args:
         path: version folder, holding a SavedModel (saved_model.pb), model.tflite or model.onnx.
 
-    Returns a function of one image, uint8 [h, w, 3], RGB, to a dict of arrays, best detection first, N being the number
-    of detections:
-        boxes: float32 [N, 4], x1, y1, x2, y2 in pixels of the image.
-        scores: float32 [N].
-        classes: int32 [N], 0-based class index.
-        edge_stddev: float32 [N, 4], standard deviation of the left, top, right and bottom side in pixels of the image;
-            of detectors with box distributions alone.
+    Returns a function of one image, uint8 [h, w, 3], RGB, to its detections, a record of arrays as in
+    `gfl_tf.detections`, in pixels of the image. Only a SavedModel has the classes' names.
 
     Raises:
         ValueError: the folder holds no exported model.
@@ -54,7 +49,7 @@ def _saved_model(file):
     def detect(image):
         # By way of `loaded`: a signature alone does not keep the weights that it reads.
         outputs = loaded.signatures["image_tensor"](image_tensor=tf.constant(image[np.newaxis]))
-        return _detections({name: value.numpy() for name, value in outputs.items()})
+        return _of_one_image({name: value.numpy() for name, value in outputs.items()})
 
     return detect
 
@@ -68,7 +63,7 @@ def _onnx(file):
     names = [output.name for output in session.get_outputs()]
 
     def detect(image):
-        return _detections(dict(zip(names, session.run(names, {"image_tensor": image[np.newaxis]}))))
+        return _of_one_image(dict(zip(names, session.run(names, {"image_tensor": image[np.newaxis]}))))
 
     return detect
 
@@ -81,20 +76,11 @@ def _tflite(file):
     def detect(image):
         # The model sees a canvas of fixed size and answers in its pixels: resizing and mapping back is up to the app.
         on_canvas, image_shape, factor = canvas.place(image, canvas_shape)
-        return _detections(run(image=on_canvas, image_shape=image_shape), factor)
+        found = _of_one_image(run(image=on_canvas, image_shape=image_shape))
+        return detections.scaled(found, factor[[1, 0, 1, 0]])
 
     return detect
 
 
-def _detections(outputs, factor=None):
-    """The detections among the padded outputs of one image; `factor` float32 [4]: to pixels of the image."""
-    factor = np.ones([4], np.float32) if factor is None else factor
-    count = int(outputs["num_detections"][0])
-    detections = {
-        "boxes": outputs["detection_boxes"][0, :count][:, [1, 0, 3, 2]] * factor,
-        "scores": outputs["detection_scores"][0, :count],
-        "classes": outputs["detection_classes"][0, :count],
-    }
-    if "detection_edge_stddev" in outputs:
-        detections["edge_stddev"] = outputs["detection_edge_stddev"][0, :count] * factor
-    return detections
+def _of_one_image(outputs):
+    return detections.from_served({name: value[0] for name, value in outputs.items()})

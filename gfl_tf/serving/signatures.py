@@ -2,9 +2,8 @@
 
 import tensorflow as tf
 
+from gfl_tf import detections
 from gfl_tf.data import images as image_ops
-from gfl_tf.detectors.decoder import PADDING
-from gfl_tf.evaluation import original_pixels
 from gfl_tf.serving import decode
 from gfl_tf.serving.freeze import frozen
 
@@ -35,16 +34,9 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
             "max_detections", int32 [B], at most `MAX_DETECTIONS_PER_REQUEST` or the decoder's. The threshold is that of
             `PredictionDecoder`: of scores before NMS, which soft-NMS lowers afterwards.
 
-    They return, best detection first, D being the decoder's `max_detections` or the largest of the request's:
-        detection_boxes: float32 [B, D, 4], y1, x1, y2, x2 in pixels of the original image.
-        detection_scores: float32 [B, D].
-        detection_classes: int32 [B, D], 0-based class index.
-        detection_class_names: string [B, D].
-        num_detections: int32 [B].
-        detection_edge_stddev: float32 [B, D, 4], standard deviation of the left, top, right and bottom side in pixels
-            of the original image; of detectors with box distributions alone.
-        status: string [B], "ok" or why an image has no detections; not of image_tensor.
-    Rows from `num_detections` on are padding: class -1, name "", all else 0.
+    They return the served tensors of `gfl_tf.detections`, in pixels of the original image, D being the decoder's
+    `max_detections` or the largest of the request's, and "status", string [B]: "ok" or why an image has no detections;
+    not of image_tensor.
 
     The stages are what the signatures consist of, for one image and for looking at each alone:
         decode: string [] -> "image" uint8 [h, w, 3], "status" string [].
@@ -57,27 +49,27 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
     raw_outputs = stages["network"].structured_outputs
     stages["detections"] = _detections(model, decoder, class_names, raw_outputs)
 
-    def detect(images, detections, *options):
+    def detect(images, decode_outputs, *options):
         resized = stages["resize"](images)
         shapes = tf.shape(images)[1:3], tf.shape(resized)[1:3]
-        return detections(stages["network"](resized), *shapes, *options)
+        return decode_outputs(stages["network"](resized), *shapes, *options)
 
-    def detect_encoded(encoded, detections, *options):
+    def detect_encoded(encoded, decode_outputs, *options):
         """Outputs of one encoded image, batch of one."""
         decoded = stages["decode"](encoded)
         found = tf.cond(
             decoded["status"] == decode.OK,
-            lambda: detect(decoded["image"][tf.newaxis], detections, *options),
-            lambda: _nothing(1, detections.structured_outputs),
+            lambda: detect(decoded["image"][tf.newaxis], decode_outputs, *options),
+            lambda: _nothing(1, decode_outputs.structured_outputs),
         )
         return {**{name: value[0] for name, value in found.items()}, "status": decoded["status"]}
 
-    def detect_all(image_bytes, detections, *options):
+    def detect_all(image_bytes, decode_outputs, *options):
         # One by one: on a common canvas, padding would reach the features through group normalization and deeper
         # convolutions, and an image's detections would depend on its neighbours in the request.
-        of_batch = {**detections.structured_outputs, "status": tf.TensorSpec([None], tf.string)}
+        of_batch = {**decode_outputs.structured_outputs, "status": tf.TensorSpec([None], tf.string)}
         outputs = tf.map_fn(
-            lambda item: detect_encoded(item[0], detections, *item[1:]),
+            lambda item: detect_encoded(item[0], decode_outputs, *item[1:]),
             (image_bytes, *options),
             parallel_iterations=1,  # the memory of one image, and of its network
             fn_output_signature={name: tf.TensorSpec(spec.shape[1:], spec.dtype) for name, spec in of_batch.items()},
@@ -153,30 +145,12 @@ def _detections(model, decoder, class_names, raw_outputs, *threshold_spec):
     shape_spec = tf.TensorSpec([2], tf.int32)
 
     @tf.function(input_signature=[raw_spec, shape_spec, shape_spec, *threshold_spec])
-    def detections(outputs, original_shape, resized_shape, *threshold):
+    def decode_outputs(outputs, original_shape, resized_shape, *threshold):
         used = decoder.changed(score_threshold=threshold[0]) if threshold else decoder
         found = used.suppress(model.candidates(outputs, resized_shape, decoder=used))
-        outputs = served_outputs(original_pixels.to_original(found, original_shape, resized_shape))
-        name_index = outputs["detection_classes"] % (len(class_names) + 1)  # of -1, padding: the last
-        return {**outputs, "detection_class_names": tf.gather([*class_names, ""], name_index)}
+        return detections.to_served(detections.to_original(found, original_shape, resized_shape), class_names)
 
-    return detections.get_concrete_function()
-
-
-def served_outputs(detections):
-    """`Detector.detect`'s dict with the signatures' names, order of coordinates and padding; no class names."""
-    is_detection = detections["classes"] >= 0
-    boxes = tf.where(is_detection[..., tf.newaxis], detections["boxes"], 0.0)
-    outputs = {
-        "detection_boxes": tf.gather(boxes, [1, 0, 3, 2], axis=-1),
-        "detection_scores": tf.where(is_detection, detections["confidence"], 0.0),
-        "detection_classes": tf.cast(detections["classes"], tf.int32),
-        "num_detections": detections["num_detections"],
-    }
-    if "edge_stddev" in detections:
-        edge_stddev = tf.where(is_detection[..., tf.newaxis], detections["edge_stddev"], 0.0)
-        outputs["detection_edge_stddev"] = edge_stddev
-    return outputs
+    return decode_outputs.get_concrete_function()
 
 
 def _nothing(batch, specs):
@@ -185,7 +159,7 @@ def _nothing(batch, specs):
 
 
 def _padding(name, dtype):
-    return PADDING if name == "detection_classes" else tf.zeros([], dtype)
+    return tf.constant(detections.served_padding(name, dtype), dtype)
 
 
 def _one_each(**inputs):

@@ -1,12 +1,15 @@
 """A detector as a TensorFlow Lite file that needs the built-in operations alone: `canvas.detect_canvas`, all inside."""
 
-import re
+import functools
+import string
 
+import keras
 import tensorflow as tf
 
 from gfl_tf import compat
-from gfl_tf.ops import sampling
-from gfl_tf.serving import canvas
+from gfl_tf.layers.blocks import ConvGN, GroupNormalization
+from gfl_tf.layers.deformable import DeformableConv2D
+from gfl_tf.serving import canvas, network
 
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -17,7 +20,7 @@ def convert(model, height, width, precision="float32", representative=None, deco
     Its one signature, "serving_default", has them by name: `Interpreter.get_signature_runner()`.
 
     Args:
-        model: a detector; see `network.serving_model` for a faster one.
+        model: a detector, of any precision; the file has its `network.serving_model`.
         height, width: of the canvas, multiples of 32.
         precision: "float32"; "float16": half the size, weights are widened when the file is loaded; "int8": a quarter
             of the size, convolutions of backbone, neck and towers compute in integers, whose ranges `representative`
@@ -47,8 +50,9 @@ def convert(model, height, width, precision="float32", representative=None, deco
         )
     if precision == "int8":
         examples = _examples(representative, height, width)
-    with sampling.unrolled():
-        detect = canvas.detect_canvas(model, height, width, decoder).get_concrete_function()
+    served = network.serving_model(model, unroll=True)
+    in_integers, in_float = _operations_of(_integer_layers(served)), _operations_of(_float_layers(served))
+    detect = canvas.detect_canvas(served, height, width, decoder).get_concrete_function()
     # Only what the function reads: with the model itself the converter would trace all its Keras functions.
     weights = tf.Module()
     weights.variables_read = list(detect.variables)
@@ -58,7 +62,7 @@ def convert(model, height, width, precision="float32", representative=None, deco
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        return _quantized(converter, model, examples)
+        return _quantized(converter, in_integers - in_float, examples)
     return converter.convert()
 
 
@@ -76,14 +80,45 @@ def _examples(representative, height, width):
     return examples
 
 
-def _quantized(converter, model, examples):
-    """int8 where `_is_int8` says so. The debugger is the public way to leave single operations as they are."""
+def _integer_layers(model):
+    """The layers of a detector whose operations int8 computes in integers: backbone, neck, convolutions of towers."""
+    body = [layer for layer in model.layers if isinstance(layer, keras.Model) or layer is model.neck]
+    blocks = [layer for layer in compat.nested_layers(model.head) if isinstance(layer, ConvGN)]
+    return body + [block.conv for block in blocks]
+
+
+def _float_layers(model):
+    """The layers that would lose by it, wherever they are."""
+    return [layer for layer in compat.nested_layers(model) if isinstance(layer, (GroupNormalization, DeformableConv2D))]
+
+
+def _operations_of(layers):
+    """A set that gets the names of the operations that these layers make, as soon as a graph of them is traced.
+
+    The layers are changed: they are to be those of a copy.
+    """
+    names = set()
+
+    def recorded(call, *args, **kwargs):
+        graph = tf.compat.v1.get_default_graph()
+        before = len(graph.get_operations())
+        outputs = call(*args, **kwargs)
+        names.update(operation.name for operation in graph.get_operations()[before:])
+        return outputs
+
+    for layer in layers:
+        layer.call = functools.partial(recorded, layer.call)
+    return names
+
+
+def _quantized(converter, operations, examples):
+    """int8 for the operations of these names. The debugger is the public way to leave single ones as they are."""
     converter.representative_dataset = lambda: iter(examples)
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter, debug_dataset=converter.representative_dataset
     )
     tensors = compat.tflite_interpreter(debugger.calibrated_model).get_tensor_details()
-    in_float = [tensor["name"] for tensor in tensors if not _is_int8(model, tensor["name"])]
+    in_float = [tensor["name"] for tensor in tensors if not _is_made_by(operations, tensor["name"])]
     # Operations of several outputs are not found by name; backbone and neck have none of these two. What TOPK_V2 reads,
     # the DGQP's probabilities, is still rounded to 1/256.
     debugger.options = tf.lite.experimental.QuantizationDebugOptions(
@@ -92,15 +127,15 @@ def _quantized(converter, model, examples):
     return debugger.get_nondebug_quantized_model()
 
 
-def _is_int8(model, tensor):
-    """Whether the operation that makes a tensor may be quantized, by the names of its layers.
+def _is_made_by(operations, tensor):
+    """Whether a tensor of this name is made by some of the operations alone.
 
-    Operations that the converter has made one have the names of all, with ";" between. Keras 3 gives each layer's name
-    a number more.
+    The converter gives a tensor the names of all operations that it has made one, and a number where there is another
+    tensor of that name.
     """
-    number = r"(_\d+)?"
-    detector, neck, head = (re.escape(name) + number for name in (model.name, model.neck.name, model.head.name))
-    in_body = re.match(rf"{detector}/(pyramid_features{number}|{neck})/", tensor)
-    convolution = rf"(tower_\d+|box_feature){number}/conv{number}/(Conv2D|convolution)"
-    in_tower = re.match(rf"{detector}/{head}/.*{convolution}", tensor)
-    return (in_body or in_tower) and not re.search(rf"/norm{number}/|/offset_conv{number}/|PartitionedCall", tensor)
+
+    def is_known(name):
+        ends = range(len(name.rstrip(string.digits)), len(name) + 1)
+        return any(name[:end] in operations for end in ends)
+
+    return all(is_known(name) for name in tensor.split(";") if name)

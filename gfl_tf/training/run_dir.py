@@ -10,11 +10,11 @@ train.log            what was printed
 """
 
 import json
-import os
 import pathlib
 
 import tensorflow as tf
 
+from gfl_tf import files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.training import config as configs
@@ -145,6 +145,5 @@ def load_run(run_dir, which="best"):
 
 def write_whole(path, text):
     """Writes a file that is never seen half written."""
-    partial = path.with_name(f"partial-{path.name}")
-    partial.write_text(text)
-    os.replace(partial, path)
+    with files.replacing(path) as file:
+        file.write(text)

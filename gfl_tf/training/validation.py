@@ -6,6 +6,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf import detections
 from gfl_tf.data import pipeline
 from gfl_tf.evaluation import coco
 from gfl_tf.training import run_dir
@@ -96,13 +97,10 @@ class Validation:
         if not count:
             return
         images, _ = next(iter(self._batches))
-        detections = {name: value.numpy() for name, value in self._detect(images).items()}
+        of_batch = self._detect(images)
         pictures = []
         for index, image in enumerate(np.uint8(images[:count])):
-            found = {name: value[index] for name, value in detections.items()}
-            sure = found["confidence"] >= SAMPLE_SCORE
-            boxes, classes, scores = (found[name][sure] for name in ("boxes", "classes", "confidence"))
-            stddev = found["edge_stddev"][sure] if "edge_stddev" in found else None
-            names = self._config.data.class_names
-            pictures.append(draw_detections(image, boxes, classes, scores, names, stddev, enlarge=legible(image)))
+            found = detections.of_image(of_batch, index)
+            sure = detections.select(found, found["confidence"] >= SAMPLE_SCORE)
+            pictures.append(draw_detections(image, sure, self._config.data.class_names, enlarge=legible(image)))
         tf.summary.image("detections", tf.stack(pictures), step=step, max_outputs=count)

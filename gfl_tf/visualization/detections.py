@@ -11,39 +11,38 @@ _BAND_OPACITY = 0.38
 _LABEL_PADDING = 2
 
 
-def draw_detections(image, boxes, classes, scores, class_names, edge_stddev=None, enlarge=1.0):
+def draw_detections(image, found, class_names, enlarge=1.0):
     """Draws detections onto a picture.
 
-    Each box has the colour of its class and a label with name and score. With `edge_stddev`, a
-    translucent band reaches from one standard deviation outside to one inside of every side.
+    Each box has the colour of its class and a label with name and score. With "edge_stddev", a translucent band reaches
+    from one standard deviation outside to one inside of every side.
 
     Args:
-      image: uint8 [height, width, 3], RGB; left as it is.
-      boxes: float [n, 4], xyxy in pixels of the picture; may reach outside.
-      classes: int [n], indices into `class_names`; negative ones are padding and skipped.
-      scores: float [n], or None for labels without a score.
-      class_names: sequence of str.
-      edge_stddev: float [n, 4], standard deviation of the left, top, right and bottom side in pixels.
-      enlarge: factor by which the picture is enlarged before drawing, so that small pictures hold
-        legible labels.
+        image: uint8 [height, width, 3], RGB; left as it is.
+        found: the record of n detections (see `gfl_tf.detections`), in pixels of the picture: "boxes" may reach
+            outside, negative "classes" are padding and skipped; without "confidence", labels have no score.
+        class_names: sequence of str.
+        enlarge: factor by which the picture is enlarged before drawing, so that small pictures hold
+            legible labels.
 
     Returns:
-      uint8 [round(height * enlarge), round(width * enlarge), 3], RGB.
+        uint8 [round(height * enlarge), round(width * enlarge), 3], RGB.
 
     Raises:
-      ValueError: if an array's shape does not fit, or a class has no name.
+        ValueError: if an array's shape does not fit, or a class has no name.
     """
     image = checked_image(image)
+    boxes, scores, edge_stddev = (found.get(name) for name in ("boxes", "confidence", "edge_stddev"))
     boxes = np.asarray(boxes, np.float64)
     if boxes.size == 0:
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes must be [n, 4], got {list(boxes.shape)}")
     count = len(boxes)
-    classes = _checked("classes", classes, (count,)).astype(int)
+    classes = _checked("classes", found["classes"], (count,)).astype(int)
     order = np.arange(count)
     if scores is not None:
-        scores = _checked("scores", scores, (count,))
+        scores = _checked("confidence", scores, (count,))
         order = np.argsort(scores, kind="stable")  # the surest is drawn last, on top
     if edge_stddev is not None:
         edge_stddev = _checked("edge_stddev", edge_stddev, (count, 4)) * enlarge
@@ -67,24 +66,24 @@ def draw_detections(image, boxes, classes, scores, class_names, edge_stddev=None
 
 
 def draw_ground_truth(image, boxes, classes, class_names, enlarge=1.0):
-    """Draws annotated boxes with their names; arguments, result and errors as in `draw_detections`."""
-    return draw_detections(image, boxes, classes, None, class_names, enlarge=enlarge)
+    """Draws annotated boxes with their names; all else as in `draw_detections`."""
+    return draw_detections(image, {"boxes": boxes, "classes": classes}, class_names, enlarge)
 
 
 def grid(images, columns, gap=4, background=(255, 255, 255)):
     """Lays pictures out row by row, as a contact sheet; each is centred in a cell of the largest size.
 
     Args:
-      images: non-empty sequence of uint8 [height, width, 3], RGB, of any sizes.
-      columns: number of pictures in a row.
-      gap: pixels between cells.
-      background: RGB colour of gaps and of what pictures leave of their cells.
+        images: non-empty sequence of uint8 [height, width, 3], RGB, of any sizes.
+        columns: number of pictures in a row.
+        gap: pixels between cells.
+        background: RGB colour of gaps and of what pictures leave of their cells.
 
     Returns:
-      uint8 [rows * cell height + gaps, columns * cell width + gaps, 3], RGB.
+        uint8 [rows * cell height + gaps, columns * cell width + gaps, 3], RGB.
 
     Raises:
-      ValueError: if there is no picture, no column, or a picture that is not [height, width, 3].
+        ValueError: if there is no picture, no column, or a picture that is not [height, width, 3].
     """
     images = [checked_image(image) for image in images]
     if not images or columns < 1:
@@ -148,10 +147,10 @@ def draw_band(picture, box, stddev, colour):
     """Draws one standard deviation to both sides of each edge onto a `PIL.Image`, translucent.
 
     Args:
-      picture: `PIL.Image`, RGB; changed.
-      box: float [4], xyxy.
-      stddev: float [4], of the left, top, right and bottom edge in pixels of the picture.
-      colour: RGB.
+        picture: `PIL.Image`, RGB; changed.
+        box: float [4], xyxy.
+        stddev: float [4], of the left, top, right and bottom edge in pixels of the picture.
+        colour: RGB.
     """
     reach = np.asarray(stddev) * (-1, -1, 1, 1)
     outer, inner = _clipped(box + reach, picture.size), _clipped(box - reach, picture.size)

@@ -26,17 +26,17 @@ def plot_distributions(probabilities, bin_px, truth_px=None, title="", size=(720
     deviation to either side. All four plots share the scale of probabilities.
 
     Args:
-      probabilities: float [4, n + 1], of the left, top, right and bottom side; each row sums to 1.
-      bin_px: distance in pixels from one bin to the next: bin width times stride.
-      truth_px: float [4], the annotated distances in pixels, or None; drawn as a green line.
-      title: written above the plots.
-      size: (width, height) of the picture in pixels, at least (360, 280).
+        probabilities: float [4, n + 1], of the left, top, right and bottom side; each row sums to 1.
+        bin_px: distance in pixels from one bin to the next: bin width times stride.
+        truth_px: float [4], the annotated distances in pixels, or None; drawn as a green line.
+        title: written above the plots.
+        size: (width, height) of the picture in pixels, at least (360, 280).
 
     Returns:
-      uint8 [height, width, 3], RGB.
+        uint8 [height, width, 3], RGB.
 
     Raises:
-      ValueError: if the probabilities are not four distributions, or a size does not fit.
+        ValueError: if the probabilities are not four distributions, or a size does not fit.
     """
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or probabilities.shape[0] != 4 or probabilities.shape[1] < 2:
@@ -69,20 +69,20 @@ def plot_detection(image, box, probabilities, bin_px, name="", score=None, point
     """Shows a detection: the part of the picture around its box beside its four distributions.
 
     Args:
-      image: uint8 [height, width, 3], RGB.
-      box: float [4], xyxy in pixels of the picture.
-      probabilities: float [4, n + 1], as in `plot_distributions`.
-      bin_px: pixels of the picture from one bin to the next: bin width times stride over the resize factor.
-      name: of the class.
-      score: of the detection, or None.
-      point: float [2], (x, y) in the picture: the point the distances are measured from; shown if given.
-      truth: float [4], the annotated box xyxy, drawn in green; needs `point` to show in the plots too.
+        image: uint8 [height, width, 3], RGB.
+        box: float [4], xyxy in pixels of the picture.
+        probabilities: float [4, n + 1], as in `plot_distributions`.
+        bin_px: pixels of the picture from one bin to the next: bin width times stride over the resize factor.
+        name: of the class.
+        score: of the detection, or None.
+        point: float [2], (x, y) in the picture: the point the distances are measured from; shown if given.
+        truth: float [4], the annotated box xyxy, drawn in green; needs `point` to show in the plots too.
 
     Returns:
-      uint8 [h, w, 3], RGB.
+        uint8 [h, w, 3], RGB.
 
     Raises:
-      ValueError: as `plot_distributions`, and if the image or a box has another shape.
+        ValueError: as `plot_distributions`, and if the image or a box has another shape.
     """
     box = np.asarray(box, np.float64)
     for label, value in (("box", box), ("truth", truth)):

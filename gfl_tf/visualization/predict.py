@@ -1,7 +1,6 @@
 """Detections of image files, as annotated pictures and one JSON file."""
 
 import json
-import os
 import pathlib
 
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
+from gfl_tf import detections, files
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import original_pixels
@@ -28,10 +28,9 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
                                   distributions
         predictions.json          {"images": [...], "skipped": [...]}, see below
 
-    An image in the JSON is {"file", "width", "height", "picture", "detections"}; a detection, best first, is {"box":
-    x1, y1, x2, y2 in pixels of the file, "class": name, "class_index", "score", "edge_stddev": standard deviation of
-    the left, top, right and bottom side in pixels of the file, if the model predicts distributions}. A file that cannot
-    be decoded is skipped, with a warning: {"file", "reason"}.
+    An image in the JSON is {"file", "width", "height", "picture", "detections"}; the detections, best first, are
+    `gfl_tf.detections.to_json`'s, in pixels of the file. A file that cannot be decoded is skipped, with a warning:
+    {"file", "reason"}.
 
     Args:
         model: a detector; its prediction decoder sets the least score and the most detections.
@@ -46,34 +45,32 @@ def predict(model, paths, output, scale, class_names, max_distributions=0):
     Raises:
         ValueError: a path that does not exist, no image at all, or `output` is the folder of an image.
     """
-    files = image_ops.find_files(paths)
+    paths = image_ops.find_files(paths)
     output = pathlib.Path(output)
-    if output.resolve() in {file.resolve().parent for file in files}:
+    if output.resolve() in {file.resolve().parent for file in paths}:
         raise ValueError(f"the folder to write to, {output}, holds images to read; choose another one")
     output.mkdir(parents=True, exist_ok=True)
     detect = detect_function(model, scale, max_distributions)
-    names = _distinct_names(files)
+    names = _distinct_names(paths)
     found, skipped = [], []
-    for number, file in enumerate(files):
-        logging.info("%d of %d: %s", number + 1, len(files), file)
+    for number, file in enumerate(paths):
+        logging.info("%d of %d: %s", number + 1, len(paths), file)
         try:
             image = image_ops.read_file(file)
         except ValueError as error:
             logging.warning("%s; skipped", error)
             skipped.append({"file": str(file), "reason": str(error)})
             continue
-        result = {name: value.numpy()[0] for name, value in detect(image[np.newaxis]).items()}
-        result = {name: value[: result["num_detections"]] for name, value in result.items() if value.ndim}
+        result = detections.of_image(detect(image[np.newaxis]))
         _draw(image, result, class_names, output / f"{names[file]}.jpg")
         if max_distributions and len(result["boxes"]):
             _plot(image, result, class_names, output / f"{names[file]}_distributions.png", max_distributions)
         record = {"file": str(file), "width": image.shape[1], "height": image.shape[0]}
         record["picture"] = f"{names[file]}.jpg"
-        found.append({**record, "detections": _as_json(result, class_names)})
+        found.append({**record, "detections": detections.to_json(result, class_names)})
     content = {"images": found, "skipped": skipped}
-    partial = output / f"partial-{JSON_FILE}"
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, output / JSON_FILE)
+    with files.replacing(output / JSON_FILE) as file:
+        file.write(json.dumps(content, indent=1) + "\n")
     return content
 
 
@@ -118,16 +115,7 @@ def detect_function(model, scale, with_distributions):
 
 
 def _draw(image, result, class_names, path):
-    classes = result["classes"].astype(int)
-    picture = drawing.draw_detections(
-        image,
-        result["boxes"],
-        classes,
-        result["confidence"],
-        class_names,
-        result.get("edge_stddev"),
-        enlarge=drawing.legible(image),
-    )
+    picture = drawing.draw_detections(image, result, class_names, enlarge=drawing.legible(image))
     Image.fromarray(picture).save(path, quality=95)
 
 
@@ -139,18 +127,3 @@ def _plot(image, result, class_names, path, count):
         )
     ]
     Image.fromarray(drawing.grid(plots, columns=1)).save(path)
-
-
-def _as_json(result, class_names):
-    detections = [
-        {
-            "box": [round(float(value), 2) for value in box],
-            "class": class_names[int(index)],
-            "class_index": int(index),
-            "score": round(float(score), 4),
-        }
-        for box, index, score in zip(result["boxes"], result["classes"], result["confidence"])
-    ]
-    for detection, stddev in zip(detections, result.get("edge_stddev", ())):
-        detection["edge_stddev"] = [round(float(value), 2) for value in stddev]
-    return detections

@@ -38,18 +38,18 @@ def draw_star(image, point_px, distances_px, stride, refined_distances_px=None, 
     one without numbers. What lies outside the picture is cut off.
 
     Args:
-      image: uint8 [height, width, 3], RGB; left as it is.
-      point_px: float [2], (x, y) in pixels of the picture: the point the distances are measured from.
-      distances_px: float [4], initial distances to the left, top, right and bottom side in pixels.
-      stride: pixels from one cell of the feature map to the next.
-      refined_distances_px: float [4], the refined distances, or None.
-      enlarge: factor by which the picture is enlarged before drawing.
+        image: uint8 [height, width, 3], RGB; left as it is.
+        point_px: float [2], (x, y) in pixels of the picture: the point the distances are measured from.
+        distances_px: float [4], initial distances to the left, top, right and bottom side in pixels.
+        stride: pixels from one cell of the feature map to the next.
+        refined_distances_px: float [4], the refined distances, or None.
+        enlarge: factor by which the picture is enlarged before drawing.
 
     Returns:
-      uint8 [round(height * enlarge), round(width * enlarge), 3], RGB.
+        uint8 [round(height * enlarge), round(width * enlarge), 3], RGB.
 
     Raises:
-      ValueError: if an array has another shape than this, a number is not finite, or the stride is not positive.
+        ValueError: if an array has another shape than this, a number is not finite, or the stride is not positive.
     """
     image = detections.checked_image(image)
     positions = star_positions(point_px, distances_px, stride) * enlarge
@@ -95,19 +95,19 @@ def draw_detected_stars(model, image, scale, class_names, count=4, columns=2):
     """Detects objects in an image and draws the sampling points of the best detections.
 
     Args:
-      model: a `gfl_tf.VFNet`.
-      image: uint8 [height, width, 3], RGB.
-      scale: (long, short) limits of the keep-ratio resize in front of the network.
-      class_names: of the model's classes.
-      count: at most so many detections are drawn, each on its own copy of the image, best first.
-      columns: pictures in a row.
+        model: a `gfl_tf.VFNet`.
+        image: uint8 [height, width, 3], RGB.
+        scale: (long, short) limits of the keep-ratio resize in front of the network.
+        class_names: of the model's classes.
+        count: at most so many detections are drawn, each on its own copy of the image, best first.
+        columns: pictures in a row.
 
     Returns:
-      uint8 [h, w, 3], RGB: the copies, as resized for the network and enlarged to a legible size; the bare image if
-      nothing was found.
+        uint8 [h, w, 3], RGB: the copies, as resized for the network and enlarged to a legible size; the bare image if
+        nothing was found.
 
     Raises:
-      ValueError: of a model without star-shaped features.
+        ValueError: of a model without star-shaped features.
     """
     if not getattr(model.head, "star", False):
         raise ValueError(f"{type(model).__name__} with {type(model.head).__name__} has no star-shaped features to draw")

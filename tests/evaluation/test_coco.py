@@ -9,7 +9,7 @@ from PIL import Image
 
 from gfl_tf.data import pipeline
 from gfl_tf.data.coco import load_coco
-from gfl_tf.evaluation.coco import METRICS, CocoEvaluator, evaluate, to_original_pixels
+from gfl_tf.evaluation.coco import METRICS, CocoEvaluator, evaluate
 
 
 def content_of(boxes_by_image, category_ids=(0,), crowds=()):
@@ -34,9 +34,13 @@ def content_of(boxes_by_image, category_ids=(0,), crowds=()):
     }
 
 
+def record_of(boxes, classes, scores):
+    return {"boxes": boxes, "classes": classes, "confidence": scores}
+
+
 def feed_truth(evaluator, records=None):
     for record in records or evaluator.dataset.images:
-        evaluator.add(record.id, record.boxes, record.classes, np.linspace(1.0, 0.5, len(record.boxes)))
+        evaluator.add(record.id, record_of(record.boxes, record.classes, np.linspace(1.0, 0.5, len(record.boxes))))
 
 
 ONE = [[(0, [10, 10, 20, 20])]]
@@ -72,7 +76,7 @@ def test_no_detections_score_zero(added):
     evaluator = CocoEvaluator(load_coco(content_of(SEVERAL, (3, 90)), None))
     if added:
         for image in range(3):
-            evaluator.add(image, np.full([5, 4], -1), np.full([5], -1), np.full([5], -1))
+            evaluator.add(image, record_of(np.full([5, 4], -1), np.full([5], -1), np.full([5], -1)))
     result = evaluator.result()
     assert result.metrics["AP"] == 0.0 and result.metrics["AR100"] == 0.0
     assert result.per_class == {"class3": 0.0, "class90": 0.0}
@@ -81,7 +85,7 @@ def test_no_detections_score_zero(added):
 
 def test_no_objects_at_all():
     evaluator = CocoEvaluator(load_coco(content_of([[], []], (3, 90)), None))
-    evaluator.add(0, [[0, 0, 5, 5]], [0], [0.5])
+    evaluator.add(0, record_of([[0, 0, 5, 5]], [0], [0.5]))
     result = evaluator.result()
     assert result.metrics["AP"] == -1.0
     assert "| class3  |    - |" in result.table()
@@ -91,7 +95,7 @@ def test_half_right():
     # Two objects of one class: one found with IoU 0.8, one missed. Precision is 1 up to recall
     # 0.5, that is at 51 of the 101 recall points, for the thresholds 0.50 to 0.80: 7 of 10.
     evaluator = CocoEvaluator(load_coco(content_of([[(0, [0, 0, 10, 10]), (0, [50, 50, 40, 40])]]), None))
-    evaluator.add(0, [[0, 0, 10, 8]], [0], [0.9])
+    evaluator.add(0, record_of([[0, 0, 10, 8]], [0], [0.9]))
     metrics = evaluator.result().metrics
     assert metrics["AP50"] == pytest.approx(51 / 101)
     assert metrics["AP"] == pytest.approx(51 / 101 * 7 / 10)
@@ -102,7 +106,7 @@ def test_half_right():
 def test_wrong_class_counts_against_its_own():
     evaluator = CocoEvaluator(load_coco(content_of(SEVERAL, (0, 1)), None))
     for record in evaluator.dataset.images:
-        evaluator.add(record.id, record.boxes, np.zeros(len(record.boxes)), np.ones(len(record.boxes)))
+        evaluator.add(record.id, record_of(record.boxes, np.zeros(len(record.boxes)), np.ones(len(record.boxes))))
     per_class = evaluator.result().per_class
     assert per_class["class1"] == 0.0 and 0.0 < per_class["class0"] <= 1.0
 
@@ -112,14 +116,14 @@ def test_per_class_follows_the_class_order():
     evaluator = CocoEvaluator(load_coco(content_of(SEVERAL, (3, 90)), None, class_names=["class90", "class3"]))
     for record in evaluator.dataset.images:
         found = record.classes == 1
-        evaluator.add(record.id, record.boxes[found], record.classes[found], np.ones(found.sum()))
+        evaluator.add(record.id, record_of(record.boxes[found], record.classes[found], np.ones(found.sum())))
     assert evaluator.result().per_class == {"class90": 0.0, "class3": pytest.approx(1.0)}
 
 
 def test_crowds_are_neither_right_nor_wrong():
     boxes = [[(0, [10, 10, 20, 20]), (0, [100, 10, 90, 80])]]
     evaluator = CocoEvaluator(load_coco(content_of(boxes, crowds=(1,)), None))
-    evaluator.add(0, [[110, 20, 130, 40], [10, 10, 30, 30]], [0, 0], [0.9, 0.8])
+    evaluator.add(0, record_of([[110, 20, 130, 40], [10, 10, 30, 30]], [0, 0], [0.9, 0.8]))
     assert evaluator.result().metrics["AP"] == pytest.approx(1.0)
 
 
@@ -148,7 +152,7 @@ def test_only_added_images():
 def test_wrong_detections_are_refused(arguments, words):
     evaluator = CocoEvaluator(load_coco(content_of(SEVERAL, (0, 1)), None))
     with pytest.raises(ValueError, match=words):
-        evaluator.add(*arguments)
+        evaluator.add(arguments[0], record_of(*arguments[1:]))
 
 
 def test_an_image_is_added_once():
@@ -178,11 +182,6 @@ def test_real_truth_scores_one(shared):
 
 
 # Through the pipeline
-
-
-def test_to_original_pixels():
-    boxes = to_original_pixels([[10, 5, 20, 40], [-5, 0, 300, 300]], image_shape=(50, 100), original_shape=(100, 150))
-    np.testing.assert_allclose(boxes, [[15, 10, 30, 80], [0, 0, 150, 100]])
 
 
 class Oracle:

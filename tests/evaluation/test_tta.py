@@ -145,10 +145,6 @@ def test_evaluate_has_one_trace_for_images_of_all_sizes(tmp_path):
 
 def test_scales():
     assert tta.default_scales((1333, 800)) == ((800, 480), (1066, 640), (1333, 800), (1600, 960))
-    assert tta.parse_scales(["1333x800", "64x64"]) == [(1333, 800), (64, 64)]
-    for text in ("800", "1333x", "1333x800x3", "-5x4", "a"):
-        with pytest.raises(ValueError, match="LONGxSHORT.*" + text):
-            tta.parse_scales([text])
     for scales in ([], [(0, 5)], [(3, 4, 5)]):
         with pytest.raises(ValueError, match="at least one pair"):
             tta.detect(None, None, scales)

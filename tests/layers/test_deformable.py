@@ -290,3 +290,29 @@ def test_layer_under_mixed_precision(policy, tolerance):
     np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected, atol=tolerance * np.abs(expected).max())
     gradients = tape.gradient(outputs, mixed.trainable_weights)
     assert all(gradient.dtype == tf.float32 and np.isfinite(gradient).all() for gradient in gradients)
+
+
+def functions_of(layer, images):
+    """Names of the functions in a graph of the layer, and whether there is a loop in it."""
+    graph = tf.function(lambda inputs: layer(inputs)).get_concrete_function(images).graph.as_graph_def()
+    nodes = [node.op for function in graph.library.function for node in function.node_def]
+    return {function.signature.name for function in graph.library.function}, any("While" in op for op in nodes)
+
+
+def test_options_of_what_was_traced():
+    """An export finds the convolution, and how it is computed, by the function's name in the graph."""
+    layer = layer_with_offsets(strides=(2, 1), padding=(0, 2), groups=2, deformable_groups=3)
+    names, _ = functions_of(layer, random(1, 9, 8, 6))
+    options = [deformable.traced_options(name) for name in names if deformable.traced_options(name)]
+    assert options == [deformable.Options((2, 1), (0, 2), (1, 1), 2, 3)]
+    assert deformable.traced_options("another") is None
+
+
+def test_unrolled(steps):
+    layer, images = layer_with_offsets(), random(1, 9, 8, 6)
+    _, has_loop = functions_of(layer, images)
+    expected = layer(images)
+    layer.unroll = True
+    _, still_has_loop = functions_of(layer, images)
+    assert has_loop and not still_has_loop
+    np.testing.assert_allclose(layer(images), expected, rtol=1e-6)

@@ -13,7 +13,7 @@ from gfl_tf.serving import agreement, runners
 def found(*rows):
     """Detections of rows (x1, y1, x2, y2, score, class)."""
     table = np.asarray(rows, np.float32).reshape(-1, 6)
-    return {"boxes": table[:, :4], "scores": table[:, 4], "classes": table[:, 5].astype(np.int32)}
+    return {"boxes": table[:, :4], "confidence": table[:, 4], "classes": table[:, 5].astype(np.int32)}
 
 
 REFERENCE = found(

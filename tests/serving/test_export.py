@@ -139,14 +139,6 @@ def test_old_versions_go(exporting, tmp_path):
     assert versions(tmp_path / "m") == ["2", "3"]
 
 
-def test_sizes_of_flags():
-    assert export.parse_sizes("canvas", "800x1344", "x") == (800, 1344)
-    assert export.parse_sizes("canvas", "", "x") == ()
-    for text in ("1,,2", "0,1", "a", "-1"):
-        with pytest.raises(ValueError, match="batch_sizes is .*; give numbers from 1 on"):
-            export.parse_sizes("batch_sizes", text, ",")
-
-
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])
 def test_names_that_are_no_folder(name, tmp_path):
     with pytest.raises(ValueError, match="name is"):

@@ -212,13 +212,6 @@ def test_stage_times_by_hand(monkeypatch):
     assert latency.time_stages(types.SimpleNamespace(), [b"a"]) is None
 
 
-def test_sizes():
-    assert latency.parse_sizes(["1333x800", "5x7"]) == [(1333, 800), (5, 7)]
-    for text in ("1333", "0x5", "ax5", "5x5x5"):
-        with pytest.raises(ValueError, match=f"not '{text}'"):
-            latency.parse_sizes([text])
-
-
 def test_synthetic_jpegs():
     encoded = latency.synthetic_jpegs([(640, 480), (51, 97)])
     shapes = [tf.io.decode_jpeg(image).shape.as_list() for image in encoded]

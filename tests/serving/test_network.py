@@ -180,6 +180,14 @@ def test_same_detector(model):
     assert keras.mixed_precision.global_policy().name == "float32"
 
 
+def test_unrolled(tiny_vfnet):
+    def unrolled(model):
+        return [layer.unroll for layer in compat.nested_layers(model) if hasattr(layer, "unroll")]
+
+    assert unrolled(serving_model(tiny_vfnet, unroll=True)) == [True] * 4  # two of towers, two stars
+    assert unrolled(serving_model(tiny_vfnet)) == unrolled(tiny_vfnet) == [False] * 4
+
+
 def kernel_types(layers):
     """{type: names of the convolutions and dense layers of it}"""
     types = {}

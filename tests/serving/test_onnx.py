@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gfl_tf.build import build_detector
 from gfl_tf.evaluation import original_pixels
-from gfl_tf.layers.deformable import deformable_conv2d
+from gfl_tf.layers import deformable
 from gfl_tf.ops import sampling
 from gfl_tf.serving import export, onnx
 from gfl_tf.training import run_dir
@@ -159,12 +159,13 @@ def test_deformable_convolution(monkeypatch, steps, options, masked):
     width = (11 + 2 * px - dx * (kernel.shape[1] - 1) - 1) // sx + 1
     offsets = random.normal(size=(2, height, width, parts * points * 2), scale=3).astype(np.float32)
     mask = random.uniform(size=(2, height, width, parts * points)).astype(np.float32)
-    expected = deformable_conv2d(images, offsets, kernel, tf.constant(mask) if masked else None, **options)
+    expected = deformable.deformable_conv2d(images, offsets, kernel, tf.constant(mask) if masked else None, **options)
 
     monkeypatch.setattr(sampling, "CPU_STEP_BYTES", 4 * 4 * points * 8 * (2 * height * width // steps + 1))
     mask = mask if masked else np.ones([1, 1, 1, parts * points], np.float32)
     inputs = {"images": images, "offsets": offsets, "kernel": kernel, "mask": mask}
-    function = onnx._deformable_function("Convolve", kernel.shape, sy, sx, py, px, dy, dx, groups, parts)
+    options = deformable.Options((sy, sx), (py, px), (dy, dx), groups, parts)
+    function = onnx._deformable_function("Convolve", kernel.shape, options)
     graph = helper.make_graph(
         [helper.make_node("Convolve", list(inputs), ["y"], domain=onnx.DOMAIN)],
         "graph",

@@ -104,15 +104,15 @@ def url(server):
 
 
 def assert_found(prediction, image, scores):
-    found = requests.detections(prediction)
+    found = requests.answer(prediction)
     height, width = tf.io.decode_png(image).shape[:2]
     assert found["status"] == "ok" and len(found["detections"]) == len(scores)
     for index, (detection, score) in enumerate(zip(found["detections"], scores)):
-        assert list(detection) == ["score", "class", "name", "box"]
-        assert (detection["class"], detection["name"]) == ((1, "ä"), (0, "b"))[index]
+        assert list(detection) == ["class", "class_index", "score", "box"]
+        assert (detection["class_index"], detection["class"]) == ((1, "ä"), (0, "b"))[index]
         assert detection["score"] == pytest.approx(score, abs=1e-6)
         divided = 3 if index else 1
-        assert detection["box"] == pytest.approx([0, 0, height / divided, width / divided], abs=1e-5)
+        assert detection["box"] == pytest.approx([0, 0, width / divided, height / divided], abs=0.005)
 
 
 def test_rest(url):
@@ -219,7 +219,7 @@ def test_what_the_server_refuses(url):
 
 def test_answer_of_an_image_that_cannot_be_read():
     prediction = {"num_detections": 0, "detection_scores": [0.0], "status": "not an image"}
-    assert requests.detections(prediction) == {"status": "not an image", "detections": []}
+    assert requests.answer(prediction) == {"status": "not an image", "detections": []}
 
 
 def query(*flags):
@@ -236,7 +236,7 @@ def test_command_line(url, tmp_path):
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["file"] for line in lines] == [str(path) for path in paths[:2]]
     assert [item["score"] for item in lines[1]["detections"]] == pytest.approx([0.8, 0.4])
-    assert lines[0]["detections"][0]["name"] == "ä" and '"ä"' in done.stdout
+    assert lines[0]["detections"][0]["class"] == "ä" and '"ä"' in done.stdout
 
     done = query(f"--url={url}", f"--images={paths[2]},{paths[1]}", "--score_threshold=0.5", "--max_detections=9")
     assert done.returncode == 1

@@ -60,10 +60,10 @@ def test_saved_model(tmp_path):
 
 
 def check_whole_answer(found, atol):
-    assert sorted(found) == ["boxes", "classes", "edge_stddev", "scores"]
+    assert sorted(found) == ["boxes", "classes", "confidence", "edge_stddev"]
     x1, y1, x2, y2 = BOX
     np.testing.assert_allclose(found["boxes"], [BOX, (x1, y1, x2, (y1 + y2) / 2)], atol=atol)
-    np.testing.assert_array_equal(found["scores"], np.float32([0.75, 0.5]))
+    np.testing.assert_array_equal(found["confidence"], np.float32([0.75, 0.5]))
     np.testing.assert_array_equal(found["classes"], [2, 0])
     np.testing.assert_allclose(found["edge_stddev"], [BOX, BOX], atol=atol)
     assert all(value.dtype == np.float32 for name, value in found.items() if name != "classes")

@@ -129,11 +129,11 @@ def test_the_server_answers_the_warm_up(tiny_export, messages, server):
 def test_every_signature_over_rest(url):
     picture = warmup.pictures((160, 96), 1 << 20)[0]
     (first,) = requests.ask(url, requests.rest_body(*requests.detection_inputs([picture])))
-    found = requests.detections(first)
+    found = requests.answer(first)
     assert found["status"] == "ok" and len(found["detections"]) == first["num_detections"] > 3
-    assert list(found["detections"][0]) == ["score", "class", "name", "box", "edge_stddev"]
+    assert list(found["detections"][0]) == ["class", "class_index", "score", "box", "edge_stddev"]
     names = ("circle", "square", "star")
-    assert all(item["name"] == names[item["class"]] for item in found["detections"])
+    assert all(item["class"] == names[item["class_index"]] for item in found["detections"])
 
     pixels = tf.io.decode_jpeg(picture, dct_method="INTEGER_ACCURATE").numpy()  # as the model decodes
     (of_pixels,) = requests.ask(url, requests.rest_body({"image_tensor": pixels[np.newaxis]}, "image_tensor"))
@@ -141,10 +141,10 @@ def test_every_signature_over_rest(url):
     for name in ("detection_boxes", "detection_scores", "detection_edge_stddev"):
         np.testing.assert_allclose(of_pixels[name], first[name], rtol=1e-5, atol=1e-4)
 
-    threshold = found["detections"][2]["score"]
+    threshold = first["detection_scores"][2]
     inputs, name = requests.detection_inputs([picture] * 2, threshold, 9)
     inputs["max_detections"][1] = 1
-    of_options = [requests.detections(item) for item in requests.ask(url, requests.rest_body(inputs, name))]
+    of_options = [requests.answer(item) for item in requests.ask(url, requests.rest_body(inputs, name))]
     assert [len(item["detections"]) for item in of_options] == [2, 1]
 
 

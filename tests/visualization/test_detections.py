@@ -19,9 +19,8 @@ def _draw(boxes, stddev=None, image=None, classes=None, scores=None, names=("cat
     count = len(boxes)
     classes = [0] * count if classes is None else classes
     scores = np.linspace(0.9, 0.5, count) if scores is None else scores
-    return detections.draw_detections(
-        _picture() if image is None else image, boxes, classes, scores, names, stddev, **options
-    )
+    found = {"boxes": boxes, "classes": classes, "confidence": scores, "edge_stddev": stddev}
+    return detections.draw_detections(_picture() if image is None else image, found, names, **options)
 
 
 def test_nothing_to_draw_leaves_the_picture_as_it_is():
@@ -30,7 +29,7 @@ def test_nothing_to_draw_leaves_the_picture_as_it_is():
     for boxes in (empty, []):
         np.testing.assert_array_equal(_draw(boxes, image=image), image)
     np.testing.assert_array_equal(_draw(empty, empty, image=image), image)
-    padding = detections.draw_detections(image, [[5, 5, 30, 30]], [-1], [-1.0], ["cat"])
+    padding = _draw([[5, 5, 30, 30]], image=image, classes=[-1], scores=[-1.0], names=["cat"])
     np.testing.assert_array_equal(padding, image)
 
 
@@ -150,7 +149,7 @@ def test_ground_truth_has_names_without_scores():
     image, boxes = _picture(), [[50, 60, 150, 160]]
     truth = detections.draw_ground_truth(image, boxes, [2], ["cat", "dog", "bird"])
     assert tuple(truth[110, 50]) == detections.class_colour(2)
-    scored = detections.draw_detections(image, boxes, [2], [0.5], ["cat", "dog", "bird"])
+    scored = _draw(boxes, image=image, classes=[2], scores=[0.5])
     assert _changed(truth)[:60].sum() < _changed(scored)[:60].sum()
 
 
@@ -167,7 +166,7 @@ def test_errors_name_what_does_not_fit():
         _draw([[0, 0, 9, 9]], classes=[3])
     with pytest.raises(ValueError, match=r"edge_stddev must be \[1, 4\]"):
         _draw([[0, 0, 9, 9]], [1, 2, 3, 4])
-    with pytest.raises(ValueError, match=r"scores must be \[2\]"):
+    with pytest.raises(ValueError, match=r"confidence must be \[2\]"):
         _draw([[0, 0, 9, 9]] * 2, scores=[0.5])
     with pytest.raises(ValueError, match=r"boxes must be \[n, 4\]"):
         _draw([[0, 0, 9]])

@@ -1,0 +1,20 @@
+"""Numbers in the text of a flag."""
+
+
+def parse(flag, text, separator, count=None):
+    """("canvas", "800x1344", "x", 2) to (800, 1344), and an empty text to ().
+
+    Args:
+        flag: its name.
+        text: whole numbers from 1 on with the separator between them.
+        count: how many; None: any number of them.
+
+    Raises:
+        ValueError: it is another text; has the flag's name.
+    """
+    parts = text.split(separator) if text else []
+    if not all(part.isdecimal() and int(part) for part in parts) or (parts and count not in (None, len(parts))):
+        raise ValueError(
+            f"--{flag} has {text!r}; give {count or 'whole'} numbers from 1 on with {separator!r} between them"
+        )
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,253 @@
+"""The record of detections: each value of a detection is declared here, once, for all that is made of detections.
+
+`Detector.detect` gives a record as a dict of tensors, KerasCV's: "num_detections" int32 [B] and the fields below,
+[B, D, ...], D rows per image, the best first, padded with -1. Candidates before the suppression, and the detections of
+one image without padding ([N, ...], NumPy), are such dicts too. A dict need not have every field, and what is no field
+is left alone. The functions here take a record to each output, by this table:
+
+    field         what it is, per detection                served tensor             JSON
+    class_names   name of the class                        detection_class_names     class
+    classes       index of the class, from 0               detection_classes         class_index
+    confidence    score                                    detection_scores          score
+    boxes         x1, y1, x2, y2 in pixels                 detection_boxes           box
+    edge_stddev   standard deviation of the left, top,     detection_edge_stddev     edge_stddev
+                  right and bottom side in pixels
+
+Detectors give all but "class_names", and "edge_stddev" where they predict distributions of the sides. Served tensors
+have the names and the order of coordinates (y1, x1, y2, x2) of the Object Detection API, "num_detections" as well; rows
+from there on are padding: class -1, name "", all else 0. In JSON boxes stay x1, y1, x2, y2.
+
+A detector that puts out something new returns it with its candidates, and one line in `FIELDS` takes it everywhere.
+"""
+
+import dataclasses
+import typing
+
+import numpy as np
+import tensorflow as tf
+
+PADDING = -1  # in all fields of a record; in served tensors it is the kind's
+
+
+def _same(values, width):
+    return values
+
+
+def _mirrored_boxes(boxes, width):
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    return tf.stack([width - x2, y1, width - x1, y2], axis=-1)
+
+
+def _mirrored_sides(sides, width):
+    return tf.gather(sides, [2, 1, 0, 3], axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What a field's values are, and so what becomes of them on the way.
+
+    Attributes:
+        shape: of one detection's value.
+        dtype: in served tensors and in the record that `from_served` makes of them.
+        padding: in served tensors.
+        in_pixels: scaled with the image; [4] along x, y, x, y.
+        in_image: a position, which is clipped to the image.
+        mirrored: (values, the image's width in pixels) -> the values in the mirror image.
+        served_order: of the coordinates in served tensors; its own inverse. None: as in the record.
+    """
+
+    shape: tuple = ()
+    dtype: tf.DType = tf.float32
+    padding: typing.Any = 0
+    in_pixels: bool = False
+    in_image: bool = False
+    mirrored: typing.Callable = _same
+    served_order: tuple | None = None
+
+
+BOX = Kind((4,), in_pixels=True, in_image=True, mirrored=_mirrored_boxes, served_order=(1, 0, 3, 2))
+SIDES = Kind((4,), in_pixels=True, mirrored=_mirrored_sides)  # lengths at left, top, right and bottom
+NUMBER = Kind()
+INDEX = Kind(dtype=tf.int32, padding=-1)
+NAME = Kind(dtype=tf.string, padding="")
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One value of each detection.
+
+    Attributes:
+        name: in the record.
+        kind: `Kind`.
+        served: name of the served tensor.
+        json: key in JSON.
+        digits: decimals in JSON, of floating-point numbers.
+    """
+
+    name: str
+    kind: Kind
+    served: str
+    json: str
+    digits: int = 4
+
+
+FIELDS = (
+    Field("class_names", NAME, "detection_class_names", "class"),
+    Field("classes", INDEX, "detection_classes", "class_index"),
+    Field("confidence", NUMBER, "detection_scores", "score"),
+    Field("boxes", BOX, "detection_boxes", "box", digits=2),
+    Field("edge_stddev", SIDES, "detection_edge_stddev", "edge_stddev", digits=2),
+)
+
+
+def _fields(found):
+    return [field for field in FIELDS if field.name in found]
+
+
+# From image to image, for candidates and detections alike.
+
+
+def scaled(found, factor):
+    """A record whose pixels are multiplied by `factor`, that of x, y, x, y: [4], or [B, 1, 4] for each image."""
+    return {**found, **{field.name: found[field.name] * factor for field in _fields(found) if field.kind.in_pixels}}
+
+
+def to_original(found, original_shape, resized_shape):
+    """A record in pixels of images of `resized_shape` to one in those of `original_shape`, positions clipped to it.
+
+    Args:
+        found: record of tensors, [B, ...].
+        original_shape, resized_shape: int (height, width), [2] for all images or [B, 2].
+    """
+    limit = _width_height_twice(original_shape)
+    in_original = scaled(found, limit / _width_height_twice(resized_shape))
+    for field in _fields(found):
+        if field.kind.in_image:
+            in_original[field.name] = tf.clip_by_value(in_original[field.name], 0.0, limit)
+        if field.kind.in_pixels and "classes" in found:  # of candidates none is padding
+            is_detection = found["classes"][..., tf.newaxis] >= 0
+            in_original[field.name] = tf.where(is_detection, in_original[field.name], found[field.name])
+    return in_original
+
+
+def _width_height_twice(shape):
+    """float32 [4] or [B, 1, 4], what x1, y1, x2, y2 are limited and scaled by, of (height, width) [2] or [B, 2]."""
+    limits = tf.cast(tf.gather(shape, [1, 0, 1, 0], axis=-1), tf.float32)
+    return limits if limits.shape.rank == 1 else limits[:, tf.newaxis]
+
+
+def mirrored(found, width):
+    """A record of candidates in an image of that width in pixels to one in its mirror image."""
+    return {**found, **{field.name: field.kind.mirrored(found[field.name], width) for field in _fields(found)}}
+
+
+# From candidates to detections, and from a batch to its images.
+
+
+def at_candidates(candidates, index):
+    """Each detection's values: (nested) values [B, K, ...] at `index` int32 [B, D], [B, D, ...]; -1 where that is."""
+
+    def gathered(values):
+        shape = tf.concat([tf.shape(index), [1] * (values.shape.rank - 2)], axis=0)
+        at_index = tf.gather(values, tf.maximum(index, 0), batch_dims=1)
+        return tf.where(tf.reshape(index >= 0, shape), at_index, tf.cast(PADDING, values.dtype))
+
+    return tf.nest.map_structure(gathered, candidates)
+
+
+def of_image(found, index=0):
+    """The detections of one image of a batch, without padding: a record of arrays [N, ...]."""
+    rows = {name: np.asarray(value[index]) for name, value in found.items() if len(value.shape) > 1}
+    return select(rows, rows["classes"] >= 0)
+
+
+def select(found, which):
+    """The detections of one image that a mask or an index picks."""
+    return {name: value[which] for name, value in found.items()}
+
+
+# Served tensors.
+
+
+def to_served(found, class_names=None):
+    """The served tensors, by their names, of a record of tensors [B, D, ...].
+
+    `class_names`: of all classes; None: without detection_class_names.
+    """
+    if class_names is not None:
+        index = tf.cast(found["classes"], tf.int32) % (len(class_names) + 1)  # of padding: the last
+        found = {**found, "class_names": tf.gather([*class_names, ""], index)}
+    is_detection = found["classes"] >= 0
+    outputs = {"num_detections": found["num_detections"]}
+    for field in _fields(found):
+        values = found[field.name]
+        if field.kind.served_order:
+            values = tf.gather(values, field.kind.served_order, axis=-1)
+        mask = is_detection[..., tf.newaxis] if field.kind.shape else is_detection
+        padding = tf.constant(field.kind.padding, field.kind.dtype)
+        outputs[field.served] = tf.where(mask, tf.cast(values, field.kind.dtype), padding)
+    return outputs
+
+
+def served_padding(name, dtype):
+    """What a served tensor has in the rows behind the last detection, and in the place of an image without any."""
+    paddings = {field.served: field.kind.padding for field in FIELDS}
+    return paddings.get(name, "" if dtype == tf.string else 0)
+
+
+def from_served(outputs):
+    """The detections of one image, a record of arrays [N, ...], of its served tensors: arrays or lists [D, ...]."""
+    count = int(outputs["num_detections"])
+    found = {}
+    for field in FIELDS:
+        if field.served in outputs:
+            dtype = object if field.kind.dtype == tf.string else field.kind.dtype.as_numpy_dtype
+            values = np.asarray(outputs[field.served], dtype)[:count].reshape(-1, *field.kind.shape)
+            found[field.name] = values[..., list(field.kind.served_order)] if field.kind.served_order else values
+    return found
+
+
+# JSON and COCO.
+
+
+def to_json(found, class_names=None):
+    """The rows of a JSON file: a dict of plain values, by the fields' keys, for each detection of one image.
+
+    Args:
+        found: record of arrays [N, ...].
+        class_names: of all classes, where the record has no "class_names".
+    """
+    if class_names is not None:
+        found = {**found, "class_names": [class_names[int(index)] for index in found["classes"]]}
+    columns = {field.json: [_plain(field, value) for value in found[field.name]] for field in _fields(found)}
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+
+def _plain(field, value):
+    if field.kind.dtype == tf.string:
+        return value.decode() if isinstance(value, bytes) else value
+    if field.kind.shape:
+        return [round(float(number), field.digits) for number in value]
+    return int(value) if field.kind.dtype.is_integer else round(float(value), field.digits)
+
+
+def to_coco(found, image_id, category_ids):
+    """COCO's results, a list of dicts, of the detections of one image; boxes without area are none.
+
+    Args:
+        found: record of arrays [N, ...], in pixels of the image file.
+        image_id: of the annotation file.
+        category_ids: its category of each class.
+    """
+    boxes = np.asarray(found["boxes"], np.float64)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    return [
+        {
+            "image_id": image_id,
+            "category_id": category_ids[int(index)],
+            "bbox": [round(float(value), 3) for value in (*box[:2], *size)],
+            "score": round(float(score), 6),
+        }
+        for box, size, index, score in zip(boxes, sizes, found["classes"], found["confidence"])
+        if (size > 0).all()
+    ]
