@@ -49,5 +49,5 @@ def test_a_detector_without_distributions(tiny_atss, tmp_path):
     detections = content["images"][0]["detections"]
     assert detections and set(detections[0]) == {"box", "class", "class_index", "score"}
     assert (tmp_path / "found" / "a.jpg").exists()
-    with pytest.raises(ValueError, match="ATSS does not predict distributions"):
+    with pytest.raises(ValueError, match="AnchorDeltas does not predict distributions"):
         predict.detect_function(tiny_atss, (160, 96), with_distributions=True)
