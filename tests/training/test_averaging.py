@@ -9,12 +9,12 @@ from gfl_tf.checkpoints.weight_file import layer_variables
 from gfl_tf.layers.batch_norm import BatchNormalization
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 
-BATCHES = np.random.default_rng(0).normal(1.0, size=(3, 2, 4, 4, 2)).astype(np.float32)
+BATCHES = np.random.default_rng(0).normal(1.0, size=(3, 2, 4, 4, 3)).astype(np.float32)
 
 
 def _model(norm="trained"):
     """1x1 convolution and batch normalization, which is "trained", "frozen", or run on its moving statistics."""
-    inputs = keras.Input((4, 4, 2))
+    inputs = keras.Input((4, 4, 3))
     layer = BatchNormalization(norm_eval=norm == "norm_eval", momentum=0.9)
     layer.trainable = norm != "frozen"
     features = keras.layers.Conv2D(3, 1, use_bias=False, name="conv")(inputs)
@@ -35,7 +35,7 @@ class _Batches:
     def __call__(self):
         for batch in self.batches:
             self.taken += 1
-            yield tf.constant(batch), {}
+            yield tf.constant(batch), {"boxes": (), "classes": ()}
 
 
 def _cycle_ends(model, average, batches, count=3):
