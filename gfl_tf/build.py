@@ -1,10 +1,12 @@
 """config -> model: the one table from config names to classes."""
 
+import collections.abc
 import contextlib
 import dataclasses
 import functools
 import inspect
 import os
+import typing
 
 import keras
 import ml_collections
@@ -25,6 +27,7 @@ from gfl_tf.compat import keras_cv
 from gfl_tf.config_files import load_config
 from gfl_tf.detectors import recipes
 from gfl_tf.detectors.decoder import PredictionDecoder
+from gfl_tf.detectors.detector import Detector
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.necks.fpn import FPN
@@ -80,7 +83,7 @@ PARTS = {
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def default_model(detector="gflv2"):
+def default_model(detector: str = "gflv2") -> ml_collections.ConfigDict:
     """`config.model` of one of `RECIPES`, every field with its paper's value, on KerasCV's ResNet-50.
 
     A part is `dict(name=..., **arguments of its class)`; its fields are described there.
@@ -119,7 +122,7 @@ def default_model(detector="gflv2"):
     return model
 
 
-def part_config(field, value, recipe=None):
+def part_config(field: str, value: typing.Any, recipe: recipes.Recipe | None = None) -> dict[str, typing.Any]:
     """The plain values from which `build_detector` makes the part `value` of a field of `config.model`.
 
     Args:
@@ -143,7 +146,7 @@ def _decided_elsewhere(field, value, recipe):
     return ["levels"] if field == "neck" else value.func.fitting(recipe.grid, recipe.boxes, recipe.score)
 
 
-def build_detector(config, load_weights=True):
+def build_detector(config: ml_collections.ConfigDict | str | os.PathLike, load_weights: bool = True) -> Detector:
     """The Keras model that a config describes, in its precision, with fresh weights unless the config names some.
 
     Args:
@@ -185,7 +188,7 @@ def build_detector(config, load_weights=True):
 
 
 @contextlib.contextmanager
-def precision_policy(name):
+def precision_policy(name: str) -> collections.abc.Iterator[None]:
     """Inside, new layers have this Keras policy: "float32", "mixed_bfloat16", "bfloat16", ..."""
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(name)

@@ -12,12 +12,12 @@ PACKAGE = Path(__file__).resolve().parent
 FOLDER = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
 
 
-def names():
+def names() -> list[str]:
     """The names of the configs that come with gfl_tf, sorted."""
     return sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 
 
-def find(config):
+def find(config: str | os.PathLike) -> Path:
     """The path of the config file that `config` means: itself a path, with a folder or .py in it, or one of `names()`.
 
     Raises:
@@ -35,7 +35,7 @@ def find(config):
     raise ValueError(f"{wrong}: {remedy} {', '.join(near)}")
 
 
-def load_config(config):
+def load_config(config: str | os.PathLike) -> ml_collections.ConfigDict:
     """The ConfigDict of a config file (a Python file with `get_config()`), given as in `find`.
 
     What follows a colon is handed to `get_config`: "papers:gfl_1a/atss/joint".

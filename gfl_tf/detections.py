@@ -20,6 +20,7 @@ from there on are padding: class -1, name "", all else 0. In JSON boxes stay x1,
 A detector that puts out something new returns it with its candidates, and one line in `FIELDS` takes it everywhere.
 """
 
+import collections.abc
 import dataclasses
 import typing
 
@@ -107,12 +108,14 @@ def _fields(found):
 # From image to image, for candidates and detections alike.
 
 
-def scaled(found, factor):
+def scaled(found: dict[str, typing.Any], factor: tf.Tensor | np.ndarray) -> dict[str, typing.Any]:
     """A record whose pixels are multiplied by `factor`, that of x, y, x, y: [4], or [B, 1, 4] for each image."""
     return {**found, **{field.name: found[field.name] * factor for field in _fields(found) if field.kind.in_pixels}}
 
 
-def to_original(found, original_shape, resized_shape):
+def to_original(
+    found: dict[str, typing.Any], original_shape: tf.Tensor, resized_shape: tf.Tensor
+) -> dict[str, typing.Any]:
     """A record in pixels of images of `resized_shape` to one in those of `original_shape`, positions clipped to it.
 
     Args:
@@ -136,7 +139,7 @@ def _width_height_twice(shape):
     return limits if limits.shape.rank == 1 else limits[:, tf.newaxis]
 
 
-def mirrored(found, width):
+def mirrored(found: dict[str, tf.Tensor], width: tf.Tensor | float) -> dict[str, tf.Tensor]:
     """A record of candidates in an image of that width in pixels to one in its mirror image."""
     return {**found, **{field.name: field.kind.mirrored(found[field.name], width) for field in _fields(found)}}
 
@@ -144,7 +147,7 @@ def mirrored(found, width):
 # From candidates to detections, and from a batch to its images.
 
 
-def at_candidates(candidates, index):
+def at_candidates(candidates: dict[str, typing.Any], index: tf.Tensor) -> dict[str, typing.Any]:
     """Each detection's values: (nested) values [B, K, ...] at `index` int32 [B, D], [B, D, ...]; -1 where that is."""
 
     def gathered(values):
@@ -155,13 +158,13 @@ def at_candidates(candidates, index):
     return tf.nest.map_structure(gathered, candidates)
 
 
-def of_image(found, index=0):
+def of_image(found: dict[str, tf.Tensor], index: int = 0) -> dict[str, np.ndarray]:
     """The detections of one image of a batch, without padding: a record of arrays [N, ...]."""
     rows = {name: np.asarray(value[index]) for name, value in found.items() if len(value.shape) > 1}
     return select(rows, rows["classes"] >= 0)
 
 
-def select(found, which):
+def select(found: dict[str, np.ndarray], which: np.ndarray) -> dict[str, np.ndarray]:
     """The detections of one image that a mask or an index picks."""
     return {name: value[which] for name, value in found.items()}
 
@@ -169,7 +172,9 @@ def select(found, which):
 # Served tensors.
 
 
-def to_served(found, class_names=None):
+def to_served(
+    found: dict[str, tf.Tensor], class_names: collections.abc.Sequence[str] | None = None
+) -> dict[str, tf.Tensor]:
     """The served tensors, by their names, of a record of tensors [B, D, ...].
 
     `class_names`: of all classes; None: without detection_class_names.
@@ -189,13 +194,13 @@ def to_served(found, class_names=None):
     return outputs
 
 
-def served_padding(name, dtype):
+def served_padding(name: str, dtype: tf.DType) -> int | str:
     """What a served tensor has in the rows behind the last detection, and in the place of an image without any."""
     paddings = {field.served: field.kind.padding for field in FIELDS}
     return paddings.get(name, "" if dtype == tf.string else 0)
 
 
-def from_served(outputs):
+def from_served(outputs: dict[str, typing.Any]) -> dict[str, np.ndarray]:
     """The detections of one image, a record of arrays [N, ...], of its served tensors: arrays or lists [D, ...]."""
     count = int(outputs["num_detections"])
     found = {}
@@ -210,7 +215,9 @@ def from_served(outputs):
 # JSON and COCO.
 
 
-def to_json(found, class_names=None):
+def to_json(
+    found: dict[str, np.ndarray], class_names: collections.abc.Sequence[str] | None = None
+) -> list[dict[str, typing.Any]]:
     """The rows of a JSON file: a dict of plain values, by the fields' keys, for each detection of one image.
 
     Args:
@@ -231,7 +238,9 @@ def _plain(field, value):
     return int(value) if field.kind.dtype.is_integer else round(float(value), field.digits)
 
 
-def to_coco(found, image_id, category_ids):
+def to_coco(
+    found: dict[str, np.ndarray], image_id: int, category_ids: collections.abc.Sequence[int]
+) -> list[dict[str, typing.Any]]:
     """COCO's results, a list of dicts, of the detections of one image; boxes without area are none.
 
     Args:

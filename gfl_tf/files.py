@@ -1,12 +1,14 @@
 """Files that are whole or not there at all."""
 
+import collections.abc
 import contextlib
 import os
 import pathlib
+import typing
 
 
 @contextlib.contextmanager
-def replacing(path, mode="w"):
+def replacing(path: str | os.PathLike, mode: str = "w") -> collections.abc.Iterator[typing.IO]:
     """Context that yields an open file, which takes the place of `path` at the end; nobody sees it half written.
 
     Several processes may write the same file. Where the context raises, `path` stays as it was.

@@ -1,12 +1,16 @@
 """What a detector is put together from: small values that do not change, and that Keras saves with the model."""
 
+import collections.abc
 import dataclasses
 import inspect
+import typing
 
 import keras
 
+Class = typing.TypeVar("Class")
 
-def part(cls):
+
+def part(cls: type[Class]) -> type[Class]:
     """Class decorator: a frozen dataclass of plain fields that `keras.saving` can write and read."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     cls.get_config = arguments
@@ -14,23 +18,23 @@ def part(cls):
     return keras.saving.register_keras_serializable(package="gfl_tf")(cls)
 
 
-def arguments(value):
+def arguments(value: typing.Any) -> dict[str, typing.Any]:
     """{argument of the constructor of `value`: its value there}, without those that every Keras object has."""
     names = set(inspect.signature(type(value).__init__).parameters) - {"self", "name", "kwargs"}
     return {name: getattr(value, name) for name in sorted(names)}
 
 
-def check_choice(name, value, choices):
+def check_choice(name: str, value: typing.Any, choices: collections.abc.Iterable) -> None:
     if value not in choices:
         raise ValueError(f"{name} is one of {tuple(choices)}, not {value!r}")
 
 
-def check_above(name, value, low):
+def check_above(name: str, value: float, low: float) -> None:
     if not value > low:
         raise ValueError(f"{name} is {value!r}; it must be above {low}")
 
 
-def check_at_least(name, value, low):
+def check_at_least(name: str, value: float, low: float) -> None:
     if not value >= low:
         raise ValueError(f"{name} is {value!r}; it must be at least {low}")
 
