@@ -1,5 +1,8 @@
 """What a user hands to a detector, checked: errors that name what is wrong and what to do."""
 
+import os
+import typing
+
 import keras
 import tensorflow as tf
 from absl import logging
@@ -7,7 +10,7 @@ from absl import logging
 LABELS = 'labels are a dict {"boxes": [B, M, 4], "classes": [B, M]}'
 
 
-def unpack(data):
+def unpack(data: typing.Any) -> tuple[tf.Tensor, dict[str, typing.Any], tf.Tensor | None]:
     """(images, labels, sample weights or None) of a training batch: a tuple of these, or KerasCV's {"images": ...,
     "bounding_boxes": ...}.
 
@@ -35,7 +38,7 @@ def unpack(data):
     return images, labels, weights
 
 
-def images_of(data):
+def images_of(data: typing.Any) -> tf.Tensor:
     """The images of a batch for prediction: alone, first of a tuple, or under "images"."""
     images = data[0] if isinstance(data, tuple) else data
     if isinstance(images, dict):
@@ -46,14 +49,14 @@ def images_of(data):
     return images
 
 
-def check_images(images):
+def check_images(images: tf.Tensor) -> None:
     shape = tf.TensorShape(images.shape)
     if shape.rank is not None and (shape.rank != 4 or shape[3] not in (3, None)):
         remedy = "add a batch axis: images[None]" if shape.rank == 3 else "give each three channels, RGB"
         raise ValueError(f"images are [B, H, W, 3], RGB in 0..255; these are {tuple(shape)}: {remedy}")
 
 
-def checked_labels(images, classes, num_classes):
+def checked_labels(images: tf.Tensor, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
     """`classes` [B, M], once the images are finite and the classes below `num_classes`; otherwise the step fails."""
     largest = tf.reduce_max(tf.concat([tf.reshape(classes, [-1]), [-1]], axis=0))
     message = f"is not below num_classes = {num_classes}: classes are counted from 0, and -1 is padding. Largest class:"
@@ -71,7 +74,7 @@ class FirstBatch(keras.callbacks.Callback):
         super().__init__()
         self._is_over = False
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, typing.Any] | None = None) -> None:
         if self._is_over:
             return
         self._is_over = True
@@ -89,7 +92,7 @@ class FirstBatch(keras.callbacks.Callback):
             )  # fmt: skip
 
 
-def check_compile(loss, loss_weights, weighted_metrics):
+def check_compile(loss: typing.Any, loss_weights: typing.Any, weighted_metrics: typing.Any) -> None:
     """Raises ValueError for arguments of `compile` that a detector cannot use."""
     if loss is not None or loss_weights is not None:
         raise ValueError(
@@ -100,7 +103,7 @@ def check_compile(loss, loss_weights, weighted_metrics):
         raise ValueError("compile(weighted_metrics=...): detections have no weights; give metrics=...")
 
 
-def check_weight_file(path, remedy):
+def check_weight_file(path: str | os.PathLike, remedy: str) -> None:
     """Raises ValueError for Keras 2's whole-model HDF5, which needs variable names that are unique."""
     text = str(path)
     if text.endswith((".h5", ".hdf5")) and not text.endswith(".weights.h5"):

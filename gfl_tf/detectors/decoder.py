@@ -1,6 +1,7 @@
 """The prediction decoder: which points and classes are candidates, and which of these are the final detections."""
 
 import dataclasses
+import typing
 
 import tensorflow as tf
 
@@ -60,14 +61,14 @@ class PredictionDecoder:
             if not tf.is_tensor(value) and not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value!r}; it must lie between 0 and 1")
 
-    def select_points(self, point_scores, level_sizes):
+    def select_points(self, point_scores: tf.Tensor, level_sizes: tf.Tensor) -> tf.Tensor:
         """Index int32 [B, K] of the points to decode, from [B, P] scores; `level_sizes`: int32 [L] points per level.
 
         These serve both rules: a point of one of the k best pairs is one of the k best points.
         """
         return nms.top_points(point_scores, level_sizes, self.candidates_per_level)
 
-    def select_pairs(self, boxes, scores, level_sizes):
+    def select_pairs(self, boxes: tf.Tensor, scores: tf.Tensor, level_sizes: tf.Tensor) -> tf.Tensor:
         """bool [B, K, C]: which classes of the selected points take part in the suppression.
 
         Args:
@@ -82,7 +83,7 @@ class PredictionDecoder:
             is_chosen &= tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1, keepdims=True)
         return is_chosen
 
-    def suppress(self, candidates):
+    def suppress(self, candidates: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """Final detections of a dict of candidates, see `Detector.candidates`.
 
         Returns a dict: "boxes" float32 [B, D, 4], "classes" and "confidence" float32 [B, D] and what else the
@@ -101,7 +102,7 @@ class PredictionDecoder:
         index = detections.pop("candidate")
         return {**detections, **at_candidates(candidates, index)}
 
-    def suppress_image(self, boxes, scores):
+    def suppress_image(self, boxes: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         """`suppress` of one image's boxes [K, 4] and scores [K, C]: no loop over a batch.
 
         Returns a dict: "candidate" int32 [D], index into the K candidates; "classes" and "confidence" float32 [D]; all
@@ -130,6 +131,6 @@ class PredictionDecoder:
         # TensorFlow Lite has no `tf.ensure_shape`.
         return tf.reshape(padded, [self.max_detections])
 
-    def changed(self, **changes):
+    def changed(self, **changes: typing.Any) -> "PredictionDecoder":
         """A decoder of the same kind with other values of some arguments, all others as here."""
         return dataclasses.replace(self, **changes)

@@ -1,6 +1,9 @@
 """The Keras model of every dense detector: a composition of parts, with training and prediction around it."""
 
+import collections.abc
 import contextlib
+import os
+import typing
 
 import keras
 import tensorflow as tf
@@ -13,6 +16,7 @@ from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.layers.names import named_layers
 from gfl_tf.necks.fpn import backbone_levels
+from gfl_tf.ops.grid import GridSpec, Places
 from gfl_tf.parts import check_at_least
 
 # What `get_config` writes as Keras objects.
@@ -66,26 +70,26 @@ class Detector(keras.Model):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
-        bounding_box_format,
+        backbone: keras.Model,
+        num_classes: int,
+        bounding_box_format: str,
         *,
-        neck,
-        head,
-        grid,
-        assigner,
-        boxes,
-        score,
-        classification_loss,
-        box_loss,
-        classification_weight=1.0,
-        box_weight=2.0,
-        refined_box_weight=None,
-        count_empty_images=True,
-        prediction_decoder=None,
-        mean=None,
-        std=None,
-        **kwargs,
+        neck: keras.layers.Layer,
+        head: keras.layers.Layer,
+        grid: GridSpec,
+        assigner: typing.Any,
+        boxes: typing.Any,
+        score: typing.Any,
+        classification_loss: keras.losses.Loss,
+        box_loss: keras.losses.Loss,
+        classification_weight: float = 1.0,
+        box_weight: float = 2.0,
+        refined_box_weight: float | None = None,
+        count_empty_images: bool = True,
+        prediction_decoder: PredictionDecoder | None = None,
+        mean: collections.abc.Sequence[float] | None = None,
+        std: collections.abc.Sequence[float] | None = None,
+        **kwargs: typing.Any,
     ):
         compat.check_arguments(type(self), kwargs)
         if (mean is None) != (std is None):
@@ -125,7 +129,7 @@ class Detector(keras.Model):
         self.first_batch = [keras.metrics.Mean(name=f"first_batch_{index}") for index in range(3)]
 
     @property
-    def box_weights(self):
+    def box_weights(self) -> dict[str, float]:
         """{box output: weight of its box loss}; the last output is that of the detections."""
         names = [name for name in ("box", "refined_box") if name in self.output]
         weights = dict.fromkeys(names, self.box_weight)
@@ -134,11 +138,19 @@ class Detector(keras.Model):
         return weights
 
     @property
-    def metric_names(self):
+    def metric_names(self) -> tuple[str, ...]:
         """The names of what `detection_losses` returns, "loss" (the total) first."""
         return training.metric_names(self)
 
-    def detection_losses(self, outputs, boxes, classes, image_shape, canvas_shape, image_weights=None):
+    def detection_losses(
+        self,
+        outputs: dict[str, tf.Tensor],
+        boxes: tf.Tensor,
+        classes: tf.Tensor,
+        image_shape: tf.Tensor,
+        canvas_shape: tf.Tensor,
+        image_weights: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
         """Scalars by name (`metric_names`) of one replica's batch; "loss" is what is minimized, summed over replicas.
 
         Args:
@@ -152,17 +164,17 @@ class Detector(keras.Model):
         return training.detection_losses(self, outputs, boxes, classes, image_shape, canvas_shape, image_weights)
 
     @property
-    def pad_value(self):
+    def pad_value(self) -> tuple[float, ...]:
         """The RGB colour, in 0..255, that is zero after normalization: what batches are padded with."""
         return tuple(self.mean) if self.mean is not None else (0.0, 0.0, 0.0)
 
     @property
-    def prediction_decoder(self):
+    def prediction_decoder(self) -> PredictionDecoder:
         """The `PredictionDecoder`; set another one to change thresholds or NMS."""
         return self._prediction_decoder
 
     @prediction_decoder.setter
-    def prediction_decoder(self, decoder):
+    def prediction_decoder(self, decoder: PredictionDecoder) -> None:
         if not isinstance(decoder, PredictionDecoder):
             raise TypeError(
                 f"prediction_decoder is a gfl_tf.PredictionDecoder, not {decoder!r}; KerasCV's iou_threshold, "
@@ -171,7 +183,15 @@ class Detector(keras.Model):
         self._prediction_decoder = decoder
         self.make_predict_function(force=True)
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, loss_weights=None, weighted_metrics=None, **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        loss: typing.Any = None,
+        metrics: collections.abc.Sequence[keras.metrics.Metric] | None = None,
+        loss_weights: typing.Any = None,
+        weighted_metrics: typing.Any = None,
+        **kwargs: typing.Any,
+    ) -> None:
         """Keras's, without losses: a detector has its own.
 
         `metrics`: list of Keras metrics of labels and `predict`'s detections, such as KerasCV's `BoxCOCOMetrics`;
@@ -184,29 +204,34 @@ class Detector(keras.Model):
             raise ValueError(f"metrics are Keras metrics of labels and detections, not {wrong[0]!r}")
         super().compile(optimizer=optimizer, **kwargs)
 
-    def fit(self, *args, callbacks=None, **kwargs):
+    def fit(
+        self,
+        *args: typing.Any,
+        callbacks: collections.abc.Sequence[keras.callbacks.Callback] | keras.callbacks.CallbackList | None = None,
+        **kwargs: typing.Any,
+    ) -> keras.callbacks.History:
         """Keras's; sample weights, [B], are factors of each image's losses."""
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), checks.FirstBatch()]
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> collections.abc.Callable:
         with compat.without_xla(self):  # which has no NMS of its own
             return super().make_predict_function(force)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> collections.abc.Callable:
         with compat.without_xla(self) if self._user_metrics else contextlib.nullcontext():
             return super().make_test_function(force)
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: str | os.PathLike, *args: typing.Any, **kwargs: typing.Any) -> None:
         checks.check_weight_file(filepath, "give the file a name that ends in .keras")
         return super().save(filepath, *args, **kwargs)
 
-    def save_weights(self, filepath, *args, **kwargs):
+    def save_weights(self, filepath: str | os.PathLike, *args: typing.Any, **kwargs: typing.Any) -> None:
         checks.check_weight_file(filepath, "give the file a name that ends in .weights.h5")
         return super().save_weights(filepath, *args, **kwargs)
 
-    def train_step(self, data):
+    def train_step(self, data: typing.Any) -> dict[str, tf.Tensor]:
         images, labels, weights = checks.unpack(data)
         with tf.GradientTape() as tape:
             loss = self.compute_loss(images, labels, self(images, training=True), weights)
@@ -214,7 +239,7 @@ class Detector(keras.Model):
         compat.average_statistics(compat.nested_layers(self))
         return {name: metric.result() for name, metric in self._means.items()}
 
-    def test_step(self, data):
+    def test_step(self, data: typing.Any) -> dict[str, tf.Tensor]:
         images, labels, weights = checks.unpack(data)
         outputs = self(images, training=False)
         self.compute_loss(images, labels, outputs, weights)
@@ -224,7 +249,14 @@ class Detector(keras.Model):
                 metric.update_state(labels, detections)
         return self.get_metrics_result()
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
+    def compute_loss(
+        self,
+        x: tf.Tensor | None = None,
+        y: dict[str, typing.Any] | None = None,
+        y_pred: dict[str, tf.Tensor] | None = None,
+        sample_weight: tf.Tensor | None = None,
+        **kwargs: typing.Any,
+    ) -> tf.Tensor:
         """The loss to minimize, of images `x`, labels `y` and raw outputs `y_pred`; updates the metrics.
 
         Under a `tf.distribute` strategy this is the replica's share: gradients are to be summed over replicas, as
@@ -247,11 +279,11 @@ class Detector(keras.Model):
         regularization = tf.add_n(self.losses) / replicas if self.losses else 0.0
         return losses["loss"] + regularization
 
-    def predict_step(self, data):
+    def predict_step(self, data: typing.Any) -> dict[str, typing.Any]:
         images = checks.images_of(data)
         return self.decode_predictions(self(images, training=False), images)
 
-    def decode_predictions(self, predictions, images):
+    def decode_predictions(self, predictions: dict[str, tf.Tensor], images: tf.Tensor) -> dict[str, typing.Any]:
         """Raw outputs to detections in `bounding_box_format`; see `detect` for the keys."""
         detections = self.prediction_decoder.suppress(self.candidates(predictions, tf.shape(images)[1:3]))
         boxes = keras_cv.bounding_box.convert_format(
@@ -260,7 +292,9 @@ class Detector(keras.Model):
         is_detection = detections["classes"][..., tf.newaxis] >= 0
         return {**detections, "boxes": tf.where(is_detection, boxes, detections["boxes"])}
 
-    def detect(self, images, image_shape=None, with_outputs=False):
+    def detect(
+        self, images: tf.Tensor, image_shape: tf.Tensor | None = None, with_outputs: bool = False
+    ) -> dict[str, typing.Any]:
         """Detections with boxes always as xyxy pixels of `images`, as tensors, for use inside a `tf.function`.
 
         Args:
@@ -277,7 +311,14 @@ class Detector(keras.Model):
         candidates = self.candidates(outputs, tf.shape(images)[1:3], image_shape, with_outputs)
         return self.prediction_decoder.suppress(candidates)
 
-    def candidates(self, outputs, canvas_shape, image_shape=None, with_outputs=False, decoder=None):
+    def candidates(
+        self,
+        outputs: dict[str, tf.Tensor],
+        canvas_shape: tf.Tensor,
+        image_shape: tf.Tensor | None = None,
+        with_outputs: bool = False,
+        decoder: PredictionDecoder | None = None,
+    ) -> dict[str, typing.Any]:
         """What goes into the suppression: decoded boxes with their scores.
 
         Candidates of several views of an image may be put together, along axis 1, before one suppression.
@@ -312,7 +353,7 @@ class Detector(keras.Model):
             candidates.update(points_px=points_px, point_strides=point_strides, outputs=outputs)
         return candidates
 
-    def decode_candidates(self, outputs, places):
+    def decode_candidates(self, outputs: dict[str, tf.Tensor], places: Places) -> dict[str, tf.Tensor]:
         """What chosen places predict: {"boxes": [B, K, 4] in pixels, and what else the coder knows of them}.
 
         Args:
@@ -334,15 +375,15 @@ class Detector(keras.Model):
         return boxes, classes, image_shape
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return [*self._means.values(), *self._user_metrics]
 
-    def reset_metrics(self):
+    def reset_metrics(self) -> None:
         super().reset_metrics()
         for metric in self.first_batch:
             metric.reset_state()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS}
         return {
             "name": self.name,
@@ -353,7 +394,7 @@ class Detector(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> "Detector":
         config = dict(config)
         frozen = set(config.pop("frozen_layers"))
         for name in PARTS:

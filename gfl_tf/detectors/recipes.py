@@ -52,7 +52,14 @@ class Recipe:
             check_at_least(name, getattr(self, name), 0)
         check_at_least("refined_box_weight", self.refined_box_weight or 0, 0)
 
-    def __call__(self, backbone, num_classes, bounding_box_format, head=None, **options):
+    def __call__(
+        self,
+        backbone: keras.Model,
+        num_classes: int,
+        bounding_box_format: str,
+        head: keras.layers.Layer | functools.partial | None = None,
+        **options: typing.Any,
+    ) -> Detector:
         """The `Detector`: `gfl_tf.GFL(backbone, num_classes, bounding_box_format, ...)`.
 
         Args:
@@ -71,7 +78,7 @@ class Recipe:
         fields = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
         return Detector(backbone, num_classes, bounding_box_format, **fields, **kept)
 
-    def with_layers(self, num_classes):
+    def with_layers(self, num_classes: int) -> "Recipe":
         """The recipe with its neck and head made.
 
         Raises:
@@ -85,7 +92,7 @@ class Recipe:
             head = _fitted(head, "head", num_classes=num_classes, **fitting)
         return dataclasses.replace(self, neck=neck, head=head)
 
-    def changed(self, **changes):
+    def changed(self, **changes: typing.Any) -> "Recipe":
         """The recipe with other parts, or other values of its parts' fields, which no two parts have in common."""
         own = {field.name for field in dataclasses.fields(self)}
         recipe = dataclasses.replace(self, **{name: changes.pop(name) for name in own & set(changes)})

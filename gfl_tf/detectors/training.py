@@ -4,6 +4,7 @@ import typing
 
 import tensorflow as tf
 
+from gfl_tf.assigners.assignment import Assignment
 from gfl_tf.ops import boxes as box_ops
 from gfl_tf.ops import distances as distance_ops
 from gfl_tf.ops import grid as grids
@@ -30,19 +31,19 @@ class Positives(typing.NamedTuple):
     boxes: tf.Tensor
     iou: tf.Tensor
 
-    def quality(self, kind):
+    def quality(self, kind: str) -> tf.Tensor:
         """[B, N], 0 where it is no positive; `kind`: "iou" or "centerness"."""
         if kind == "iou":
             return self.iou
         return centerness(distance_ops.boxes_to_distances(self.places.points_px, self.target_boxes)) * self.mask
 
-    def with_boxes(self, boxes):
+    def with_boxes(self, boxes: tf.Tensor) -> "Positives":
         """The same with other predicted boxes."""
         iou = tf.maximum(tf.stop_gradient(box_ops.iou(self.target_boxes, boxes)), MIN_IOU) * self.mask
         return self._replace(boxes=boxes, iou=iou)
 
 
-def centerness(distances):
+def centerness(distances: tf.Tensor) -> tf.Tensor:
     """How central a point lies in its box (Tian et al., "FCOS", ICCV 2019, eq. 3): sqrt(l'/r' t'/b') in [0, 1].
 
     `distances`: [..., 4] to the sides; of points outside, where one is negative, the centerness is 0.
@@ -54,7 +55,7 @@ def centerness(distances):
     return tf.sqrt(horizontal * vertical)
 
 
-def loss_weights(model):
+def loss_weights(model: typing.Any) -> dict[str, float]:
     """{term of a detector's loss: its weight}, without those of weight 0."""
     weights = {
         "classification_loss": model.classification_weight,
@@ -65,12 +66,20 @@ def loss_weights(model):
     return {name: weight for name, weight in weights.items() if weight}
 
 
-def metric_names(model):
+def metric_names(model: typing.Any) -> tuple[str, ...]:
     """The keys of `detection_losses`' result, in their order."""
     return ("loss", *loss_weights(model), "num_positives", "mean_iou")
 
 
-def detection_losses(model, outputs, boxes, classes, image_shape, canvas_shape, image_weights=None):
+def detection_losses(
+    model: typing.Any,
+    outputs: dict[str, tf.Tensor],
+    boxes: tf.Tensor,
+    classes: tf.Tensor,
+    image_shape: tf.Tensor,
+    canvas_shape: tf.Tensor,
+    image_weights: tf.Tensor | None = None,
+) -> dict[str, tf.Tensor]:
     """`Detector.detection_losses`: a list of terms over the positives, each summed, weighted and divided here."""
     # One slot more, so that there is one to look up where a batch has none.
     boxes, classes = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
@@ -125,7 +134,7 @@ def _positives(model, outputs, boxes, assignment, grid):
     return {name: candidates.with_boxes(model.boxes.decode(outputs[name], places)) for name in model.box_weights}
 
 
-def targets_at_places(values, assignment, classes, logits):
+def targets_at_places(values: tf.Tensor, assignment: Assignment, classes: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Class targets [B, P, C], as `logits`: `values` [B, N] at each assigned place and its box's class, 0 elsewhere.
 
     Args:
@@ -137,7 +146,7 @@ def targets_at_places(values, assignment, classes, logits):
     return tf.scatter_nd(tf.stack([image, assignment.place, place_class], axis=-1), values, tf.shape(logits))
 
 
-def sum_over_replicas(value):
+def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
     """Sum of a tensor over the replicas of the current strategy."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
