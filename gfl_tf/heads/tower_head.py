@@ -1,9 +1,14 @@
 """The head of GFL, GFLv2, ATSS, FCOS and RetinaNet: layers and raw outputs only."""
 
+import collections.abc
+import typing
+
 import keras
 import tensorflow as tf
 
 from gfl_tf.heads import towers
+from gfl_tf.layers.dgqp import DGQP
+from gfl_tf.ops.grid import GridSpec
 from gfl_tf.parts import arguments, check_choice
 
 
@@ -36,18 +41,18 @@ class TowerHead(keras.layers.Layer):
 
     def __init__(
         self,
-        num_classes,
-        box_outputs=4,
-        quality="",
-        dgqp=None,
-        levels=(3, 4, 5, 6, 7),
-        anchors_per_point=1,
-        channels=256,
-        num_convs=4,
-        groups=32,
-        prior=0.01,
-        scale_levels=True,
-        **kwargs,
+        num_classes: int,
+        box_outputs: int = 4,
+        quality: str = "",
+        dgqp: DGQP | dict[str, typing.Any] | None = None,
+        levels: collections.abc.Sequence[int] = (3, 4, 5, 6, 7),
+        anchors_per_point: int = 1,
+        channels: int = 256,
+        num_convs: int = 4,
+        groups: int = 32,
+        prior: float = 0.01,
+        scale_levels: bool = True,
+        **kwargs: typing.Any,
     ):
         super().__init__(**kwargs)
         check_choice("the head's quality", quality, ("", "box", "class"))
@@ -77,7 +82,7 @@ class TowerHead(keras.layers.Layer):
         self.scales = towers.level_scales(self.levels) if scale_levels else []
 
     @classmethod
-    def fitting(cls, grid, boxes, score):
+    def fitting(cls, grid: GridSpec, boxes: typing.Any, score: typing.Any) -> dict[str, typing.Any]:
         """The arguments that the detector's other parts decide."""
         return {
             "levels": grid.levels,
@@ -87,7 +92,7 @@ class TowerHead(keras.layers.Layer):
             "dgqp": score.head_layer(),
         }
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         class_shape = towers.build_tower(self.class_tower, input_shape[0])
         box_shape = towers.build_tower(self.box_tower, input_shape[0])
         if self.dgqp is not None:
@@ -102,7 +107,7 @@ class TowerHead(keras.layers.Layer):
             scale.build(())
         self.built = True
 
-    def call(self, features):
+    def call(self, features) -> dict[str, tf.Tensor]:
         towers.check_levels(features, self.levels)
         maps = [self._level(index, feature) for index, feature in enumerate(features)]
         outputs = towers.concat_levels(maps, self.anchors_per_point)
@@ -124,5 +129,5 @@ class TowerHead(keras.layers.Layer):
             class_feature = tf.concat([class_feature, distribution_feature], axis=-1)
         return {"classification": self.classification(class_feature), **outputs}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **arguments(self), "dgqp": keras.saving.serialize_keras_object(self.dgqp)}

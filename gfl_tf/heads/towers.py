@@ -1,5 +1,6 @@
 """What the heads are made of: towers of convolutions and output convolutions, shared by all levels."""
 
+import collections.abc
 import math
 
 import keras
@@ -8,7 +9,7 @@ import tensorflow as tf
 from gfl_tf.layers.blocks import ConvGN, Scale
 
 
-def tower(name, num_convs, channels, groups, deformable=False):
+def tower(name: str, num_convs: int, channels: int, groups: int, deformable: bool = False) -> list[keras.layers.Layer]:
     """List of `num_convs` convolutions with ReLU and, unless `groups` is 0, group normalization; the last one
     deformable by choice."""
     if not groups:
@@ -24,7 +25,9 @@ def _conv(channels, name):
     return keras.layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=kernel, name=name)
 
 
-def build_tower(blocks, input_shape):
+def build_tower(
+    blocks: collections.abc.Iterable[keras.layers.Layer], input_shape: collections.abc.Sequence[int | None]
+) -> tuple[int | None, ...]:
     """Builds a tower for features of `input_shape` and returns the shape of what it puts out."""
     shape = tuple(input_shape)
     for block in blocks:
@@ -33,19 +36,19 @@ def build_tower(blocks, input_shape):
     return shape
 
 
-def build_once(layer, input_shape):
+def build_once(layer: keras.layers.Layer, input_shape: tuple[int | None, ...]) -> None:
     """For a layer that was handed in: Keras 3 revives such layers built."""
     if not layer.built:
         layer.build(input_shape)
 
 
-def run_tower(blocks, feature):
+def run_tower(blocks: collections.abc.Iterable[keras.layers.Layer], feature: tf.Tensor) -> tf.Tensor:
     for block in blocks:
         feature = block(feature)
     return feature
 
 
-def output_conv(filters, name, prior=None):
+def output_conv(filters: int, name: str, prior: float | None = None) -> keras.layers.Conv2D:
     """3x3 convolution to float32 raw outputs; `prior`: the sigmoid of its outputs at the start of training."""
     bias = "zeros" if prior is None else keras.initializers.Constant(-math.log((1 - prior) / prior))
     # One initializer a layer: Keras's unseeded ones repeat their values when used twice.
@@ -55,12 +58,12 @@ def output_conv(filters, name, prior=None):
     )
 
 
-def level_scales(levels, name="scale"):
+def level_scales(levels: collections.abc.Sequence[int], name: str = "scale") -> list[Scale]:
     """A Scale for each level."""
     return [Scale(dtype="float32", name=f"{name}_p{level}") for level in levels]
 
 
-def concat_levels(maps, anchors_per_point=1):
+def concat_levels(maps: list[dict[str, tf.Tensor]], anchors_per_point: int = 1) -> dict[str, tf.Tensor]:
     """{name: [B, P, C]} from each level's {name: [B, H, W, anchors_per_point * C]}."""
     return {name: tf.concat([_flatten(level[name], anchors_per_point) for level in maps], axis=1) for name in maps[0]}
 
@@ -70,11 +73,11 @@ def _flatten(level, anchors_per_point):
     return tf.reshape(level, [tf.shape(level)[0], -1, level.shape[-1] // anchors_per_point])
 
 
-def check_prior(prior):
+def check_prior(prior: float) -> None:
     if not 0 < prior < 1:
         raise ValueError(f"the head's prior is {prior}; it must lie between 0 and 1")
 
 
-def check_levels(features, levels):
+def check_levels(features: collections.abc.Sequence[tf.Tensor], levels: collections.abc.Sequence[int]) -> None:
     if len(features) != len(levels):
         raise ValueError(f"the head has levels {levels}, the neck puts out {len(features)}")

@@ -1,11 +1,15 @@
 """The head of VarifocalNet: layers and raw outputs only."""
 
+import collections.abc
+import typing
+
 import keras
 import tensorflow as tf
 
 from gfl_tf.heads import towers
 from gfl_tf.layers.blocks import ConvGN
 from gfl_tf.layers.star import StarConv2D, star_offsets
+from gfl_tf.ops.grid import GridSpec
 from gfl_tf.parts import arguments, check_choice
 
 # What an initial distance of exp(0) is, in strides. The reference's denominators ("reg_denom") are the upper ends of
@@ -38,18 +42,18 @@ class VFNetHead(keras.layers.Layer):
 
     def __init__(
         self,
-        num_classes,
-        levels=(3, 4, 5, 6, 7),
-        channels=256,
-        num_convs=3,
-        groups=32,
-        prior=0.01,
-        star=True,
-        refine=True,
-        deformable=False,
-        box_normalization="reg_denom",
-        star_gradient=0.1,
-        **kwargs,
+        num_classes: int,
+        levels: collections.abc.Sequence[int] = (3, 4, 5, 6, 7),
+        channels: int = 256,
+        num_convs: int = 3,
+        groups: int = 32,
+        prior: float = 0.01,
+        star: bool = True,
+        refine: bool = True,
+        deformable: bool = False,
+        box_normalization: str = "reg_denom",
+        star_gradient: float = 0.1,
+        **kwargs: typing.Any,
     ):
         check_choice("box_normalization", box_normalization, BOX_UNITS)
         towers.check_prior(prior)
@@ -78,7 +82,7 @@ class VFNetHead(keras.layers.Layer):
             self.refinement_scales = towers.level_scales(self.levels, "refinement_scale")
 
     @classmethod
-    def fitting(cls, grid, boxes, score):
+    def fitting(cls, grid: GridSpec, boxes: typing.Any, score: typing.Any) -> dict[str, typing.Any]:
         """The arguments that the detector's other parts decide.
 
         Raises:
@@ -91,7 +95,7 @@ class VFNetHead(keras.layers.Layer):
     def _star_conv(self, name):
         return StarConv2D(self.channels, name=name) if self.star else ConvGN(self.channels, self.groups, name=name)
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         class_shape = towers.build_tower(self.class_tower, input_shape[0])
         box_shape = towers.build_tower(self.box_tower, input_shape[0])
         self.box.build(towers.build_tower([self.box_feature], box_shape))
@@ -104,7 +108,7 @@ class VFNetHead(keras.layers.Layer):
             scale.build(())
         self.built = True
 
-    def call(self, features):
+    def call(self, features) -> dict[str, tf.Tensor]:
         towers.check_levels(features, self.levels)
         return towers.concat_levels([self._level(index, feature) for index, feature in enumerate(features)])
 
@@ -124,5 +128,5 @@ class VFNetHead(keras.layers.Layer):
     def _with_less_gradient(self, box):
         return self.star_gradient * box + (1.0 - self.star_gradient) * tf.stop_gradient(box)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **arguments(self)}

@@ -1,5 +1,8 @@
 """Feature Pyramid Network (Lin et al., CVPR 2017) whose levels above P5 are computed from P5's output."""
 
+import collections.abc
+import typing
+
 import keras
 import tensorflow as tf
 
@@ -22,7 +25,14 @@ class FPN(keras.layers.Layer):
         extra_from_backbone: P6 is made of the backbone's P5, not of this pyramid's, as in RetinaNet.
     """
 
-    def __init__(self, levels=(3, 4, 5, 6, 7), channels=256, extra_relu=False, extra_from_backbone=False, **kwargs):
+    def __init__(
+        self,
+        levels: collections.abc.Sequence[int] = (3, 4, 5, 6, 7),
+        channels: int = 256,
+        extra_relu: bool = False,
+        extra_from_backbone: bool = False,
+        **kwargs: typing.Any,
+    ):
         super().__init__(**kwargs)
         self.levels = tuple(levels)
         self.channels = channels
@@ -42,7 +52,7 @@ class FPN(keras.layers.Layer):
         }
         self.pad = keras.layers.ZeroPadding2D(1)
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         inner_shape = (None, None, None, self.channels)
         for level, lateral in self.laterals.items():
             lateral.build(input_shape[level])
@@ -54,7 +64,7 @@ class FPN(keras.layers.Layer):
             shape = inner_shape
         self.built = True
 
-    def call(self, features):
+    def call(self, features) -> list[tf.Tensor]:
         inner = top_down({level: lateral(features[level]) for level, lateral in self.laterals.items()})
         maps = [conv(inner[level]) for level, conv in self.outputs.items()]
         top = features[f"P{BACKBONE_TOP}"] if self.extra_from_backbone else maps[-1]
@@ -64,16 +74,16 @@ class FPN(keras.layers.Layer):
             top = tf.nn.relu(top) if self.extra_relu else top
         return maps
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **arguments(self)}
 
 
-def backbone_levels(levels):
+def backbone_levels(levels: collections.abc.Sequence[int]) -> tuple[int, ...]:
     """The backbone's levels that a neck of these levels looks at, lowest first: up to P5."""
     return tuple(range(min(levels), BACKBONE_TOP + 1))
 
 
-def top_down(laterals):
+def top_down(laterals: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """{level: map}, each the sum of its lateral and the level above, enlarged; `laterals`: lowest level first."""
     inner, above = {}, None
     for level, lateral in reversed(laterals.items()):
@@ -81,6 +91,6 @@ def top_down(laterals):
     return inner
 
 
-def upsample(x):
+def upsample(x: tf.Tensor) -> tf.Tensor:
     """Twice the height and width, nearest neighbour; XLA has no gradient of Keras's `UpSampling2D`."""
     return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)

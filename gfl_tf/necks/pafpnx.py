@@ -1,6 +1,9 @@
 """VFNet-X's neck: a path aggregation network (PANet, Liu et al., CVPR 2018) with group norm and deformable
 convolutions (VarifocalNet, section 5.3)."""
 
+import collections.abc
+import typing
+
 import keras
 import tensorflow as tf
 
@@ -34,7 +37,15 @@ class PAFPNX(keras.layers.Layer):
         ValueError: when built: channels that do not divide into the groups.
     """
 
-    def __init__(self, levels=(3, 4, 5, 6, 7), channels=384, groups=32, deformable=True, extra_relu=True, **kwargs):
+    def __init__(
+        self,
+        levels: collections.abc.Sequence[int] = (3, 4, 5, 6, 7),
+        channels: int = 384,
+        groups: int = 32,
+        deformable: bool = True,
+        extra_relu: bool = True,
+        **kwargs: typing.Any,
+    ):
         super().__init__(**kwargs)
         self.levels = tuple(levels)
         self.channels = channels
@@ -54,7 +65,7 @@ class PAFPNX(keras.layers.Layer):
         initializer = keras.initializers.GlorotUniform()  # Keras's default, as in FPN
         return ConvGN(self.channels, self.groups, relu=False, kernel_initializer=initializer, name=name, **options)
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         for level, lateral in self.laterals.items():
             lateral.build(input_shape[level])
         for blocks in (self.outputs, self.downsamples, self.aggregations, self.extra):
@@ -62,7 +73,7 @@ class PAFPNX(keras.layers.Layer):
                 block.build((None, None, None, self.channels))
         self.built = True
 
-    def call(self, features):
+    def call(self, features) -> list[tf.Tensor]:
         inner = top_down({level: lateral(features[level]) for level, lateral in self.laterals.items()})
         below, maps = None, []
         for level, output in self.outputs.items():
@@ -75,5 +86,5 @@ class PAFPNX(keras.layers.Layer):
             top = tf.nn.relu(top) if self.extra_relu else top
         return maps
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **arguments(self)}
