@@ -1,5 +1,6 @@
 """What every assigner says: which places learn which box."""
 
+import collections.abc
 import typing
 
 import tensorflow as tf
@@ -21,13 +22,18 @@ class Assignment(typing.NamedTuple):
     counts: tf.Tensor
 
 
-def of_all_places(box, is_positive, counts):
+def of_all_places(box: tf.Tensor, is_positive: tf.Tensor, counts: tf.Tensor) -> Assignment:
     """The `Assignment` of an assigner that looks at all P places: [B, P] each."""
     place = tf.broadcast_to(tf.range(tf.shape(box)[1]), tf.shape(box))
     return Assignment(place, box, is_positive, counts)
 
 
-def over_boxes(update, boxes, is_box, state):
+def over_boxes(
+    update: collections.abc.Callable[..., tuple[tf.Tensor, ...]],
+    boxes: tf.Tensor,
+    is_box: tf.Tensor,
+    state: tuple[tf.Tensor, ...],
+) -> tuple[tf.Tensor, ...]:
     """Goes through the M boxes one by one, so that nothing of size P x M is built.
 
     Args:

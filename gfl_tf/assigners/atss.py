@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from gfl_tf.assigners.assignment import Assignment
 from gfl_tf.ops import boxes as box_ops
+from gfl_tf.ops.grid import Grid
 from gfl_tf.parts import check_at_least, part
 
 MIN_INSIDE_PX = 0.01  # how far inside its box a positive point must lie
@@ -31,7 +32,14 @@ class ATSSAssigner:
     def __post_init__(self):
         check_at_least("k", self.k, 1)
 
-    def __call__(self, boxes, is_box, image_shape, grid, predictions=None):
+    def __call__(
+        self,
+        boxes: tf.Tensor,
+        is_box: tf.Tensor,
+        image_shape: tf.Tensor,
+        grid: Grid,
+        predictions: dict[str, tf.Tensor] | None = None,
+    ) -> Assignment:
         """The positive places of every box.
 
         Args:

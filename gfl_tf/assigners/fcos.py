@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from gfl_tf.assigners.assignment import of_all_places, over_boxes
+from gfl_tf.assigners.assignment import Assignment, of_all_places, over_boxes
 from gfl_tf.ops import distances as distance_ops
+from gfl_tf.ops.grid import Grid
 from gfl_tf.parts import check_above, check_at_least, part
 
 INFINITE_AREA = 1e8  # the reference's
@@ -29,7 +30,14 @@ class FCOSAssigner:
         check_above("range_strides", self.range_strides, 0)
         check_at_least("centre_radius", self.centre_radius, 0)
 
-    def __call__(self, boxes, is_box, image_shape, grid, predictions=None):
+    def __call__(
+        self,
+        boxes: tf.Tensor,
+        is_box: tf.Tensor,
+        image_shape: tf.Tensor,
+        grid: Grid,
+        predictions: dict[str, tf.Tensor] | None = None,
+    ) -> Assignment:
         """Arguments and result as of `ATSSAssigner`."""
         points, strides = grid.places.points_px, grid.places.strides
         low = tf.where(strides > grid.strides[0], strides * self.range_strides / 2, -1.0)

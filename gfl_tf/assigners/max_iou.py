@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from gfl_tf.assigners.assignment import of_all_places, over_boxes
+from gfl_tf.assigners.assignment import Assignment, of_all_places, over_boxes
 from gfl_tf.ops import boxes as box_ops
+from gfl_tf.ops.grid import Grid
 from gfl_tf.parts import part
 
 
@@ -27,7 +28,14 @@ class MaxIoUAssigner:
                 "positive_iou <= 1 is needed"
             )
 
-    def __call__(self, boxes, is_box, image_shape, grid, predictions=None):
+    def __call__(
+        self,
+        boxes: tf.Tensor,
+        is_box: tf.Tensor,
+        image_shape: tf.Tensor,
+        grid: Grid,
+        predictions: dict[str, tf.Tensor] | None = None,
+    ) -> Assignment:
         """Arguments and result as of `ATSSAssigner`."""
         inside = grid.inside(image_shape)
 

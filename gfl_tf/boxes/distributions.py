@@ -5,6 +5,7 @@ import tensorflow as tf
 from gfl_tf.losses.distribution import distribution_focal_loss
 from gfl_tf.ops import distances as distance_ops
 from gfl_tf.ops import distributions
+from gfl_tf.ops.grid import Places
 from gfl_tf.parts import check_above, check_at_least, part
 
 # Distribution targets stay this far below the last bin, as in the reference.
@@ -35,24 +36,24 @@ class GeneralDistribution:
         check_at_least("distribution_weight", self.distribution_weight, 0)
 
     @property
-    def num_outputs(self):
+    def num_outputs(self) -> int:
         return 4 * (self.num_bins + 1)
 
     @property
-    def loss_weight(self):
+    def loss_weight(self) -> float:
         return self.distribution_weight
 
-    def decode(self, output, places):
+    def decode(self, output: tf.Tensor, places: Places) -> tf.Tensor:
         """Boxes [..., 4], xyxy in pixels, of box outputs [..., 4 * (n + 1)] at `places`."""
         distances = distributions.integral(distributions.side_probabilities(output), self.bin_width)
         return distance_ops.distances_to_boxes(places.points_px, distances * places.strides[..., tf.newaxis])
 
-    def extras(self, output, places):
+    def extras(self, output: tf.Tensor, places: Places) -> dict[str, tf.Tensor]:
         """{"edge_stddev": [..., 4]}: standard deviation of left, top, right and bottom side in pixels."""
         stddev = distributions.standard_deviation(distributions.side_probabilities(output), self.bin_width)
         return {"edge_stddev": stddev * places.strides[..., tf.newaxis]}
 
-    def loss(self, output, target_boxes, places):
+    def loss(self, output: tf.Tensor, target_boxes: tf.Tensor, places: Places) -> tf.Tensor:
         """Distribution Focal Loss [...] (GFL, eq. 6), the mean over the four sides."""
         distances = distance_ops.boxes_to_distances(places.points_px, target_boxes)
         bins = distances / places.strides[..., tf.newaxis] / self.bin_width
@@ -80,19 +81,19 @@ class GaussianDistribution:
         check_at_least("distribution_weight", self.distribution_weight, 0)
 
     @property
-    def loss_weight(self):
+    def loss_weight(self) -> float:
         return self.distribution_weight
 
-    def decode(self, output, places):
+    def decode(self, output: tf.Tensor, places: Places) -> tf.Tensor:
         """As `GeneralDistribution`'s, of [..., 8]."""
         distances_px = tf.exp(output[..., :4]) * places.strides[..., tf.newaxis]
         return distance_ops.distances_to_boxes(places.points_px, distances_px)
 
-    def extras(self, output, places):
+    def extras(self, output: tf.Tensor, places: Places) -> dict[str, tf.Tensor]:
         """As `GeneralDistribution`'s."""
         return {"edge_stddev": tf.exp(output[..., 4:] / 2) * places.strides[..., tf.newaxis]}
 
-    def loss(self, output, target_boxes, places):
+    def loss(self, output: tf.Tensor, target_boxes: tf.Tensor, places: Places) -> tf.Tensor:
         """[...], the mean over the four sides, distances in strides.
 
         e^-a (x - y)^2 / 2 + a / 2, beyond a distance of 1 e^-a (|x - y| - 1/2) + a / 2; a: logarithm of the variance.

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from gfl_tf.ops import deltas as delta_ops
 from gfl_tf.ops import distances as distance_ops
+from gfl_tf.ops.grid import Places
 from gfl_tf.parts import check_at_least, check_choice, part
 
 ACTIVATIONS = {"exp": tf.exp, "relu": tf.nn.relu, "none": tf.identity}
@@ -33,14 +34,14 @@ class DiracDistances:
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("unit", self.unit, UNITS)
 
-    def decode(self, output, places):
+    def decode(self, output: tf.Tensor, places: Places) -> tf.Tensor:
         """Boxes [..., 4], xyxy in pixels, of box outputs [..., 4] at `places`."""
         distances = ACTIVATIONS[self.activation](output)
         if self.unit == "stride":
             distances *= places.strides[..., tf.newaxis]
         return distance_ops.distances_to_boxes(places.points_px, distances)
 
-    def extras(self, output, places):
+    def extras(self, output: tf.Tensor, places: Places) -> dict[str, tf.Tensor]:
         return {}
 
 
@@ -65,17 +66,17 @@ class AnchorDeltas:
         check_at_least("delta_weight", self.delta_weight, 0)
 
     @property
-    def loss_weight(self):
+    def loss_weight(self) -> float:
         return self.delta_weight
 
-    def decode(self, output, places):
+    def decode(self, output: tf.Tensor, places: Places) -> tf.Tensor:
         """Boxes [..., 4], xyxy in pixels, of box outputs [..., 4] at `places`."""
         return delta_ops.deltas_to_boxes(places.anchors, output, self.stddevs)
 
-    def extras(self, output, places):
+    def extras(self, output: tf.Tensor, places: Places) -> dict[str, tf.Tensor]:
         return {}
 
-    def loss(self, output, target_boxes, places):
+    def loss(self, output: tf.Tensor, target_boxes: tf.Tensor, places: Places) -> tf.Tensor:
         """[...]."""
         targets = delta_ops.boxes_to_deltas(places.anchors, target_boxes, self.stddevs)
         return tf.reduce_sum(tf.abs(output - targets), axis=-1)

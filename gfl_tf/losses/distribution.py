@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def distribution_focal_loss(y_true, y_pred):
+def distribution_focal_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """Distribution Focal Loss (GFL, eq. 6): -((y_{i+1} - y) log S_i + (y - y_i) log S_{i+1}).
 
     Args:
@@ -20,7 +20,14 @@ def distribution_focal_loss(y_true, y_pred):
     return tf.nn.softmax_cross_entropy_with_logits(labels=tf.stop_gradient(weights), logits=y_pred)
 
 
-def generalized_focal_loss(y_true, p_left, p_right, y_left, y_right, beta):
+def generalized_focal_loss(
+    y_true: tf.Tensor,
+    p_left: tf.Tensor,
+    p_right: tf.Tensor,
+    y_left: tf.Tensor | float,
+    y_right: tf.Tensor | float,
+    beta: float,
+) -> tf.Tensor:
     """Generalized Focal Loss (GFL, eq. 7), whose special cases are FL, QFL and DFL (eqs. 8 to 10).
 
     -|y - (y_l p_l + y_r p_r)|^beta ((y_r - y) log p_l + (y - y_l) log p_r); its global minimum is at

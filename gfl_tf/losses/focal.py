@@ -27,7 +27,14 @@ def _scores(y_true, y_pred, quality_logits):
     return y_true, tf.exp(log_score), -(y_true * log_score + (1.0 - y_true) * log_complement)
 
 
-def focal_loss(y_true, y_pred, quality_logits=None, *, alpha=0.25, gamma=2.0):
+def focal_loss(
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    quality_logits: tf.Tensor | None = None,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> tf.Tensor:
     """Focal loss (Lin et al., ICCV 2017, eq. 5): -alpha_t (1 - p_t)^gamma log(p_t).
 
     Args:
@@ -42,7 +49,9 @@ def focal_loss(y_true, y_pred, quality_logits=None, *, alpha=0.25, gamma=2.0):
     return balance * _modulating_factor(y_true, probability, gamma) * cross_entropy
 
 
-def quality_focal_loss(y_true, y_pred, quality_logits=None, *, beta=2.0):
+def quality_focal_loss(
+    y_true: tf.Tensor, y_pred: tf.Tensor, quality_logits: tf.Tensor | None = None, *, beta: float = 2.0
+) -> tf.Tensor:
     """Quality Focal Loss (GFL, eq. 2): -|y - sigma|^beta ((1 - y) log(1 - sigma) + y log(sigma)).
 
     With `quality_logits` that of GFLv2's product score J = C x I (GFLv2, eq. 3 in GFL's eq. 2).
@@ -58,7 +67,15 @@ def quality_focal_loss(y_true, y_pred, quality_logits=None, *, beta=2.0):
     return _modulating_factor(y_true, probability, beta) * cross_entropy
 
 
-def varifocal_loss(y_true, y_pred, quality_logits=None, *, alpha=0.75, gamma=2.0, iou_weighted=True):
+def varifocal_loss(
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    quality_logits: tf.Tensor | None = None,
+    *,
+    alpha: float = 0.75,
+    gamma: float = 2.0,
+    iou_weighted: bool = True,
+) -> tf.Tensor:
     """Varifocal Loss (VarifocalNet, eq. 2).
 
     Positives, q > 0: -q (q log(p) + (1 - q) log(1 - p)); negatives: -alpha p^gamma log(1 - p).
@@ -76,7 +93,7 @@ def varifocal_loss(y_true, y_pred, quality_logits=None, *, alpha=0.75, gamma=2.0
     return tf.where(y_true > 0.0, positive_weight, negative_weight) * cross_entropy
 
 
-def log_joint_score(class_logits, quality_logits):
+def log_joint_score(class_logits: tf.Tensor, quality_logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """log J and log(1 - J) of the joint score J = sigmoid(class) * sigmoid(quality) (GFLv2, eq. 3).
 
     Exact to float32 rounding, and finite with finite gradients, where J itself rounds to 0 or 1.

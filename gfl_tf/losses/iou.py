@@ -9,7 +9,7 @@ def _loss(overlap, y_true, y_pred):
     return 1.0 - overlap(tf.cast(y_true, tf.float32), tf.cast(y_pred, tf.float32))
 
 
-def giou_loss(y_true, y_pred):
+def giou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """1 - GIoU of boxes (Rezatofighi et al., CVPR 2019); the box loss of GFL, eq. 11.
 
     Args:
@@ -20,11 +20,11 @@ def giou_loss(y_true, y_pred):
     return _loss(boxes.giou, y_true, y_pred)
 
 
-def diou_loss(y_true, y_pred):
+def diou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """1 - DIoU (Zheng et al., "Distance-IoU Loss", AAAI 2020, eq. 7); otherwise as `giou_loss`."""
     return _loss(boxes.diou, y_true, y_pred)
 
 
-def ciou_loss(y_true, y_pred):
+def ciou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """1 - CIoU (Zheng et al., AAAI 2020, eq. 10); otherwise as `giou_loss`."""
     return _loss(boxes.ciou, y_true, y_pred)

@@ -4,6 +4,8 @@ They take Keras's usual `reduction` and `name`. Classification losses are summed
 loss is a sum over classes, so `reduction` then averages over points.
 """
 
+import typing
+
 import keras
 import tensorflow as tf
 
@@ -20,20 +22,20 @@ class _Loss(keras.losses.Loss):
 
     function = None
 
-    def __init__(self, name=None, **kwargs):
+    def __init__(self, name: str | None = None, **kwargs: typing.Any):
         super().__init__(name=name or type(self).function.__name__, **kwargs)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return type(self).function(y_true, y_pred)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **arguments(self)}
 
 
 class _ClassificationLoss(_Loss):
     """Targets and logits [..., C], quality logits [..., 1] or None -> [...] before reduction."""
 
-    def call(self, y_true, y_pred, quality_logits=None):
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor, quality_logits: tf.Tensor | None = None) -> tf.Tensor:
         loss = type(self).function(y_true, y_pred, quality_logits, **arguments(self))
         return tf.reduce_sum(loss, axis=-1)
 
@@ -44,7 +46,7 @@ class FocalLoss(_ClassificationLoss):
 
     function = focal_loss
 
-    def __init__(self, alpha=0.25, gamma=2.0, **kwargs):
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, **kwargs: typing.Any):
         super().__init__(**kwargs)
         check_at_least("gamma", gamma, 0)
         self.alpha = alpha
@@ -57,7 +59,7 @@ class QualityFocalLoss(_ClassificationLoss):
 
     function = quality_focal_loss
 
-    def __init__(self, beta=2.0, **kwargs):
+    def __init__(self, beta: float = 2.0, **kwargs: typing.Any):
         super().__init__(**kwargs)
         check_at_least("beta", beta, 0)
         self.beta = beta
@@ -69,7 +71,7 @@ class VarifocalLoss(_ClassificationLoss):
 
     function = varifocal_loss
 
-    def __init__(self, alpha=0.75, gamma=2.0, iou_weighted=True, **kwargs):
+    def __init__(self, alpha: float = 0.75, gamma: float = 2.0, iou_weighted: bool = True, **kwargs: typing.Any):
         super().__init__(**kwargs)
         check_at_least("gamma", gamma, 0)
         self.alpha = alpha

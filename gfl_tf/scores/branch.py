@@ -1,5 +1,7 @@
 """The quality as an output of its own, multiplied with the class scores: centerness (FCOS, ATSS) or IoU (IoU-Net)."""
 
+import typing
+
 import tensorflow as tf
 
 from gfl_tf.parts import check_at_least, check_choice, part
@@ -33,15 +35,15 @@ class QualityBranch(JointScore):
         check_choice("quality_tower", self.quality_tower, TOWERS)
         check_at_least("quality_weight", self.quality_weight, 0)
 
-    def factors(self, outputs):
+    def factors(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.sigmoid(outputs["quality"])
 
-    def ranking(self, outputs, by_pairs):
+    def ranking(self, outputs: dict[str, tf.Tensor], by_pairs: bool) -> tf.Tensor:
         best_class = tf.sigmoid(tf.reduce_max(outputs["classification"], axis=-1))
         # Pairs are ranked by their class score alone, in the reference that has this rule.
         return best_class if by_pairs else best_class * tf.sigmoid(outputs["quality"][..., 0])
 
-    def quality_loss(self, positives):
+    def quality_loss(self, positives: typing.Any) -> tf.Tensor:
         logits = positives.outputs["quality"][..., 0]
         target = positives.quality(self.quality)
         return tf.nn.sigmoid_cross_entropy_with_logits(target, logits) * positives.mask

@@ -1,5 +1,6 @@
 """GFLv2's score: the quality is predicted from the shape of the box distributions (GFLv2, section 3.2)."""
 
+import keras
 import tensorflow as tf
 
 from gfl_tf.layers.dgqp import DGQP, check_statistics
@@ -28,26 +29,28 @@ class DGQPScore(JointScore):
         check_statistics(self.k, self.statistics)
         check_at_least("composed_channels", self.composed_channels, 0)
 
-    def head_layer(self):
+    def head_layer(self) -> DGQP:
         """The `DGQP` of the head."""
         outputs = self.composed_channels or 1
         return DGQP(self.k, self.hidden, self.statistics, outputs, self.prior, name="dgqp")
 
     @property
-    def has_quality_output(self):
+    def has_quality_output(self) -> bool:
         return not self.composed_channels
 
-    def scores(self, outputs):
+    def scores(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         scores = super().scores(outputs)
         return scores * tf.sigmoid(outputs["quality"]) if self.has_quality_output else scores
 
-    def ranking(self, outputs, by_pairs):
+    def ranking(self, outputs: dict[str, tf.Tensor], by_pairs: bool) -> tf.Tensor:
         best_class = super().ranking(outputs, by_pairs)
         if not self.has_quality_output:
             return best_class
         return tf.sigmoid(best_class) * tf.sigmoid(outputs["quality"][..., 0])
 
-    def classification_loss(self, loss, class_targets, outputs):
+    def classification_loss(
+        self, loss: keras.losses.Loss, class_targets: tf.Tensor, outputs: dict[str, tf.Tensor]
+    ) -> tf.Tensor:
         if not self.has_quality_output:
             return super().classification_loss(loss, class_targets, outputs)
         return loss.call(class_targets, outputs["classification"], outputs["quality"])

@@ -1,5 +1,8 @@
 """One number for class and localization quality (GFL, section 3.1; VarifocalNet, section 4.1); plain class scores."""
 
+import typing
+
+import keras
 import tensorflow as tf
 
 from gfl_tf.parts import check_at_least, check_choice, part
@@ -35,32 +38,32 @@ class JointScore:
         check_choice("guided", self.guided, ("", *QUALITIES))
         check_at_least("guided_power", self.guided_power, 0)
 
-    def head_layer(self):
+    def head_layer(self) -> keras.layers.Layer | None:
         return None
 
-    def check_outputs(self, outputs):
+    def check_outputs(self, outputs: dict[str, tf.Tensor]) -> None:
         """Raises ValueError where a head's raw outputs are not those of this score."""
         if ("quality" in outputs) != self.has_quality_output:
             has, needs = ("has", "no") if "quality" in outputs else ("has no", "a")
             raise ValueError(f"the head {has} quality output, but {type(self).__name__} needs {needs} quality output")
 
-    def scores(self, outputs):
+    def scores(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Class scores [..., C] in [0, 1], to be compared with the score threshold."""
         return tf.sigmoid(outputs["classification"])
 
-    def factors(self, outputs):
+    def factors(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
         """What the scores are multiplied by afterwards, [..., 1], or None."""
         return None
 
-    def ranking(self, outputs, by_pairs):
+    def ranking(self, outputs: dict[str, tf.Tensor], by_pairs: bool) -> tf.Tensor:
         """[B, P]: orders the places for the choice of candidates; `by_pairs`: see `PredictionDecoder`."""
         return tf.reduce_max(outputs["classification"], axis=-1)
 
-    def targets(self, positives):
+    def targets(self, positives: typing.Any) -> tf.Tensor:
         """Class targets of the positives, [B, N]."""
         return positives.iou if self.quality_targets else positives.mask
 
-    def box_weights(self, positives):
+    def box_weights(self, positives: typing.Any) -> tf.Tensor:
         """[B, N], detached."""
         if self.weight_boxes_by == "none":
             return positives.mask
@@ -68,15 +71,17 @@ class JointScore:
             return tf.stop_gradient(tf.reduce_max(self.scores(positives.outputs), axis=-1)) * positives.mask
         return positives.quality(self.weight_boxes_by)
 
-    def classification_loss(self, loss, class_targets, outputs):
+    def classification_loss(
+        self, loss: keras.losses.Loss, class_targets: tf.Tensor, outputs: dict[str, tf.Tensor]
+    ) -> tf.Tensor:
         """[B, P] of a Keras loss that gives [B, P] or [B, P, C] before its reduction."""
         value = loss.call(class_targets, outputs["classification"])
         return value if value.shape.rank == 2 else tf.reduce_sum(value, axis=-1)
 
-    def guidance(self, positives):
+    def guidance(self, positives: typing.Any) -> tf.Tensor | None:
         """The power of the quality by which the classification loss of the positives is weighted, [B, N], or None."""
         return positives.quality(self.guided) ** self.guided_power if self.guided else None
 
-    def quality_loss(self, positives):
+    def quality_loss(self, positives: typing.Any) -> tf.Tensor | None:
         """Loss [B, N] of a quality branch, or None."""
         return None
