@@ -1,6 +1,9 @@
 """Batch normalization that may stay on its moving statistics."""
 
+import typing
+
 import keras
+import tensorflow as tf
 
 from gfl_tf import compat
 
@@ -15,12 +18,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         **kwargs: Keras's.
     """
 
-    def __init__(self, norm_eval=False, **kwargs):
+    def __init__(self, norm_eval: bool = False, **kwargs: typing.Any):
         super().__init__(**kwargs)
         self.norm_eval = norm_eval
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs, training=None, mask=None) -> tf.Tensor:
         return compat.batch_norm(self, inputs, training and not self.norm_eval, mask)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "norm_eval": self.norm_eval}

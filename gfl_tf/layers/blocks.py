@@ -1,5 +1,8 @@
 """The small layers that necks and heads are built of."""
 
+import collections.abc
+import typing
+
 import keras
 import tensorflow as tf
 
@@ -17,12 +20,12 @@ class GroupNormalization(keras.layers.Layer):
     one multiply-add per channel takes less than half its time on a CPU.
     """
 
-    def __init__(self, groups=32, epsilon=1e-5, **kwargs):
+    def __init__(self, groups: int = 32, epsilon: float = 1e-5, **kwargs: typing.Any):
         super().__init__(**kwargs)
         self.groups = groups
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         channels = input_shape[-1]
         if channels % self.groups:
             raise ValueError(f"{channels} channels do not divide into {self.groups} groups")
@@ -30,7 +33,7 @@ class GroupNormalization(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=(channels,), initializer="zeros")
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs) -> tf.Tensor:
         channels = inputs.shape[-1]
         by_group = [-1, self.groups, channels // self.groups]
         x = tf.cast(inputs, tf.float32)
@@ -44,7 +47,7 @@ class GroupNormalization(keras.layers.Layer):
         scale, shift = (tf.cast(tf.reshape(t, [-1, 1, 1, channels]), inputs.dtype) for t in (scale, shift))
         return inputs * scale + shift
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "groups": self.groups, "epsilon": self.epsilon}
 
 
@@ -60,7 +63,16 @@ class ConvGN(keras.layers.Layer):
         kernel_initializer: default: normal of standard deviation 0.01, as for a head.
     """
 
-    def __init__(self, filters, groups=32, strides=1, deformable=False, relu=True, kernel_initializer=None, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        groups: int = 32,
+        strides: int = 1,
+        deformable: bool = False,
+        relu: bool = True,
+        kernel_initializer: keras.initializers.Initializer | str | dict | None = None,
+        **kwargs: typing.Any,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.groups = groups
@@ -86,18 +98,18 @@ class ConvGN(keras.layers.Layer):
             )
         self.norm = GroupNormalization(groups, name="norm")
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         self.conv.build((None, None, None, input_shape[-1]))  # of the padded input
         self.norm.build((*input_shape[:-1], self.filters))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs) -> tf.Tensor:
         if self.strides > 1 and not self.deformable:
             inputs = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
         outputs = self.norm(self.conv(inputs))
         return tf.nn.relu(outputs) if self.relu else outputs
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         config = {
             "filters": self.filters,
             "groups": self.groups,
@@ -113,11 +125,11 @@ class ConvGN(keras.layers.Layer):
 class Scale(keras.layers.Layer):
     """Multiplies by one learned number: how a level of the pyramid tunes the shared box branch."""
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs) -> tf.Tensor:
         return inputs * self.scale
 
 
@@ -129,14 +141,20 @@ class Preprocess(keras.layers.Layer):
     they are, for a backbone that rescales them itself.
     """
 
-    def __init__(self, mean=None, std=None, divisor=SIZE_DIVISOR, **kwargs):
+    def __init__(
+        self,
+        mean: collections.abc.Sequence[float] | None = None,
+        std: collections.abc.Sequence[float] | None = None,
+        divisor: int = SIZE_DIVISOR,
+        **kwargs: typing.Any,
+    ):
         kwargs["dtype"] = "float32"  # pixels lose their last bits in bfloat16's 8
         super().__init__(**kwargs)
         self.mean = mean
         self.std = std
         self.divisor = divisor
 
-    def call(self, images):
+    def call(self, images) -> tf.Tensor:
         images = tf.cast(images, tf.float32)
         if self.mean is not None:
             images = (images - tf.constant(self.mean, tf.float32)) / tf.constant(self.std, tf.float32)
@@ -144,5 +162,5 @@ class Preprocess(keras.layers.Layer):
         images = tf.pad(images, [[0, 0], [0, -height % self.divisor], [0, -width % self.divisor], [0, 0]])
         return images
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "mean": self.mean, "std": self.std, "divisor": self.divisor}

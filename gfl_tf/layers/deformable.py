@@ -23,17 +23,17 @@ class Options(typing.NamedTuple):
 
 
 def deformable_conv2d(
-    inputs,
-    offsets,
-    kernel,
-    mask=None,
-    strides=1,
-    padding=1,
-    dilation_rate=1,
-    groups=1,
-    deformable_groups=1,
-    unroll=False,
-):
+    inputs: tf.Tensor,
+    offsets: tf.Tensor,
+    kernel: tf.Tensor,
+    mask: tf.Tensor | None = None,
+    strides: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 1,
+    dilation_rate: int | tuple[int, int] = 1,
+    groups: int = 1,
+    deformable_groups: int = 1,
+    unroll: bool = False,
+) -> tf.Tensor:
     """Convolution whose kernel points move by offsets (DCN, eq. 2) and are scaled by a mask (DCN v2, eq. 1).
 
     A kernel point between cells reads the bilinear interpolation of the four around it; cells outside the map are
@@ -76,7 +76,7 @@ def deformable_conv2d(
     return traced(*tensors)
 
 
-def traced_options(function_name):
+def traced_options(function_name: str) -> Options | None:
     """The `Options` of a deformable convolution that this process has traced; None of any other function.
 
     For exports to formats that have a deformable convolution of their own.
@@ -145,17 +145,17 @@ class DeformableConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size=3,
-        strides=1,
-        padding=None,
-        dilation_rate=1,
-        groups=1,
-        deformable_groups=1,
-        modulated=True,
-        use_bias=False,
-        kernel_initializer="glorot_uniform",
-        **kwargs,
+        filters: int,
+        kernel_size: int | tuple[int, int] = 3,
+        strides: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | None = None,
+        dilation_rate: int | tuple[int, int] = 1,
+        groups: int = 1,
+        deformable_groups: int = 1,
+        modulated: bool = True,
+        use_bias: bool = False,
+        kernel_initializer: keras.initializers.Initializer | str | dict = "glorot_uniform",
+        **kwargs: typing.Any,
     ):
         super().__init__(**kwargs)
         self.filters = filters
@@ -179,7 +179,7 @@ class DeformableConv2D(keras.layers.Layer):
             name="offset_conv",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         channels = input_shape[-1]
         kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
         _check_channels(channels, kernel_shape, self.groups, self.deformable_groups)
@@ -189,7 +189,7 @@ class DeformableConv2D(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs) -> tf.Tensor:
         vertical, horizontal = self.padding
         padded = tf.pad(inputs, [[0, 0], [vertical, vertical], [horizontal, horizontal], [0, 0]])
         offsets, mask = self.offset_conv(padded), None
@@ -210,11 +210,11 @@ class DeformableConv2D(keras.layers.Layer):
         )
         return outputs + self.bias if self.use_bias else outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple[int | None, ...]:
         shape = _output_shape(tuple(input_shape), self.kernel_size, self.strides, self.padding, self.dilation_rate)
         return (*shape, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         config = {
             "filters": self.filters,
             "kernel_size": self.kernel_size,

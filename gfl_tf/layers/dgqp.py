@@ -1,6 +1,8 @@
 """The Distribution-Guided Quality Predictor of GFLv2."""
 
+import collections.abc
 import math
+import typing
 
 import keras
 import tensorflow as tf
@@ -26,7 +28,15 @@ class DGQP(keras.layers.Layer):
             a higher start lets the class scores learn against a full-sized J.
     """
 
-    def __init__(self, k=4, hidden=64, statistics=("topk", "mean"), outputs=1, prior=0.5, **kwargs):
+    def __init__(
+        self,
+        k: int = 4,
+        hidden: int = 64,
+        statistics: collections.abc.Sequence[str] = ("topk", "mean"),
+        outputs: int = 1,
+        prior: float = 0.5,
+        **kwargs: typing.Any,
+    ):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         check_statistics(k, statistics)
@@ -41,7 +51,7 @@ class DGQP(keras.layers.Layer):
         bias = keras.initializers.Constant(math.log(prior / (1 - prior)))
         self.output_layer = _dense(outputs, bias_initializer=bias, name="output")
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         if self.k > input_shape[-1] // 4:
             raise ValueError(f"DGQP's k = {self.k} is larger than the {input_shape[-1] // 4} bins of a side")
         per_side = sum(self.k if name == "topk" else 1 for name in self.statistics)
@@ -49,7 +59,7 @@ class DGQP(keras.layers.Layer):
         self.output_layer.build((*input_shape[:-1], self.hidden))
         self.built = True
 
-    def call(self, box_logits):
+    def call(self, box_logits) -> tf.Tensor:
         return self.output_layer(self.hidden_layer(self._statistics(box_logits)))
 
     def _statistics(self, box_logits):
@@ -64,12 +74,12 @@ class DGQP(keras.layers.Layer):
         shape = tf.concat([tf.shape(box_logits)[:-1], [4 * features.shape[-1]]], axis=0)
         return tf.reshape(features, shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         config = {"k": self.k, "hidden": self.hidden, "statistics": self.statistics, "outputs": self.outputs}
         return {**super().get_config(), **config, "prior": self.prior}
 
 
-def check_statistics(k, statistics):
+def check_statistics(k: int, statistics: collections.abc.Sequence[str]) -> None:
     """Raises ValueError for a `k` or `statistics` that a DGQP cannot have."""
     if k < 1:
         raise ValueError(f"DGQP's k is {k}; it must be at least 1. Without a DGQP, k = 0 in GFLv2's table 2, it is GFL")

@@ -6,6 +6,7 @@ there the groups are gathered into dense convolutions of a few channels. Keras's
 with XLA instead, which takes four times as long on a CPU.
 """
 
+import collections.abc
 import functools
 
 import keras
@@ -15,7 +16,14 @@ import tensorflow as tf
 BLOCK_CHANNELS = 16  # of the dense convolutions; of 16 to 256 the fastest, forward and backward, on ResNeXt's shapes
 
 
-def grouped_conv2d(inputs, kernel, groups, strides=1, padding="valid", dilation_rate=1):
+def grouped_conv2d(
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    groups: int,
+    strides: int | tuple[int, int] = 1,
+    padding: str = "valid",
+    dilation_rate: int | tuple[int, int] = 1,
+) -> tf.Tensor:
     """Convolution in which each of `groups` equal parts of the filters sees its own part of the input channels.
 
     Args:
@@ -81,11 +89,11 @@ def _convolve_blocks(convolve, inputs, kernel, groups):
 class GroupedConv2D(keras.layers.Conv2D):
     """Keras's `Conv2D` on [B, H, W, C] with `grouped_conv2d` for its op."""
 
-    def call(self, inputs):
+    def call(self, inputs) -> tf.Tensor:
         return _call(self, inputs)
 
 
-def use_grouped_conv(layers):
+def use_grouped_conv(layers: collections.abc.Iterable[keras.layers.Layer]) -> None:
     """Lets the grouped convolutions of Keras among these layers be computed by `grouped_conv2d`."""
     for layer in layers:
         if type(layer) is keras.layers.Conv2D and layer.groups > 1 and layer.data_format == "channels_last":

@@ -3,10 +3,12 @@
 import collections
 import re
 
+import keras
+
 from gfl_tf import compat
 
 
-def named_layers(model):
+def named_layers(model: keras.Model) -> list[tuple[str, keras.layers.Layer]]:
     """[(name, layer)] of all layers of a detector's backbone, neck and head, each once, the outer ones first.
 
     A name is that of the part and of the layers from the outermost in: "head/class_tower_0/norm".
@@ -15,7 +17,7 @@ def named_layers(model):
     return [pair for part, layer in parts for pair in _collect(layer, part, set())]
 
 
-def layers_inside(layer):
+def layers_inside(layer: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]:
     """[(name, layer)] of a layer, whose own name is "", and of all layers inside it."""
     return _collect(layer, "", set())
 

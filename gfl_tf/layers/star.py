@@ -1,5 +1,7 @@
 """Star-shaped box features (VarifocalNet, section 4.3): a deformable convolution whose points an initial box places."""
 
+import typing
+
 import keras
 import tensorflow as tf
 
@@ -8,7 +10,7 @@ from gfl_tf.layers.deformable import deformable_conv2d
 KERNEL_SIZE = 3
 
 
-def star_offsets(distances):
+def star_offsets(distances: tf.Tensor) -> tf.Tensor:
     """Offsets that move a 3x3 kernel's points to the centre, sides and corners of a box around each cell.
 
     The kernel's rows lie at the top side, the cell and the bottom side, its columns at the left side, the cell and the
@@ -42,11 +44,11 @@ class StarConv2D(keras.layers.Layer):
 
     unroll = False
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters: int, **kwargs: typing.Any):
         super().__init__(**kwargs)
         self.filters = filters
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(KERNEL_SIZE, KERNEL_SIZE, input_shape[-1], self.filters),
@@ -54,8 +56,8 @@ class StarConv2D(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs, offsets):
+    def call(self, inputs, offsets) -> tf.Tensor:
         return tf.nn.relu(deformable_conv2d(inputs, offsets, self.kernel, unroll=self.unroll))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "filters": self.filters}

@@ -8,7 +8,7 @@ import tensorflow as tf
 EPSILON = 1e-6
 
 
-def area(boxes):
+def area(boxes: tf.Tensor) -> tf.Tensor:
     """Areas [...] of boxes [..., 4]; 0 where x2 < x1 or y2 < y1."""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     return tf.maximum(x2 - x1, 0.0) * tf.maximum(y2 - y1, 0.0)
@@ -28,13 +28,13 @@ def _intersection_and_union(boxes1, boxes2):
     return intersection, tf.maximum(union, EPSILON)
 
 
-def iou(boxes1, boxes2):
+def iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     """Intersection over union [...] of broadcastable boxes [..., 4], box by box."""
     intersection, union = _intersection_and_union(boxes1, boxes2)
     return intersection / union
 
 
-def giou(boxes1, boxes2):
+def giou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     """Generalized IoU [...] of broadcastable boxes [..., 4], box by box; in (-1, 1] for boxes with x1 <= x2, y1 <= y2.
 
     Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019, algorithm 1.
@@ -44,7 +44,7 @@ def giou(boxes1, boxes2):
     return intersection / union - (hull - union) / hull
 
 
-def diou(boxes1, boxes2):
+def diou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     """Distance IoU [...] (Zheng et al., "Distance-IoU Loss", AAAI 2020): IoU - d^2 / c^2, in (-1, 1].
 
     d: distance of the centres; c: diagonal of the smallest box around both.
@@ -55,7 +55,7 @@ def diou(boxes1, boxes2):
     return iou(boxes1, boxes2) - tf.reduce_sum(tf.square(shift), axis=-1) / tf.maximum(diagonal, EPSILON)
 
 
-def ciou(boxes1, boxes2):
+def ciou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     """Complete IoU [...] (Zheng et al., AAAI 2020, eqs. 8 to 11): DIoU - alpha v.
 
     v = 4 / pi^2 (arctan(w1 / h1) - arctan(w2 / h2))^2, alpha = v / (1 - IoU + v), without gradient.

@@ -8,7 +8,7 @@ MAX_LOG_RATIO = math.log(1000 / 16)  # a decoded side is at most so many times t
 MIN_SIDE_PX = 1e-3  # of a box that is encoded
 
 
-def deltas_to_boxes(anchors, deltas, stddevs):
+def deltas_to_boxes(anchors: tf.Tensor, deltas: tf.Tensor, stddevs: tuple[float, ...]) -> tf.Tensor:
     """Boxes [..., 4] (xyxy) from anchors [..., 4] (xyxy, sides above 0) and deltas [..., 4] (x, y, width, height).
 
     `stddevs`: 4 numbers, of x, y, log width and log height.
@@ -20,7 +20,7 @@ def deltas_to_boxes(anchors, deltas, stddevs):
     return tf.concat([centre - size / 2.0, centre + size / 2.0], axis=-1)
 
 
-def boxes_to_deltas(anchors, boxes, stddevs):
+def boxes_to_deltas(anchors: tf.Tensor, boxes: tf.Tensor, stddevs: tuple[float, ...]) -> tf.Tensor:
     """The deltas [..., 4] that `deltas_to_boxes` takes to these boxes [..., 4]."""
     size = anchors[..., 2:] - anchors[..., :2]
     shift = (boxes[..., :2] + boxes[..., 2:] - anchors[..., :2] - anchors[..., 2:]) / 2.0 / size

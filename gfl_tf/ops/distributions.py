@@ -3,19 +3,19 @@
 import tensorflow as tf
 
 
-def side_probabilities(logits):
+def side_probabilities(logits: tf.Tensor) -> tf.Tensor:
     """Probabilities float32 [..., 4, n + 1] from side-major box logits [..., 4 * (n + 1)]."""
     logits = tf.cast(logits, tf.float32)
     shape = tf.concat([tf.shape(logits)[:-1], [4, logits.shape[-1] // 4]], axis=0)
     return tf.nn.softmax(tf.reshape(logits, shape), axis=-1)
 
 
-def integral(probabilities, bin_width=1.0):
+def integral(probabilities: tf.Tensor, bin_width: float = 1.0) -> tf.Tensor:
     """Expected distance [..., 4] in strides (GFL, eq. 5) of distributions [..., 4, n + 1]."""
     return tf.linalg.matvec(probabilities, _bin_values(probabilities, bin_width))
 
 
-def standard_deviation(probabilities, bin_width=1.0):
+def standard_deviation(probabilities: tf.Tensor, bin_width: float = 1.0) -> tf.Tensor:
     """Standard deviation [..., 4] in strides of distributions [..., 4, n + 1]: how unsure the model is of a side."""
     bins = _bin_values(probabilities, bin_width)
     deviation = bins - integral(probabilities, bin_width)[..., tf.newaxis]

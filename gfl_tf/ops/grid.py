@@ -22,7 +22,7 @@ class Places(typing.NamedTuple):
     strides: tf.Tensor
     anchors: tf.Tensor
 
-    def at(self, index):
+    def at(self, index: tf.Tensor) -> "Places":
         """The places of an index into the first axis, [...]."""
         return Places(*(tf.gather(value, index) for value in self))
 
@@ -45,16 +45,16 @@ class Grid(typing.NamedTuple):
     spec: "GridSpec"
 
     @property
-    def size(self):
+    def size(self) -> tf.Tensor:
         """P, an int32 scalar."""
         return tf.shape(self.places.strides)[0]
 
     @property
-    def level_sizes(self):
+    def level_sizes(self) -> tf.Tensor:
         """int32 [L], places of each level."""
         return tf.reduce_prod(self.level_shapes, axis=-1) * self.spec.anchors_per_point
 
-    def inside(self, image_shape):
+    def inside(self, image_shape: tf.Tensor) -> tf.Tensor:
         """bool [B, P]: places whose cells begin inside each image's own extent, rounded up to 32 as in the reference.
 
         `image_shape`: int32 [B, 2], height and width in pixels.
@@ -90,14 +90,14 @@ class GridSpec:
         check_at_least("the number of anchors_per_point", self.anchors_per_point, 1)
 
     @property
-    def strides(self):
+    def strides(self) -> tuple[int, ...]:
         return tuple(2**level for level in self.levels)
 
     @property
-    def anchors_per_point(self):
+    def anchors_per_point(self) -> int:
         return len(self.anchor_scales) * len(self.anchor_ratios)
 
-    def on(self, canvas_shape):
+    def on(self, canvas_shape: tf.Tensor | tuple[int, int]) -> Grid:
         """The `Grid` of a canvas; `canvas_shape`: int [2], height and width of the network input in pixels."""
         canvas_shape = tf.cast(canvas_shape, tf.int32)
         shapes = self.level_shapes(canvas_shape)
@@ -111,7 +111,7 @@ class GridSpec:
         places = Places(*(tf.concat(values, axis=0) for values in zip(*levels)))
         return Grid(places, canvas_shape, self.strides, shapes, self)
 
-    def level_shapes(self, image_shape):
+    def level_shapes(self, image_shape: tf.Tensor | tuple[int, int]) -> tf.Tensor:
         """Rows and columns of the points, int32 [..., L, 2], of images [..., 2] (height, width in pixels)."""
         padded = tf.expand_dims(_padded(tf.cast(image_shape, tf.int32)), axis=-2)
         return -(-padded // tf.constant(self.strides, tf.int32)[:, tf.newaxis])

@@ -1,12 +1,14 @@
 """Candidate selection and class-wise non-maximum suppression, hard and soft, in stock TensorFlow operations."""
 
+import collections.abc
+
 import tensorflow as tf
 
 # Score of a box that soft-NMS has taken: whatever decays it, it stays below the minimum score, which is above 0.
 TAKEN = -1.0
 
 
-def top_points(point_scores, level_sizes, k):
+def top_points(point_scores: tf.Tensor, level_sizes: tf.Tensor, k: int) -> tf.Tensor:
     """The k best points of each level (all of a smaller level): index int32 [B, K] into the P points.
 
     Args:
@@ -24,7 +26,7 @@ def top_points(point_scores, level_sizes, k):
     return tf.concat(indices, axis=1)
 
 
-def top_pairs(scores, level_sizes, k):
+def top_pairs(scores: tf.Tensor, level_sizes: tf.Tensor, k: int) -> tf.Tensor:
     """The k best pairs of point and class of each level (all of a smaller level): bool [B, P, C].
 
     Args:
@@ -47,7 +49,12 @@ def top_pairs(scores, level_sizes, k):
     return tf.reshape(is_best, tf.shape(scores))
 
 
-def suppress(boxes, scores, select, class_wise=True):
+def suppress(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    select: collections.abc.Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    class_wise: bool = True,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Non-maximum suppression of one image's candidates.
 
     Every (candidate, class) pair with a score above 0 takes part.
@@ -75,7 +82,7 @@ def suppress(boxes, scores, select, class_wise=True):
     return tf.cast(tf.gather(candidate, kept), tf.int32), tf.cast(tf.gather(classes, kept), tf.int32), confidence
 
 
-def hard(boxes, scores, iou_threshold, max_detections):
+def hard(boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, max_detections: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Index int32 [D] and score [D] of the boxes that no better kept box overlaps by more than `iou_threshold`.
 
     Args:
@@ -95,7 +102,13 @@ def hard(boxes, scores, iou_threshold, max_detections):
     return index[:count], kept_scores[:count]
 
 
-def soft(boxes, scores, decay, min_score, max_detections):
+def soft(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    decay: collections.abc.Callable[[tf.Tensor], tf.Tensor],
+    min_score: float,
+    max_detections: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Soft-NMS (Bodla et al., ICCV 2017): a box that overlaps a better one loses score instead of being dropped.
 
     Takes the box of the highest score, multiplies all other scores by `decay` of their boxes' IoU with it, and starts
@@ -133,11 +146,11 @@ def soft(boxes, scores, decay, min_score, max_detections):
     return kept.stack()[:count], confidence.stack()[:count]
 
 
-def linear_decay(iou, iou_threshold):
+def linear_decay(iou: tf.Tensor, iou_threshold: float) -> tf.Tensor:
     """1 - IoU from `iou_threshold` on, below it 1."""
     return tf.where(iou >= iou_threshold, 1.0 - iou, 1.0)
 
 
-def gaussian_decay(iou, sigma):
+def gaussian_decay(iou: tf.Tensor, sigma: float) -> tf.Tensor:
     """exp(-IoU^2 / sigma)."""
     return tf.exp(-(iou**2) / sigma)

@@ -9,7 +9,9 @@ ACCELERATOR_STEP_BYTES = 512 << 20  # few large steps; bounds memory only
 UNROLLED_STEP_BYTES = 32 << 20  # the graph grows with each
 
 
-def bilinear_corners(positions, height, width):
+def bilinear_corners(
+    positions: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The four cells around positions [B, Ho, Wo, points, D, 2], and their bilinear weights: both [..., 4].
 
     A cell is a row number in the list of all cells of the batch, with a ring of zeros around each map.
@@ -29,7 +31,9 @@ def bilinear_corners(positions, height, width):
     return tf.expand_dims(cell, -1) + tf.stack([0, 1, width + 2, width + 3]), weights
 
 
-def sample_and_multiply(cells, corners, weights, kernel, unroll=False):
+def sample_and_multiply(
+    cells: tf.Tensor, corners: tf.Tensor, weights: tf.Tensor, kernel: tf.Tensor, unroll: bool = False
+) -> tf.Tensor:
     """Interpolates cells [M, C / D] at corners with weights [N, points, D, 4]; its product [N, F] with the kernel.
 
     D: deformable groups.
@@ -145,11 +149,11 @@ class _Steps:
         return tf.reshape(tensor, [-1, *tensor.shape[2:]])[: self.rows]
 
 
-def at_least_float32(dtype):
+def at_least_float32(dtype: tf.DType | str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
-def shape_of(tensor):
+def shape_of(tensor: tf.Tensor) -> list[int | tf.Tensor]:
     """The shape, with Python ints where they are known."""
     dynamic = tf.shape(tensor)
     return [dynamic[i] if size is None else size for i, size in enumerate(tensor.shape)]
