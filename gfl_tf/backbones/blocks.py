@@ -1,6 +1,9 @@
 """What ResNet and Res2Net are built of, as the reference builds it: padding is symmetric and named layers stand for
 the reference's modules (`layer1.0.conv1` is the layer `layer1_0_conv1`)."""
 
+import collections.abc
+import typing
+
 import keras
 import tensorflow as tf
 
@@ -14,7 +17,7 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels in 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-def image_input(shape, rescale):
+def image_input(shape: tuple[int | None, ...], rescale: bool) -> tuple[typing.Any, typing.Any]:
     """(input, its normalized pixels): with `rescale` the input is RGB in 0..255, otherwise normalized already."""
     inputs = keras.Input(shape)
     if not rescale:
@@ -22,7 +25,16 @@ def image_input(shape, rescale):
     return inputs, Preprocess(IMAGENET_MEAN, IMAGENET_STD, divisor=1, name="normalize")(inputs)
 
 
-def conv_bn(x, filters, kernel_size, names, strides=1, groups=1, deformable_version=0, norm_eval=False):
+def conv_bn(
+    x: typing.Any,
+    filters: int,
+    kernel_size: int,
+    names: tuple[str, str],
+    strides: int = 1,
+    groups: int = 1,
+    deformable_version: int = 0,
+    norm_eval: bool = False,
+) -> typing.Any:
     """Convolution without bias and batch normalization, [B, H, W, C] -> [B, ceil(H / strides), ..., filters].
 
     Args:
@@ -51,21 +63,23 @@ def conv_bn(x, filters, kernel_size, names, strides=1, groups=1, deformable_vers
     return norm(conv(x))
 
 
-def relu(x, name=None):
+def relu(x: typing.Any, name: str | None = None) -> typing.Any:
     return keras.layers.ReLU(name=name)(x)
 
 
-def add(x, y):
+def add(x: typing.Any, y: typing.Any) -> typing.Any:
     return keras.layers.Add()([x, y])
 
 
-def stem_pool(x):
+def stem_pool(x: typing.Any) -> typing.Any:
     """Maximum of 3x3 at every other pixel; padding with zeros is right because `x` went through a ReLU."""
     x = keras.layers.ZeroPadding2D(1, name="maxpool_pad")(x)
     return keras.layers.MaxPooling2D(3, strides=2, name="maxpool")(x)
 
 
-def stages(x, depths, block):
+def stages(
+    x: typing.Any, depths: tuple[int, ...], block: collections.abc.Callable
+) -> tuple[typing.Any, dict[str, str]]:
     """The four stages: C2 with 64 planes, then each at half the size with twice the planes.
 
     Args:
@@ -86,7 +100,7 @@ def stages(x, depths, block):
     return x, levels
 
 
-def freeze(layers, frozen_stages):
+def freeze(layers: collections.abc.Iterable[keras.layers.Layer], frozen_stages: int) -> None:
     """Makes the layers of the stem and of the first `frozen_stages` stages non-trainable; none when it is 0."""
     trained = tuple(f"layer{number}_" for number in range(frozen_stages + 1, len(STAGES) + 1))
     for layer in layers:
@@ -94,7 +108,13 @@ def freeze(layers, frozen_stages):
             layer.trainable = False
 
 
-def check(depth, depths, deformable_stages, deformable_version, frozen_stages):
+def check(
+    depth: int,
+    depths: collections.abc.Collection[int],
+    deformable_stages: collections.abc.Sequence[str],
+    deformable_version: int,
+    frozen_stages: int,
+) -> None:
     """Raises ValueError unless the arguments of a backbone make sense; `depths`: those it knows."""
     if depth not in depths:
         raise ValueError(f"depth {depth} is not one of {sorted(depths)}")
@@ -111,12 +131,12 @@ def check(depth, depths, deformable_stages, deformable_version, frozen_stages):
 class Split(keras.layers.Layer):
     """[B, H, W, C] -> list of `parts` tensors of C / parts channels."""
 
-    def __init__(self, parts, **kwargs):
+    def __init__(self, parts: int, **kwargs: typing.Any):
         super().__init__(**kwargs)
         self.parts = parts
 
-    def call(self, inputs):
+    def call(self, inputs) -> list[tf.Tensor]:
         return tf.split(inputs, self.parts, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "parts": self.parts}

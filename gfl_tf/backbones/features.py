@@ -1,7 +1,9 @@
 """P3 to P5 features of any functional Keras model that says which of its tensors they are."""
 
+import collections.abc
 import difflib
 import functools
+import typing
 
 import keras
 import tensorflow as tf
@@ -12,7 +14,7 @@ from gfl_tf.layers.grouped import use_grouped_conv
 ANY_SIZE = (256, 352)  # pixels: what levels are measured with where a backbone takes images of any size
 
 
-def pyramid_features(backbone, levels=(3, 4, 5)):
+def pyramid_features(backbone: keras.Model, levels: collections.abc.Sequence[int] = (3, 4, 5)) -> keras.Model:
     """A model from images to {"P3": features, ...} of these levels, sharing the backbone's layers and weights.
 
     The backbone's layers past P5, which no gradient reaches, become non-trainable.
@@ -37,7 +39,7 @@ def pyramid_features(backbone, levels=(3, 4, 5)):
     return features
 
 
-def level_tensors(backbone):
+def level_tensors(backbone: keras.Model) -> dict[str, typing.Any]:
     """{"P3": Keras tensor, ...} of all levels, as the backbone calls them; errors as `pyramid_features`."""
     if hasattr(backbone, "pyramid_outputs"):  # KerasHub's
         return dict(backbone.pyramid_outputs)
@@ -50,7 +52,7 @@ def level_tensors(backbone):
     return {level: _layer(backbone, level, name).output for level, name in names.items()}
 
 
-def freeze_batch_norm(model):
+def freeze_batch_norm(model: keras.Model) -> None:
     """Makes every BatchNormalization of `model` run on its moving statistics, its weights fixed, in training too."""
     for layer in compat.nested_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+import typing
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ UNNAMED = ("width_coefficient", "depth_coefficient")
 FORGOTTEN = ("num_features", "stackwise_nores_option")
 
 
-def keras_hub(backbone, levels=None, **arguments):
+def keras_hub(backbone: str, levels: dict[str, str] | None = None, **arguments: typing.Any) -> keras.Model:
     """A backbone of KerasHub, with random weights.
 
     It expects pixels as its preset's image converter makes them, `pixels * scale + offset`: mean=-offset/scale and
@@ -43,14 +44,14 @@ def keras_hub(backbone, levels=None, **arguments):
     return Pyramid(model, levels) if levels else model
 
 
-def keras_hub_class(name):
+def keras_hub_class(name: str) -> type:
     """The class of KerasHub's backbone of this name; errors as `keras_hub`."""
     models = compat.keras_hub().models
     names = [known for known in dir(models) if known.endswith("Backbone")]
     return getattr(models, _known(name, names, "a backbone of keras_hub.models"))
 
 
-def keras_applications(model, levels, **arguments):
+def keras_applications(model: str, levels: dict[str, str], **arguments: typing.Any) -> Pyramid:
     """A model of keras.applications as a backbone.
 
     With weights="imagenet" the models that Keras trained on BGR (see `normalization`) take RGB, as all backbones do:
@@ -70,14 +71,16 @@ def keras_applications(model, levels, **arguments):
     return Pyramid(built, levels)
 
 
-def turn_channels(model):
+def turn_channels(model: keras.Model) -> None:
     """Lets a model for BGR images take RGB ones, or the other way round, by the kernel of its first convolution."""
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
     kernel, *others = first.get_weights()
     first.set_weights([kernel[:, :, ::-1], *others])
 
 
-def normalization(model, include_preprocessing=True, include_rescaling=True, **arguments):
+def normalization(
+    model: str, include_preprocessing: bool = True, include_rescaling: bool = True, **arguments: typing.Any
+) -> dict[str, typing.Any] | None:
     """What the ImageNet weights of a model of keras.applications expect: {"mean", "std", "channels"}.
 
     | models | mean | std | channels |
@@ -113,7 +116,7 @@ def normalization(model, include_preprocessing=True, include_rescaling=True, **a
     }
 
 
-def keras_hub_normalization(preset):
+def keras_hub_normalization(preset: str) -> dict[str, typing.Any] | None:
     """{"mean", "std"} that the weights of a KerasHub preset expect; None where it does not say."""
     try:
         converter = compat.keras_hub().layers.ImageConverter.from_preset(preset)
@@ -125,7 +128,7 @@ def keras_hub_normalization(preset):
     return {"mean": tuple((-offset / scale).tolist()), "std": tuple((1 / scale).tolist())}
 
 
-def same_normalization(one, other):
+def same_normalization(one: dict[str, typing.Any], other: dict[str, typing.Any]) -> bool:
     """Whether two {"mean", "std"} do the same to pixels in 0..255, but for a thousandth of their range."""
 
     def black_and_white(mean, std, **_):

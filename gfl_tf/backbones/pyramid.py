@@ -2,6 +2,7 @@
 
 import functools
 import re
+import typing
 
 import keras
 
@@ -30,7 +31,7 @@ class Pyramid(keras_cv.models.Backbone):
             loaded. What else is wrong with the levels is for `pyramid_features`, and so for the detectors, to refuse.
     """
 
-    def __init__(self, model, levels, **kwargs):
+    def __init__(self, model: keras.Model, levels: dict[str, str], **kwargs: typing.Any):
         compat.check_arguments(type(self), kwargs)
         if not getattr(model, "inputs", None):
             raise ValueError(f"a backbone must be a functional Keras model, with inputs; {model!r} is not")
@@ -41,14 +42,14 @@ class Pyramid(keras_cv.models.Backbone):
         # Not the model itself: Keras would save its weights twice.
         self.serialized_model = functools.partial(keras.saving.serialize_keras_object, model)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         config = {**super().get_config(), "model": self.serialized_model(), "levels": dict(self.pyramid_level_inputs)}
         if config["trainable"]:  # set, it would make all layers trainable; the model's config knows which are
             del config["trainable"]
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> "Pyramid":
         return cls(**{**config, "model": keras.saving.deserialize_keras_object(config["model"])})
 
 

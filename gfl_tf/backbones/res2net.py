@@ -1,6 +1,8 @@
 """Res2Net (Gao et al., TPAMI 2021) in its version v1d, as the reference detectors have it."""
 
+import collections.abc
 import functools
+import typing
 
 import keras
 
@@ -30,16 +32,16 @@ class Res2Net(keras_cv.models.Backbone):
 
     def __init__(
         self,
-        depth=101,
-        scales=4,
-        base_width=26,
-        deformable_stages=(),
-        deformable_version=2,
-        frozen_stages=0,
-        norm_eval=False,
-        include_rescaling=False,
-        input_shape=(None, None, 3),
-        **kwargs,
+        depth: int = 101,
+        scales: int = 4,
+        base_width: int = 26,
+        deformable_stages: collections.abc.Sequence[str] = (),
+        deformable_version: int = 2,
+        frozen_stages: int = 0,
+        norm_eval: bool = False,
+        include_rescaling: bool = False,
+        input_shape: tuple[int | None, ...] = (None, None, 3),
+        **kwargs: typing.Any,
     ):
         compat.check_arguments(type(self), kwargs)
         blocks.check(depth, DEPTHS, deformable_stages, deformable_version, frozen_stages)
@@ -69,7 +71,7 @@ class Res2Net(keras_cv.models.Backbone):
         self.include_rescaling = include_rescaling
         blocks.freeze(self.layers, frozen_stages)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {
             **super().get_config(),
             "depth": self.depth,
@@ -84,7 +86,16 @@ class Res2Net(keras_cv.models.Backbone):
         }
 
 
-def split_bottleneck(x, planes, width, scales, strides, name, deformable_version, conv_bn):
+def split_bottleneck(
+    x: typing.Any,
+    planes: int,
+    width: int,
+    scales: int,
+    strides: int,
+    name: str,
+    deformable_version: int,
+    conv_bn: collections.abc.Callable,
+) -> typing.Any:
     """1x1, then a 3x3 convolution for every split but the last, 1x1 to 4 * planes (figure 2b).
 
     Each 3x3 sees its own split plus the output of the one before, except in the first block of a stage.
@@ -107,7 +118,9 @@ def split_bottleneck(x, planes, width, scales, strides, name, deformable_version
     return blocks.relu(blocks.add(y, shortcut), f"{name}_out")
 
 
-def pooled_projection(x, filters, strides, name, conv_bn):
+def pooled_projection(
+    x: typing.Any, filters: int, strides: int, name: str, conv_bn: collections.abc.Callable
+) -> typing.Any:
     """Shortcut of version "d": the mean of strides x strides pixels (fewer at an odd border), then the projection."""
     if strides > 1:
         x = keras.layers.AveragePooling2D(strides, padding="same", name=f"{name}_downsample_0")(x)

@@ -1,6 +1,8 @@
 """ResNet (He et al., CVPR 2016) and ResNeXt (Xie et al., CVPR 2017) as the reference detectors have them."""
 
+import collections.abc
 import functools
+import typing
 
 import keras
 
@@ -32,16 +34,16 @@ class ResNet(keras_cv.models.Backbone):
 
     def __init__(
         self,
-        depth=50,
-        groups=1,
-        base_width=64,
-        deformable_stages=(),
-        deformable_version=2,
-        frozen_stages=0,
-        norm_eval=False,
-        include_rescaling=False,
-        input_shape=(None, None, 3),
-        **kwargs,
+        depth: int = 50,
+        groups: int = 1,
+        base_width: int = 64,
+        deformable_stages: collections.abc.Sequence[str] = (),
+        deformable_version: int = 2,
+        frozen_stages: int = 0,
+        norm_eval: bool = False,
+        include_rescaling: bool = False,
+        input_shape: tuple[int | None, ...] = (None, None, 3),
+        **kwargs: typing.Any,
     ):
         compat.check_arguments(type(self), kwargs)
         blocks.check(depth, DEPTHS, deformable_stages, deformable_version, frozen_stages)
@@ -72,7 +74,7 @@ class ResNet(keras_cv.models.Backbone):
         self.include_rescaling = include_rescaling
         blocks.freeze(self.layers, frozen_stages)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {
             **super().get_config(),
             "depth": self.depth,
@@ -87,7 +89,16 @@ class ResNet(keras_cv.models.Backbone):
         }
 
 
-def bottleneck(x, planes, width, groups, strides, name, deformable_version, conv_bn):
+def bottleneck(
+    x: typing.Any,
+    planes: int,
+    width: int,
+    groups: int,
+    strides: int,
+    name: str,
+    deformable_version: int,
+    conv_bn: collections.abc.Callable,
+) -> typing.Any:
     """1x1 to `width`, 3x3, 1x1 to 4 * planes (He et al., figure 5 right; Xie et al., figure 3c)."""
     shortcut = project(x, 4 * planes, strides, name, conv_bn)
     y = blocks.relu(conv_bn(x, width, 1, (f"{name}_conv1", f"{name}_bn1")))
@@ -97,7 +108,9 @@ def bottleneck(x, planes, width, groups, strides, name, deformable_version, conv
     return blocks.relu(blocks.add(y, shortcut), f"{name}_out")
 
 
-def basic_block(x, planes, strides, name, deformable_version, conv_bn):
+def basic_block(
+    x: typing.Any, planes: int, strides: int, name: str, deformable_version: int, conv_bn: collections.abc.Callable
+) -> typing.Any:
     """Two 3x3 convolutions (He et al., figure 5 left)."""
     shortcut = project(x, planes, strides, name, conv_bn)
     y = blocks.relu(conv_bn(x, planes, 3, (f"{name}_conv1", f"{name}_bn1"), strides))
@@ -105,7 +118,7 @@ def basic_block(x, planes, strides, name, deformable_version, conv_bn):
     return blocks.relu(blocks.add(y, shortcut), f"{name}_out")
 
 
-def project(x, filters, strides, name, conv_bn):
+def project(x: typing.Any, filters: int, strides: int, name: str, conv_bn: collections.abc.Callable) -> typing.Any:
     """`x` itself where it has the shape of the block's output, otherwise its projection."""
     if strides == 1 and x.shape[-1] == filters:
         return x
