@@ -40,7 +40,7 @@ OTHER_PYTHON = $(if $(wildcard $(OTHER)/installed-*),GFL_TF_OTHER_PYTHON=$(abspa
 PYTEST = TF_CPP_MIN_LOG_LEVEL=3 GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(OTHER_PYTHON) \
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help train test test-slow lint setup bare python lock wheel clean
+.PHONY: help train test test-slow lint docs setup bare python lock wheel clean
 
 help:  ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -72,6 +72,9 @@ test-slow: setup bare  ## set up, run the tests that train for minutes
 
 lint: $(READY)  ## check the style with ruff
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+docs: $(READY)  ## write docs/configuration.md again from the classes
+	$(VENV)/bin/python docs/make_configuration.py
 
 # .venv links to the environment that was used last.
 setup: free-link $(READY)  ## set up the environment alone

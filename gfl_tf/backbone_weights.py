@@ -55,7 +55,8 @@ def _published(build, arguments, weights):
     if build is keras_models.keras_hub:
         cls = keras_models.keras_hub_class(arguments["backbone"])
         return cls.presets, functools.partial(cls.from_preset, weights)
-    return build.presets_with_weights, functools.partial(build.from_preset, weights)
+    # A builder of one's own has none.
+    return getattr(build, "presets_with_weights", ()), lambda: build.from_preset(weights)
 
 
 def _expected_normalization(build, arguments, weights):

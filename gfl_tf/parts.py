@@ -15,7 +15,8 @@ def part(cls: type[Class]) -> type[Class]:
     cls = dataclasses.dataclass(frozen=True)(cls)
     cls.get_config = arguments
     cls.from_config = classmethod(_from_config)
-    return keras.saving.register_keras_serializable(package="gfl_tf")(cls)
+    package = cls.__module__.partition(".")[0]  # a user's part of the same name is another one
+    return keras.saving.register_keras_serializable(package=package)(cls)
 
 
 def arguments(value: typing.Any) -> dict[str, typing.Any]:

@@ -6,8 +6,10 @@ head or neck is one function more, and one line in `_head` or `NECKS`.
 """
 
 import dataclasses
+import os
 import re
 
+import keras
 import numpy as np
 
 from gfl_tf.backbones.res2net import Res2Net
@@ -15,13 +17,16 @@ from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.boxes.points import AnchorDeltas
 from gfl_tf.checkpoints import places, prefixes, state_dict
+from gfl_tf.detectors.detector import Detector
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.necks.fpn import FPN
 from gfl_tf.necks.pafpnx import PAFPNX
 
 
-def load_mmdet(model, path, ema=None, partial=False, prefix=None):
+def load_mmdet(
+    model: Detector, path: str | os.PathLike, ema: bool | None = None, partial: bool = False, prefix: str | None = None
+) -> places.Report:
     """Loads a published checkpoint into a detector. Nothing of the file is executed, and torch is not needed.
 
     ```
@@ -52,7 +57,9 @@ def load_mmdet(model, path, ema=None, partial=False, prefix=None):
         raise ValueError(f"{path}: {error}") from error
 
 
-def assign(model, weights, partial=False, prefix=None):
+def assign(
+    model: Detector, weights: dict[str, np.ndarray], partial: bool = False, prefix: str | None = None
+) -> places.Report:
     """Loads {name in mmdetection: array in torch's layout} into a detector; otherwise as `load_mmdet`."""
     found = _all_places((model.backbone, model.neck, model.head), detector_modules(model))
     chosen = _choose(found, weights, prefix)
@@ -71,7 +78,7 @@ def _load(found, chosen, **options):
     return dataclasses.replace(report, renamed=chosen.said(), outside=chosen.outside)
 
 
-def load_backbone(backbone, path, prefix=None):
+def load_backbone(backbone: ResNet | Res2Net, path: str | os.PathLike, prefix: str | None = None) -> places.Report:
     """Loads weights pretrained on ImageNet, or a detector's, into a backbone of gfl_tf.
 
     Files of torchvision, open-mmlab (ResNeXt, Res2Net) and mmclassification, or a whole detector's ("backbone." before
@@ -96,7 +103,7 @@ def load_backbone(backbone, path, prefix=None):
         raise ValueError(f"{path}: {error}") from error
 
 
-def detector_modules(model):
+def detector_modules(model: Detector) -> list[tuple[str, keras.layers.Layer]]:
     """[(module of the PyTorch detector, our layer)], all that have weights.
 
     Raises:
@@ -163,6 +170,8 @@ def _head(model):
     if isinstance(head, VFNetHead):
         return _vfnet(head)
     if isinstance(head, TowerHead) and isinstance(boxes, GeneralDistribution) and not head.quality:
+        if boxes.bin_width != 1:
+            raise ValueError("published checkpoints have bins of one stride: set config.model.boxes.bin_width=1.0")
         outputs = [("gfl_cls", head.classification), ("gfl_reg", head.box), *_dgqp(head.dgqp)]
     elif isinstance(head, TowerHead) and isinstance(boxes, AnchorDeltas) and head.quality:
         outputs = [("atss_cls", head.classification), ("atss_reg", head.box), ("atss_centerness", head.quality_branch)]

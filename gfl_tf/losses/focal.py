@@ -41,6 +41,8 @@ def focal_loss(
         y_true: [..., C] targets, 0 or 1.
         y_pred: [..., C] logits of the scores.
         quality_logits: [..., 1], shared by the classes, where the score is a product of two sigmoids.
+        alpha: weight of the positives; that of the negatives is 1 - alpha.
+        gamma: strength of the modulating factor.
 
     Returns: float32 [..., C].
     """
@@ -83,6 +85,7 @@ def varifocal_loss(
     Args:
         y_true: [..., C] IoU-aware targets q in [0, 1].
         y_pred, quality_logits: see `focal_loss`.
+        alpha, gamma: weight of the negatives, and strength of their modulating factor.
         iou_weighted: False leaves out the leading q of the positives (table 2 of the paper).
 
     Returns: float32 [..., C].

@@ -343,6 +343,7 @@ UNPUBLISHED = {
         small(recipes.GFLV2, composed_channels=4),
         "composed form .*config.model.score.composed_channels=0",
     ),
+    "bins of half a stride": (small(recipes.GFL, bin_width=0.5), "config.model.boxes.bin_width=1.0"),
     "other statistics": (small(recipes.GFLV2, statistics=("topk", "variance")), "statistics topk and mean"),
     "no star": (small(recipes.VFNet, of_head={"star": False}), "config.model.head.star=True .*refine=True"),
     "no refinement": (small(recipes.VFNet, of_head={"refine": False}), "config.model.head.star=True .*refine=True"),
