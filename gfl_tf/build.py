@@ -202,6 +202,11 @@ def _recipe(model, num_classes):
     """The `Recipe` of `config.model`, with its neck and head made."""
     fields = {field.name: field.default for field in dataclasses.fields(recipes.Recipe)}
     unknown = sorted(set(model) - set(fields))
+    if "detector" in unknown:
+        raise ValueError(
+            "config.model.detector is of an earlier version of gfl_tf, whose runs this one does not read; "
+            f"gfl_tf.build.default_model({model['detector']!r}) has the fields of today"
+        )
     if unknown:
         raise ValueError(f"config.model has no field {', '.join(unknown)}; it has {', '.join(sorted(fields))}")
     _check_present(model, (name for name, default in fields.items() if default is dataclasses.MISSING))

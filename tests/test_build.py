@@ -381,6 +381,7 @@ WRONG = [
         for name in ("nonesuch", None)
     ),
     *((f"model.{field}.depth", 2, rf"config.model.{field}: \w+ has no depth; it has \w+") for field in PARTS),
+    ("model.detector", "gfl", r"of an earlier version of gfl_tf, .*default_model\('gfl'\) has the fields"),
     ("model.neck", "fpn", r"config.model.neck is 'fpn'; it must be dict\(name="),
     ("model.grid", "P3", r"config.model.grid is 'P3'; it must be dict\("),
     ("model.neck.levels", (3, 4), "config.model: the neck takes levels from .*grid"),
