@@ -390,7 +390,6 @@ WRONG = [
     ("model.head.quality", "box", "config.model: the head takes quality from"),
     ("model.head.prior", 1.0, "config.model: the head's prior is 1.0"),
     ("model.box_wait", 1.0, "config.model has no field box_wait; it has assigner, .*box_weight"),
-    ("model.detector", "gfl", "config.model has no field detector"),
     ("model.grid.levels", (3, 5), r"config.model.grid: levels .* not \(3, 5\)"),
     ("model.grid.levels", (1, 2, 3, 4, 5), r"config.model.grid: levels .* not \(1, 2"),
     ("model.grid.levels", (6, 7), r"config.model.grid: levels .* not \(6, 7\)"),
