@@ -29,6 +29,8 @@ def get_config(detector="gflv2"):
         weights="",
         freeze_batch_norm=False,
     )
+    if detector == "retinanet":  # its smallest anchors, of 32 pixels, are for images of 800
+        model.grid.anchor_scales = tuple(scale / 2 for scale in model.grid.anchor_scales)
     model.neck.channels = 64
     model.head.update(channels=64, num_convs=2, groups=16)
 
