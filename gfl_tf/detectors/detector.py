@@ -143,14 +143,9 @@ class Detector(keras.Model):
         return training.metric_names(self)
 
     def detection_losses(
-        self,
-        outputs: dict[str, tf.Tensor],
-        boxes: tf.Tensor,
-        classes: tf.Tensor,
-        image_shape: tf.Tensor,
-        canvas_shape: tf.Tensor,
-        image_weights: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
+        self, outputs: dict[str, tf.Tensor], boxes: tf.Tensor, classes: tf.Tensor, image_shape: tf.Tensor,
+        canvas_shape: tf.Tensor, image_weights: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:  # fmt: skip
         """Scalars by name (`metric_names`) of one replica's batch; "loss" is what is minimized, summed over replicas.
 
         Args:
@@ -184,14 +179,10 @@ class Detector(keras.Model):
         self.make_predict_function(force=True)
 
     def compile(
-        self,
-        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
-        loss: typing.Any = None,
-        metrics: collections.abc.Sequence[keras.metrics.Metric] | None = None,
-        loss_weights: typing.Any = None,
-        weighted_metrics: typing.Any = None,
-        **kwargs: typing.Any,
-    ) -> None:
+        self, optimizer: str | keras.optimizers.Optimizer = "rmsprop", loss: typing.Any = None,
+        metrics: collections.abc.Sequence[keras.metrics.Metric] | None = None, loss_weights: typing.Any = None,
+        weighted_metrics: typing.Any = None, **kwargs: typing.Any,
+    ) -> None:  # fmt: skip
         """Keras's, without losses: a detector has its own.
 
         `metrics`: list of Keras metrics of labels and `predict`'s detections, such as KerasCV's `BoxCOCOMetrics`;
@@ -250,13 +241,9 @@ class Detector(keras.Model):
         return self.get_metrics_result()
 
     def compute_loss(
-        self,
-        x: tf.Tensor | None = None,
-        y: dict[str, typing.Any] | None = None,
-        y_pred: dict[str, tf.Tensor] | None = None,
-        sample_weight: tf.Tensor | None = None,
-        **kwargs: typing.Any,
-    ) -> tf.Tensor:
+        self, x: tf.Tensor | None = None, y: dict[str, typing.Any] | None = None,
+        y_pred: dict[str, tf.Tensor] | None = None, sample_weight: tf.Tensor | None = None, **kwargs: typing.Any,
+    ) -> tf.Tensor:  # fmt: skip
         """The loss to minimize, of images `x`, labels `y` and raw outputs `y_pred`; updates the metrics.
 
         Under a `tf.distribute` strategy this is the replica's share: gradients are to be summed over replicas, as
@@ -312,13 +299,9 @@ class Detector(keras.Model):
         return self.prediction_decoder.suppress(candidates)
 
     def candidates(
-        self,
-        outputs: dict[str, tf.Tensor],
-        canvas_shape: tf.Tensor,
-        image_shape: tf.Tensor | None = None,
-        with_outputs: bool = False,
-        decoder: PredictionDecoder | None = None,
-    ) -> dict[str, typing.Any]:
+        self, outputs: dict[str, tf.Tensor], canvas_shape: tf.Tensor, image_shape: tf.Tensor | None = None,
+        with_outputs: bool = False, decoder: PredictionDecoder | None = None,
+    ) -> dict[str, typing.Any]:  # fmt: skip
         """What goes into the suppression: decoded boxes with their scores.
 
         Candidates of several views of an image may be put together, along axis 1, before one suppression.
