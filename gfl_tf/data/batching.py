@@ -5,6 +5,7 @@ bucket, and a bucket's canvas is the smallest that holds each of its images afte
 resize. So a data set and a scale have few canvases, and a training step few input shapes.
 """
 
+import collections.abc
 import itertools
 import typing
 
@@ -23,14 +24,19 @@ class Batch(typing.NamedTuple):
     canvas: np.ndarray  # int32 [2], (height, width)
 
 
-def keep_ratio_sizes(sizes, scale):
+def keep_ratio_sizes(sizes: np.ndarray, scale: tuple[int, int]) -> np.ndarray:
     """`images.keep_ratio_size` for many sizes [N, 2] (height, width) -> int64 [N, 2]."""
     sizes = np.asarray(sizes, np.float64)
     factor = np.minimum(max(scale) / sizes.max(axis=1), min(scale) / sizes.min(axis=1))
     return np.maximum((sizes * factor[:, None] + 0.5).astype(np.int64), 1)
 
 
-def training_scales(scale, short_side_range=None, long_side_range=None, num_sides=6):
+def training_scales(
+    scale: tuple[int, int],
+    short_side_range: tuple[int, int] | None = None,
+    long_side_range: tuple[int, int] | None = None,
+    num_sides: int = 6,
+) -> list[tuple[int, int]]:
     """The scales of multi-scale training -> list of int (long, short), each as likely as the others.
 
     Args:
@@ -72,7 +78,7 @@ def _sides(name, limits, default, count):
     return sorted(set(sides))
 
 
-def steps_per_epoch(num_images, batch_size, last_batch="fill"):
+def steps_per_epoch(num_images: int, batch_size: int, last_batch: str = "fill") -> int:
     """Training batches in one pass over `num_images` images."""
     if last_batch not in LAST_BATCH:
         raise ValueError(f"last_batch is {last_batch!r}; choose one of {LAST_BATCH}.")
@@ -126,7 +132,14 @@ class TrainingPlan:
         seed: the plan is a function of it.
     """
 
-    def __init__(self, sizes, batch_size, scales, last_batch="fill", seed=0):
+    def __init__(
+        self,
+        sizes: np.ndarray,
+        batch_size: int,
+        scales: collections.abc.Sequence[tuple[int, int]],
+        last_batch: str = "fill",
+        seed: int = 0,
+    ):
         self._sizes = np.asarray(sizes, np.int64).reshape(-1, 2)
         self._batch_size = batch_size
         self._scales = [np.asarray(scale, np.int32) for scale in scales]
@@ -136,7 +149,7 @@ class TrainingPlan:
         self._canvases = [_Canvases(self._sizes, scale, self._bucket_of) for scale in scales]
         self.steps_per_epoch = steps_per_epoch(len(self._sizes), batch_size, last_batch)
 
-    def epoch(self, epoch):
+    def epoch(self, epoch: int) -> list[Batch]:
         """The list of `Batch`es of epoch number `epoch` (from 0)."""
         rng = np.random.default_rng([self._seed, epoch])
         # Dropping before the grouping gives every image the same chance, whatever its shape.
@@ -166,7 +179,7 @@ class TrainingPlan:
         aspect = self._sizes[pool, 1] / self._sizes[pool, 0]
         return pool[np.argsort(aspect, kind="stable")].reshape(-1, self._batch_size)
 
-    def batches(self, start_step=0):
+    def batches(self, start_step: int = 0) -> collections.abc.Iterator[tuple[int, Batch]]:
         """Endless iterator of (step, Batch) from step `start_step` on; skipping costs nothing."""
         step = start_step
         while True:
@@ -176,7 +189,9 @@ class TrainingPlan:
                 step += 1
 
 
-def evaluation_plan(sizes, batch_size, scale, exact_canvas=False):
+def evaluation_plan(
+    sizes: np.ndarray, batch_size: int, scale: tuple[int, int], exact_canvas: bool = False
+) -> list[Batch]:
     """Batches that hold every image once.
 
     Args:

@@ -1,9 +1,11 @@
 """COCO detection annotations, checked and brought into arrays."""
 
+import collections.abc
 import dataclasses
 import json
 import math
 import os
+import typing
 
 import numpy as np
 from absl import logging
@@ -81,16 +83,22 @@ class CocoDataset:
     report: LoadReport
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         return len(self.class_names)
 
     @property
-    def max_boxes(self):
+    def max_boxes(self) -> int:
         """The largest number of boxes of any image (crowds not counted)."""
         return max((len(record.boxes) for record in self.images), default=0)
 
 
-def load_coco(annotations, images_dir, class_names=None, keep_empty=True, on_bad_image="error"):
+def load_coco(
+    annotations: dict[str, typing.Any] | str | os.PathLike,
+    images_dir: str | os.PathLike | None,
+    class_names: collections.abc.Sequence[str] | None = None,
+    keep_empty: bool = True,
+    on_bad_image: str = "error",
+) -> CocoDataset:
     """Reads a COCO detection file.
 
     Boxes are clipped to their image. Degenerate boxes (width or height not above 0, not finite,

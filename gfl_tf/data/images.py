@@ -1,5 +1,7 @@
 """Image files to tensors, and the resizing that training, evaluation and serving share."""
 
+import collections.abc
+import os
 import pathlib
 
 import numpy as np
@@ -10,7 +12,7 @@ from gfl_tf.data import image_formats
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
 
-def decode_rgb(encoded):
+def decode_rgb(encoded: tf.Tensor | bytes) -> tf.Tensor:
     """Encoded JPEG, PNG, BMP or GIF (its first frame) -> uint8 [h, w, 3] RGB.
 
     Grey images get three equal channels, of 16 bits the upper 8 are left, transparency is dropped, EXIF rotation is
@@ -24,7 +26,7 @@ def decode_rgb(encoded):
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def find_files(paths):
+def find_files(paths: collections.abc.Sequence[str | os.PathLike]) -> list[pathlib.Path]:
     """The files of a list of images and folders, those of a folder in the order of their names, none twice.
 
     Raises:
@@ -43,7 +45,7 @@ def find_files(paths):
     return list(dict.fromkeys(files))
 
 
-def read_file(path):
+def read_file(path: str | os.PathLike) -> np.ndarray:
     """`decode_rgb` of a file, as an array.
 
     Raises:
@@ -55,7 +57,7 @@ def read_file(path):
         raise ValueError(f"{path} cannot be read: missing, cut short, or not JPEG, PNG, BMP or GIF") from error
 
 
-def read_rgb(path, expected_hw):
+def read_rgb(path: tf.Tensor, expected_hw: tf.Tensor) -> tf.Tensor:
     """Image file -> uint8 [h, w, 3] RGB.
 
     Args:
@@ -106,7 +108,9 @@ def _decode_or_empty(path):
     return decoded.ignore_errors().concatenate(fallback).take(1).get_single_element()
 
 
-def find_unreadable(paths, sizes):
+def find_unreadable(
+    paths: collections.abc.Sequence[str], sizes: collections.abc.Sequence[tuple[int, int]]
+) -> list[str]:
     """The paths among `paths` that do not decode to their (height, width) in `sizes`."""
     if not paths:
         return []
@@ -120,7 +124,7 @@ def find_unreadable(paths, sizes):
     return [path for path, is_readable in zip(paths, good) if not is_readable]
 
 
-def keep_ratio_size(hw, scale):
+def keep_ratio_size(hw: tf.Tensor | tuple[int, int], scale: tf.Tensor | tuple[int, int]) -> tf.Tensor:
     """Height and width after a keep-ratio resize.
 
     The factor is the largest one for which the long side is at most max(scale) and the short side
@@ -139,7 +143,7 @@ def keep_ratio_size(hw, scale):
     return tf.maximum(tf.cast(hw * factor + 0.5, tf.int32), 1)
 
 
-def resize(image, size):
+def resize(image: tf.Tensor | np.ndarray, size: tf.Tensor | tuple[int, int]) -> tf.Tensor:
     """[h, w, 3] or [B, h, w, 3] of any number type -> float32 [*size, 3] or [B, *size, 3], bilinear.
 
     Half-pixel centres, no antialiasing, not rounded.
@@ -148,12 +152,17 @@ def resize(image, size):
     return tf.ensure_shape(tf.cast(resized, tf.float32), [*image.shape[:-3], None, None, 3])
 
 
-def resize_keep_ratio(image, scale):
+def resize_keep_ratio(image: tf.Tensor | np.ndarray, scale: tf.Tensor | tuple[int, int]) -> tf.Tensor:
     """`resize` to `keep_ratio_size`. Same value range."""
     return resize(image, keep_ratio_size(tf.shape(image)[-3:-1], scale))
 
 
-def pad_to_canvas(image, canvas, pad_value=(0.0, 0.0, 0.0), start=(0, 0)):
+def pad_to_canvas(
+    image: tf.Tensor,
+    canvas: tf.Tensor | tuple[int, int],
+    pad_value: tuple[float, ...] = (0.0, 0.0, 0.0),
+    start: tf.Tensor | tuple[int, int] = (0, 0),
+) -> tf.Tensor:
     """float32 [h, w, 3] -> [*canvas, 3] of `pad_value` with the image at `start` (y, x)."""
     height, width = tf.unstack(tf.shape(image)[:2])
     fill = tf.constant(pad_value, tf.float32)

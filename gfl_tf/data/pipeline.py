@@ -14,6 +14,7 @@ and for evaluation also
     original_shape  int32 [B, 2], height and width of the image file
 """
 
+import collections.abc
 import os
 import typing
 
@@ -23,9 +24,10 @@ from absl import logging
 
 from gfl_tf.data import batching
 from gfl_tf.data import images as image_ops
-from gfl_tf.data.augmentations import Augmentations
+from gfl_tf.data.augmentations import Augmentations, Operation
 from gfl_tf.data.augmentations.flips import Flip
 from gfl_tf.data.augmentations.resizing import resize
+from gfl_tf.data.coco import CocoDataset
 from gfl_tf.data.images import resize_keep_ratio  # noqa: F401  (part of this module's interface)
 
 BOX_FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "rel_xyxy", "rel_yxyx", "rel_xywh")
@@ -40,28 +42,28 @@ class _Form(typing.NamedTuple):
     evaluation: bool = False
 
 
-def steps_per_epoch(dataset, batch_size, last_batch="fill"):
+def steps_per_epoch(dataset: CocoDataset, batch_size: int, last_batch: str = "fill") -> int:
     """Batches of `training_batches` in one pass over the `CocoDataset`."""
     return batching.steps_per_epoch(len(dataset.images), batch_size, last_batch)
 
 
 def training_batches(
-    dataset,
-    batch_size,
+    dataset: CocoDataset,
+    batch_size: int,
     *,
-    scale=(1333, 800),
-    short_side_range=None,
-    long_side_range=None,
-    num_sides=6,
-    augmentations=(Flip(0.5),),
-    last_batch="fill",
-    pad_value=(0.0, 0.0, 0.0),
-    bounding_box_format="xyxy",
-    max_boxes=None,
-    seed=None,
-    start_step=0,
-    cache=False,
-):
+    scale: tuple[int, int] = (1333, 800),
+    short_side_range: tuple[int, int] | None = None,
+    long_side_range: tuple[int, int] | None = None,
+    num_sides: int = 6,
+    augmentations: collections.abc.Sequence[Operation] = (Flip(0.5),),
+    last_batch: str = "fill",
+    pad_value: tuple[float, ...] = (0.0, 0.0, 0.0),
+    bounding_box_format: str = "xyxy",
+    max_boxes: int | None = None,
+    seed: int | None = None,
+    start_step: int = 0,
+    cache: bool = False,
+) -> tf.data.Dataset:
     """An endless `tf.data.Dataset` of training batches; see the module for their form.
 
     Goes into `model.fit(..., steps_per_epoch=steps_per_epoch(dataset, batch_size))` as it is, and
@@ -106,16 +108,16 @@ def training_batches(
 
 
 def evaluation_batches(
-    dataset,
-    batch_size,
+    dataset: CocoDataset,
+    batch_size: int,
     *,
-    scale=(1333, 800),
-    pad_value=(0.0, 0.0, 0.0),
-    bounding_box_format="xyxy",
-    max_boxes=None,
-    exact_canvas=False,
-    cache=False,
-):
+    scale: tuple[int, int] = (1333, 800),
+    pad_value: tuple[float, ...] = (0.0, 0.0, 0.0),
+    bounding_box_format: str = "xyxy",
+    max_boxes: int | None = None,
+    exact_canvas: bool = False,
+    cache: bool = False,
+) -> tf.data.Dataset:
     """A `tf.data.Dataset` of batches with every image once; see the module for their form.
 
     The images come by bucket, not in the data set's order. Arguments as in `training_batches`, and
@@ -203,7 +205,7 @@ def _labels(boxes, classes, size, canvas, form):
     }
 
 
-def convert_xyxy(boxes, bounding_box_format, canvas):
+def convert_xyxy(boxes: tf.Tensor, bounding_box_format: str, canvas: tf.Tensor) -> tf.Tensor:
     """xyxy pixels [..., 4] -> the KerasCV format of that name; `canvas` int [2] is (height, width)."""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     if bounding_box_format.startswith("rel_"):

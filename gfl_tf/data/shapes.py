@@ -6,6 +6,7 @@ examples. What the pictures hold is in `shape_scenes`.
 
 import io
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -24,7 +25,13 @@ VERSION = 1
 _JPEG_QUALITY = 92
 
 
-def write_shapes(directory, num_train=2000, num_val=300, image_size=(192, 256), seed=0):
+def write_shapes(
+    directory: str | os.PathLike,
+    num_train: int = 2000,
+    num_val: int = 300,
+    image_size: tuple[int, int] = (192, 256),
+    seed: int = 0,
+) -> dict[str, tuple[pathlib.Path, pathlib.Path]]:
     """Writes the data set, unless it is there already, complete and with the same settings.
 
     The files are `{train,val}/000001.jpg ...` and `annotations/{train,val}.json`. Each picture depends

@@ -6,8 +6,11 @@ COCO's boxes are 0-based edges: x = xmin - 1, width = xmax - xmin + 1. Where a f
 it is clipped.
 """
 
+import collections.abc
 import json
+import os
 import pathlib
+import typing
 import xml.etree.ElementTree as ElementTree
 
 from absl import logging
@@ -18,7 +21,13 @@ from gfl_tf.files import replacing
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".JPG", ".JPEG", ".PNG", ".BMP")
 
 
-def voc_to_coco(annotations_dir, images_dir, class_names=None, split=None, keep_difficult=True):
+def voc_to_coco(
+    annotations_dir: str | os.PathLike,
+    images_dir: str | os.PathLike,
+    class_names: collections.abc.Sequence[str] | None = None,
+    split: str | os.PathLike | None = None,
+    keep_difficult: bool = True,
+) -> dict[str, typing.Any]:
     """Reads every XML file below a folder.
 
     Args:
@@ -81,7 +90,14 @@ def voc_to_coco(annotations_dir, images_dir, class_names=None, split=None, keep_
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def convert(annotations_dir, images_dir, output, class_names=None, split=None, keep_difficult=True):
+def convert(
+    annotations_dir: str | os.PathLike,
+    images_dir: str | os.PathLike,
+    output: str | os.PathLike,
+    class_names: collections.abc.Sequence[str] | None = None,
+    split: str | os.PathLike | None = None,
+    keep_difficult: bool = True,
+) -> dict[str, typing.Any]:
     """`voc_to_coco` into the JSON file `output` -> the dict."""
     content = voc_to_coco(annotations_dir, images_dir, class_names, split, keep_difficult)
     output = pathlib.Path(output)

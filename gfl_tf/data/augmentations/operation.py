@@ -1,5 +1,6 @@
 """What an augmentation is: a named operation on one image and its boxes, with fields and random numbers of its own."""
 
+import collections.abc
 import enum
 import math
 import numbers
@@ -73,7 +74,7 @@ class Operation:
     num_draws: typing.ClassVar[int]
     stage: typing.ClassVar[Stage]
 
-    def __init_subclass__(cls, *, name, num_draws=0, stage=Stage.CANVAS):
+    def __init_subclass__(cls, *, name: str, num_draws: int = 0, stage: Stage = Stage.CANVAS) -> None:
         super().__init_subclass__()
         known = OPERATIONS.get(name)
         # A cell of a notebook may define its class again.
@@ -82,7 +83,7 @@ class Operation:
         cls.name, cls.num_draws, cls.stage = name, num_draws, stage
         OPERATIONS[name] = cls
 
-    def __call__(self, sample, draws, frame):
+    def __call__(self, sample: Sample, draws: tf.Tensor, frame: Frame) -> Sample:
         """A function of its arguments, in TensorFlow operations.
 
         Args:
@@ -96,33 +97,35 @@ class Operation:
         raise NotImplementedError
 
 
-def sometimes(probability, draw, change, sample):
+def sometimes(
+    probability: float, draw: tf.Tensor, change: collections.abc.Callable[[Sample], Sample], sample: Sample
+) -> Sample:
     """`change(sample)` where `draw`, uniform from 0 to 1, is below the probability; otherwise `sample`."""
     if probability == 0:
         return sample
     return tf.cond(draw < probability, lambda: change(sample), lambda: sample)
 
 
-def between(limits, draw):
+def between(limits: collections.abc.Sequence[float], draw: tf.Tensor) -> tf.Tensor:
     """The number that lies at `draw`, 0 to 1, between (low, high)."""
     low, high = limits
     return low + (high - low) * draw
 
 
-def check(operation, field, holds, needed):
+def check(operation: Operation, field: str, holds: bool, needed: str) -> None:
     """Raises ValueError, naming operation, field and value, unless it holds."""
     if not holds:
         raise ValueError(f"{operation.name}: {field} is {getattr(operation, field)!r}; {needed} is needed")
 
 
-def check_shares(operation, *fields):
+def check_shares(operation: Operation, *fields: str) -> None:
     """Each of these fields has to be a number from 0 to 1."""
     for field in fields:
         value = getattr(operation, field)
         check(operation, field, is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
 
 
-def check_range(operation, field, above=None):
+def check_range(operation: Operation, field: str, above: float | None = None) -> None:
     """The field has to be (low, high) with low <= high; `low` at least 0, or more than `above`."""
     value = getattr(operation, field)
     holds = isinstance(value, (tuple, list)) and len(value) == 2 and all(map(is_number, value))
@@ -131,5 +134,5 @@ def check_range(operation, field, above=None):
     check(operation, field, holds, f"(low, high) with {needed}")
 
 
-def is_number(value):
+def is_number(value: typing.Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

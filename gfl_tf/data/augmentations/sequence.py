@@ -3,6 +3,7 @@
 import collections
 import collections.abc
 import dataclasses
+import typing
 import zlib
 
 import tensorflow as tf
@@ -13,7 +14,9 @@ from gfl_tf.data.augmentations.resizing import Resize
 PLACES = {Stage.FILE: "before the resize", Stage.RESIZE: "as the resize", Stage.CANVAS: "after the resize"}
 
 
-def from_config(entries, field="augmentations"):
+def from_config(
+    entries: collections.abc.Sequence[collections.abc.Mapping[str, typing.Any]], field: str = "augmentations"
+) -> tuple[Operation, ...]:
     """The operations of a config.
 
     Args:
@@ -56,7 +59,7 @@ def _from_entry(entry):
     return OPERATIONS[name](**arguments)
 
 
-def with_resize(operations, field="augmentations"):
+def with_resize(operations: collections.abc.Sequence[Operation], field: str = "augmentations") -> tuple[Operation, ...]:
     """The operations with a resize among them: their own, or a `Resize` between those before and those after it.
 
     Raises:
@@ -90,7 +93,7 @@ class Augmentations:
         pad_value: RGB, three floats.
     """
 
-    def __init__(self, operations, pad_value=(0.0, 0.0, 0.0)):
+    def __init__(self, operations: collections.abc.Iterable[Operation], pad_value: tuple[float, ...] = (0.0, 0.0, 0.0)):
         self._operations = with_resize(list(operations))
         self._pad_value = pad_value
         # What an operation draws hangs on its name and on how many of that name stand before it, not on the others.
@@ -99,7 +102,15 @@ class Augmentations:
             self._keys.append(zlib.crc32(f"{operation.name} {counts[operation.name]}".encode()))
             counts[operation.name] += 1
 
-    def __call__(self, image, boxes, classes, scale, canvas, seed):
+    def __call__(
+        self,
+        image: tf.Tensor,
+        boxes: tf.Tensor,
+        classes: tf.Tensor,
+        scale: tf.Tensor,
+        canvas: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> Sample:
         """Augments one image and resizes it; a function of its arguments.
 
         Args:
