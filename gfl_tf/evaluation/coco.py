@@ -1,8 +1,11 @@
 """The COCO numbers of a detector, by pycocotools."""
 
+import collections.abc
 import contextlib
 import dataclasses
 import io
+import os
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +16,10 @@ from pycocotools.cocoeval import COCOeval
 from gfl_tf import detections
 from gfl_tf.data import coco as coco_data
 from gfl_tf.data import pipeline
+
+if typing.TYPE_CHECKING:
+    from gfl_tf.detectors.detector import Detector
+
 
 # In the order of COCOeval.stats.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -37,7 +44,7 @@ class CocoResult:
     detections: list
     num_images: int
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, typing.Any]:
         """Everything but the detections, for JSON."""
         return {
             "metrics": self.metrics,
@@ -46,7 +53,7 @@ class CocoResult:
             "num_detections": len(self.detections),
         }
 
-    def table(self):
+    def table(self) -> str:
         """The numbers in percent as text: two Markdown tables."""
         parts = [METRICS[:6], METRICS[6:]]
         lines = []
@@ -80,14 +87,18 @@ class CocoEvaluator:
         class_names: with a path: as in `load_coco`.
     """
 
-    def __init__(self, dataset, class_names=None):
+    def __init__(
+        self,
+        dataset: coco_data.CocoDataset | str | os.PathLike,
+        class_names: collections.abc.Sequence[str] | None = None,
+    ):
         if not isinstance(dataset, coco_data.CocoDataset):
             dataset = coco_data.load_coco(dataset, images_dir=None, class_names=class_names)
         self.dataset = dataset
         self._by_id = {record.id: record for record in dataset.images}
         self._detections = {}
 
-    def add(self, image_id, found):
+    def add(self, image_id: int, found: dict[str, np.ndarray]) -> None:
         """Adds the detections of one image; also an image without any has to be added.
 
         Args:
@@ -126,11 +137,11 @@ class CocoEvaluator:
         self._detections[image_id] = detections.to_coco(found, image_id, self.dataset.category_ids)
 
     @property
-    def num_images(self):
+    def num_images(self) -> int:
         """How many images were added."""
         return len(self._detections)
 
-    def result(self, only_added=False):
+    def result(self, only_added: bool = False) -> CocoResult:
         """Scores what was added.
 
         Args:
@@ -217,7 +228,7 @@ def _copies(results):
     return [dict(item) for item in results]
 
 
-def check_classes(model, dataset):
+def check_classes(model: "Detector", dataset: coco_data.CocoDataset) -> None:
     """Raises ValueError where a detector has another number of classes than the `CocoDataset`."""
     if model.num_classes != dataset.num_classes:
         raise ValueError(
@@ -227,16 +238,16 @@ def check_classes(model, dataset):
 
 
 def evaluate(
-    model,
-    dataset,
-    batch_size=8,
-    scale=(1333, 800),
+    model: "Detector",
+    dataset: coco_data.CocoDataset,
+    batch_size: int = 8,
+    scale: tuple[int, int] = (1333, 800),
     *,
-    batches=None,
-    detect=None,
-    exact_canvas=False,
-    progress=None,
-):
+    batches: collections.abc.Iterable | None = None,
+    detect: collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]] | None = None,
+    exact_canvas: bool = False,
+    progress: collections.abc.Callable[[int, int], None] | None = None,
+) -> CocoResult:
     """Runs a detector over a data set and scores it.
 
     Args:

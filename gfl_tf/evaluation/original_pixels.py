@@ -1,12 +1,19 @@
 """Detections of whole images in the images' own pixels: what prediction and serving share."""
 
+import typing
+
 import tensorflow as tf
 
 from gfl_tf import detections
 from gfl_tf.data import images as image_ops
 
+if typing.TYPE_CHECKING:
+    from gfl_tf.detectors.detector import Detector
 
-def detect(model, images, scale, with_outputs=False):
+
+def detect(
+    model: "Detector", images: tf.Tensor, scale: tuple[int, int], with_outputs: bool = False
+) -> dict[str, typing.Any]:
     """Detections of images of one size, which are resized to `scale` for the network.
 
     Args:

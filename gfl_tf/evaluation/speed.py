@@ -1,13 +1,24 @@
 """How long a detector takes, part by part, measured side by side."""
 
 import time
+import typing
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+if typing.TYPE_CHECKING:
+    from gfl_tf.detectors.detector import Detector
 
-def measure(model, image_shape, batch_size=1, num_boxes=8, repeats=10, seed=0):
+
+def measure(
+    model: "Detector",
+    image_shape: tuple[int, int],
+    batch_size: int = 1,
+    num_boxes: int = 8,
+    repeats: int = 10,
+    seed: int = 0,
+) -> dict[str, list[float]]:
     """Seconds of the parts of prediction and of a training step, on noise images.
 
     The parts take turns, so that a machine whose speed drifts slows them alike: compare the medians with each other.
@@ -57,7 +68,7 @@ def measure(model, image_shape, batch_size=1, num_boxes=8, repeats=10, seed=0):
     return seconds
 
 
-def table(seconds):
+def table(seconds: dict[str, list[float]]) -> str:
     """The measurement as text: medians, and the ratios that tell where the time goes."""
     median = {name: float(np.median(values)) for name, values in seconds.items()}
 

@@ -5,23 +5,35 @@ them, only mmdetection's way of merging, which is this one: each view's candidat
 of each level, are mapped back to the image, and all of them go through one suppression together.
 """
 
+import collections.abc
+import typing
+
 import tensorflow as tf
 
 from gfl_tf import detections
 from gfl_tf.data import images as image_ops
+from gfl_tf.data.coco import CocoDataset
 from gfl_tf.evaluation import coco
+
+if typing.TYPE_CHECKING:
+    from gfl_tf.detectors.detector import Detector
+
 
 # Of 800 pixels, test size of the published models: 480, 640, 800 and 960, evenly over the range that GFLv2 is trained
 # on (section 4.2).
 FACTORS = (0.6, 0.8, 1.0, 1.2)
 
 
-def default_scales(scale, factors=FACTORS):
+def default_scales(
+    scale: tuple[int, int], factors: collections.abc.Sequence[float] = FACTORS
+) -> tuple[tuple[int, int], ...]:
     """(long, short) limits of the views of a model that is tested at `scale`, (long, short) pixels."""
     return tuple(tuple(int(side * factor + 0.5) for side in scale) for factor in factors)
 
 
-def detect(model, images, scales, flip=True):
+def detect(
+    model: "Detector", images: tf.Tensor, scales: collections.abc.Sequence[tuple[int, int]], flip: bool = True
+) -> dict[str, tf.Tensor]:
     """Detections of images of one size in their own pixels, from several views of them.
 
     The views go through the network one after the other: memory does not grow with their number. In a `tf.function`
@@ -82,7 +94,13 @@ def _view_candidates(model, images, scale, is_mirrored):
     return detections.to_original(candidates, original_hw, resized_hw)
 
 
-def evaluate(model, dataset, scales, flip=True, progress=None):
+def evaluate(
+    model: "Detector",
+    dataset: CocoDataset,
+    scales: collections.abc.Sequence[tuple[int, int]],
+    flip: bool = True,
+    progress: collections.abc.Callable[[int, int], None] | None = None,
+) -> coco.CocoResult:
     """`coco.evaluate` with test-time augmentation, image by image.
 
     Args:
