@@ -4,6 +4,9 @@ The application decodes its image, resizes it, puts it at the canvas's top left 
 Empty canvas costs time, and reaches the features through group normalization: choose one of the images' own shape.
 """
 
+import collections.abc
+import typing
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,8 +14,14 @@ from gfl_tf import detections
 from gfl_tf.data import images as image_ops
 from gfl_tf.ops.grid import SIZE_DIVISOR
 
+if typing.TYPE_CHECKING:
+    from gfl_tf.detectors.decoder import PredictionDecoder
+    from gfl_tf.detectors.detector import Detector
 
-def detect_canvas(model, height, width, decoder=None):
+
+def detect_canvas(
+    model: "Detector", height: int, width: int, decoder: "PredictionDecoder | None" = None
+) -> tf.types.experimental.GenericFunction:
     """A detector as a `tf.function` of one image on a canvas of `height` x `width` pixels.
 
     Args:
@@ -45,7 +54,7 @@ def detect_canvas(model, height, width, decoder=None):
     return detect
 
 
-def check_size(height, width):
+def check_size(height: int, width: int) -> None:
     """Raises ValueError for a canvas whose sides are no multiples of what the network pads to."""
     if height % SIZE_DIVISOR or width % SIZE_DIVISOR or min(height, width) < SIZE_DIVISOR:
         raise ValueError(
@@ -75,7 +84,9 @@ def _detections(model, outputs, canvas_shape, image_shape, decoder):
     return detections.to_served({**found, **detections.at_candidates(candidates, index)})
 
 
-def place(image, canvas_shape, scale=None):
+def place(
+    image: np.ndarray, canvas_shape: collections.abc.Sequence[int] | np.ndarray, scale: tuple[int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """An image on a canvas, as an application does it: the inputs of `detect_canvas`.
 
     Rounding the resized pixels to whole numbers, which the SavedModel does not do, moves scores by 0.001 on average.

@@ -1,16 +1,19 @@
 """A detector to a versioned folder that other programs run: as SavedModel, TensorFlow Lite or ONNX file."""
 
+import collections.abc
 import dataclasses
 import logging
 import os
 import pathlib
 import re
+import typing
 
 import numpy as np
 import tensorflow as tf
 
 from gfl_tf import quiet
 from gfl_tf.data import images as image_ops
+from gfl_tf.detectors.detector import Detector
 from gfl_tf.serving import assets, canvas, network, onnx, signatures, tf_serving, tflite, versions, warmup
 
 MAX_REPRESENTATIVE_IMAGES = 100
@@ -83,7 +86,16 @@ class Options:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1 and below 2^31")
 
 
-def export(model, scale, output, name, options=None, class_names=None, config=None, evaluation=None):
+def export(
+    model: Detector,
+    scale: tuple[int, int],
+    output: str | os.PathLike,
+    name: str,
+    options: Options | None = None,
+    class_names: collections.abc.Sequence[str] | None = None,
+    config: dict[str, typing.Any] | None = None,
+    evaluation: dict[str, typing.Any] | None = None,
+) -> pathlib.Path:
     """Writes `output`/`name`/VERSION, VERSION being one above the highest there is, and returns its path.
 
     The version appears under its number complete or not at all, also when the process is killed, and no version is

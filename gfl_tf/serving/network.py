@@ -3,6 +3,7 @@
 from gfl_tf import compat
 from gfl_tf.backbones.features import level_tensors
 from gfl_tf.build import precision_policy
+from gfl_tf.detectors.detector import Detector
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.star import StarConv2D
 from gfl_tf.serving import fold
@@ -10,7 +11,7 @@ from gfl_tf.serving import fold
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-def serving_model(model, precision="float32", unroll=False):
+def serving_model(model: Detector, precision: str = "float32", unroll: bool = False) -> Detector:
     """A detector of the same class and settings that computes faster; it is to be called and traced, not trained.
 
     Batch normalization is folded into the convolution before it wherever that changes nothing at inference, in

@@ -1,8 +1,10 @@
 """A detector as an ONNX model: everything from pixels of any size to boxes in these, without TensorFlow."""
 
+import collections.abc
 import json
 import logging
 import string
+import typing
 
 import tensorflow as tf
 
@@ -12,12 +14,22 @@ from gfl_tf.layers import deformable
 from gfl_tf.ops import sampling
 from gfl_tf.serving.freeze import frozen
 
+if typing.TYPE_CHECKING:
+    from gfl_tf.detectors.decoder import PredictionDecoder
+    from gfl_tf.detectors.detector import Detector
+
+
 OPSET = 17
 # Of the functions that a model brings along: deformable convolution is no operation of this opset.
 DOMAIN = "gfl_tf"
 
 
-def convert(model, scale, class_names, decoder=None):
+def convert(
+    model: "Detector",
+    scale: tuple[int, int],
+    class_names: collections.abc.Sequence[str],
+    decoder: "PredictionDecoder | None" = None,
+) -> bytes:
     """The content of an .onnx file, bytes, with the input and outputs of the SavedModel's signature "image_tensor".
 
     It needs operations of ONNX alone, and computes in float32. Decoding JPEG or PNG is up to the application. Of

@@ -4,11 +4,14 @@ An example of a client. `ask` sends REST requests with Python's own urllib; for 
 """
 
 import base64
+import collections.abc
 import http.client
 import json
+import os
 import pathlib
 import re
 import ssl
+import typing
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -28,7 +31,9 @@ class RefusedError(ValueError):
     """The server's answer to a request is an error."""
 
 
-def detection_inputs(images, score_threshold=None, max_detections=None):
+def detection_inputs(
+    images: collections.abc.Iterable[bytes], score_threshold: float | None = None, max_detections: int | None = None
+) -> tuple[dict[str, typing.Any], str]:
     """The inputs, and the name of the signature that takes them.
 
     Args:
@@ -53,7 +58,7 @@ def detection_inputs(images, score_threshold=None, max_detections=None):
     return {"image_bytes": images, **options}, "image_bytes_with_options"
 
 
-def rest_body(inputs, signature_name="serving_default"):
+def rest_body(inputs: dict[str, typing.Any], signature_name: str = "serving_default") -> bytes:
     """The body of a REST request, in the row format: one object of "instances" per item of the batch.
 
     Args:
@@ -74,7 +79,7 @@ def _json_value(item):
     return np.asarray(item).tolist()
 
 
-def ask(url, body, timeout=60.0):
+def ask(url: str, body: bytes, timeout: float = 60.0) -> list[dict[str, typing.Any]]:
     """Sends a REST request.
 
     Args:
@@ -179,7 +184,13 @@ def _brief(text, length=300):
     return text if len(text) <= length else f"{text[:length]}..."
 
 
-def ask_for_files(url, paths, score_threshold=None, max_detections=None, timeout=60.0):
+def ask_for_files(
+    url: str,
+    paths: collections.abc.Iterable[str | os.PathLike],
+    score_threshold: float | None = None,
+    max_detections: int | None = None,
+    timeout: float = 60.0,
+) -> collections.abc.Iterator[dict[str, typing.Any]]:
     """Asks for the detections in image files, one request each: the server merges requests as it is set up to.
 
     Args:
@@ -224,7 +235,9 @@ def _check_signature(url, inputs, signature_name, timeout):
         )
 
 
-def predict_request(model_name, inputs, signature_name="serving_default"):
+def predict_request(
+    model_name: str, inputs: dict[str, typing.Any], signature_name: str = "serving_default"
+) -> predict_pb2.PredictRequest:
     """A gRPC request; `tensorflow_serving.apis.prediction_service_pb2_grpc.PredictionServiceStub.Predict` takes it.
 
     Args:
@@ -242,7 +255,7 @@ def predict_request(model_name, inputs, signature_name="serving_default"):
     return request
 
 
-def predictions(response):
+def predictions(response: predict_pb2.PredictResponse) -> list[dict[str, typing.Any]]:
     """`ask`'s answer from the `PredictResponse` of a gRPC request."""
     columns = {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
     rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
@@ -256,7 +269,7 @@ def _python_value(value):
     return [_python_value(item) for item in value] if isinstance(value, list) else value
 
 
-def answer(prediction):
+def answer(prediction: dict[str, typing.Any]) -> dict[str, typing.Any]:
     """The outputs of one image, without padding.
 
     Args:

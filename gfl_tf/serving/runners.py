@@ -1,5 +1,7 @@
 """One way to run an exported model of any format: what a program around it has to do, in Python."""
 
+import collections.abc
+import os
 import pathlib
 
 import numpy as np
@@ -11,7 +13,7 @@ from gfl_tf.serving import canvas
 FILES = ("saved_model.pb", "model.tflite", "model.onnx")
 
 
-def load(path):
+def load(path: str | os.PathLike) -> collections.abc.Callable[[np.ndarray], dict[str, np.ndarray]]:
     """A function that detects with an exported model.
 
     Args:
@@ -28,7 +30,7 @@ def load(path):
     return {"saved_model.pb": _saved_model, "model.tflite": _tflite, "model.onnx": _onnx}[file.name](file)
 
 
-def model_file(path):
+def model_file(path: str | os.PathLike) -> pathlib.Path:
     """The file that says which format the export in the version folder `path` has.
 
     Raises:

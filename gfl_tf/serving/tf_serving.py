@@ -5,6 +5,8 @@ batching_params.pbtxt                for --enable_per_model_batching_parameters,
 assets.extra/monitoring_config.txt   for --monitoring_config_file
 """
 
+import collections.abc
+import os
 import pathlib
 
 BATCHING_PATH = "batching_params.pbtxt"
@@ -40,7 +42,13 @@ prometheus_config {
 """
 
 
-def write(version_dir, batch_sizes=BATCH_SIZES, num_batch_threads=2, batch_timeout_micros=0, max_enqueued_batches=8):
+def write(
+    version_dir: str | os.PathLike,
+    batch_sizes: collections.abc.Sequence[int] = BATCH_SIZES,
+    num_batch_threads: int = 2,
+    batch_timeout_micros: int = 0,
+    max_enqueued_batches: int = 8,
+) -> None:
     """Writes both files.
 
     Args:

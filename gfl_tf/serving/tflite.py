@@ -1,12 +1,16 @@
 """A detector as a TensorFlow Lite file that needs the built-in operations alone: `canvas.detect_canvas`, all inside."""
 
+import collections.abc
 import functools
 import string
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gfl_tf import compat
+from gfl_tf.detectors.decoder import PredictionDecoder
+from gfl_tf.detectors.detector import Detector
 from gfl_tf.layers.blocks import ConvGN, GroupNormalization
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.serving import canvas, network
@@ -14,7 +18,14 @@ from gfl_tf.serving import canvas, network
 PRECISIONS = ("float32", "float16", "int8")
 
 
-def convert(model, height, width, precision="float32", representative=None, decoder=None):
+def convert(
+    model: Detector,
+    height: int,
+    width: int,
+    precision: str = "float32",
+    representative: collections.abc.Iterable[tuple[np.ndarray, np.ndarray]] | None = None,
+    decoder: PredictionDecoder | None = None,
+) -> bytes:
     """The content of a .tflite file, bytes. Inputs and outputs are those of `canvas.detect_canvas`.
 
     Its one signature, "serving_default", has them by name: `Interpreter.get_signature_runner()`.

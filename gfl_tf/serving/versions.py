@@ -1,5 +1,6 @@
 """Numbered versions in a folder, as TensorFlow Serving watches them: whole or absent, never overwritten."""
 
+import collections.abc
 import contextlib
 import dataclasses
 import errno
@@ -31,7 +32,7 @@ class Version:
 
 
 @contextlib.contextmanager
-def new_version(directory, keep=0):
+def new_version(directory: str | os.PathLike, keep: int = 0) -> collections.abc.Iterator[Version]:
     """Context that yields a `Version` of `directory` to write; it gets its number, one above the highest, at the end.
 
     The version appears under its number with everything in it, on the disk, or not at all: also when the process is
@@ -69,7 +70,7 @@ def new_version(directory, keep=0):
         _prune(directory, keep, version.path)
 
 
-def take_next_version(complete, directory):
+def take_next_version(complete: str | os.PathLike, directory: pathlib.Path) -> pathlib.Path:
     """Moves the folder `complete`, which must not be empty, to the next version of `directory`; returns its path."""
     with _taking_turns(directory):
         number = 1 + max([0, *(number for number, _ in _numbered(directory))])
