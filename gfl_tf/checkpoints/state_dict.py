@@ -1,6 +1,7 @@
 """What a PyTorch checkpoint of a detector or backbone holds: its weights by name, and what it says about itself."""
 
 import dataclasses
+import os
 
 from gfl_tf.checkpoints import other_files, pickles, prefixes, safetensors_file, tensors, torch_file
 
@@ -28,7 +29,7 @@ class Checkpoint:
     class_names: tuple | None
 
 
-def read(path, ema=None):
+def read(path: str | os.PathLike, ema: bool | None = None) -> Checkpoint:
     """Reads a checkpoint; executes nothing of it.
 
     Weights lie in the file's "state_dict", in other dicts of it (such as "model"), or are the file itself. Where it has

@@ -5,9 +5,12 @@ each other's. A name here is that of the part, of the layers from the outermost 
 "backbone/conv1/kernel", "head/class_tower_0/norm/gamma".
 """
 
+import os
+import typing
 import zipfile
 import zlib
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,7 +21,7 @@ from gfl_tf.layers import names
 SUFFIX = ".npz"
 
 
-def named_variables(model):
+def named_variables(model: keras.Model) -> dict[str, typing.Any]:
     """{name: variable} of a detector's backbone, neck and head, in this order.
 
     Raises:
@@ -27,7 +30,7 @@ def named_variables(model):
     return _variables(names.named_layers(model))
 
 
-def layer_variables(layer):
+def layer_variables(layer: keras.layers.Layer) -> dict[str, typing.Any]:
     """{name: variable} of all weights of a layer or model; otherwise as `named_variables`."""
     return _variables(names.layers_inside(layer))
 
@@ -44,13 +47,15 @@ def _variables(layers):
     return named
 
 
-def save(variables, path):
+def save(variables: dict[str, typing.Any], path: str | os.PathLike) -> None:
     """Writes {name: variable} to a file that is never seen half written."""
     with files.replacing(path, "wb") as file:
         np.savez(file, **{name: variable.numpy() for name, variable in variables.items()})
 
 
-def load(variables, path, partial=False, part=""):
+def load(
+    variables: dict[str, typing.Any], path: str | os.PathLike, partial: bool = False, part: str = ""
+) -> places.Report:
     """Assigns the arrays of a file to {name: variable}: all of them or none, unless `partial`.
 
     Args:
