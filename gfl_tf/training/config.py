@@ -1,12 +1,14 @@
 """A run's configuration: the fields of `data` and `train` with their defaults, its data sets, and its JSON form."""
 
+import collections.abc
 import json
 import os
+import typing
 
 import ml_collections
 
 from gfl_tf.data import augmentations, shapes
-from gfl_tf.data.coco import load_coco
+from gfl_tf.data.coco import CocoDataset, load_coco
 
 SPLITS = ("train", "val")
 # Fields that `data` had before there was a list of operations.
@@ -18,7 +20,7 @@ COUNTS = (
 )  # fmt: skip
 
 
-def default_data():
+def default_data() -> ml_collections.ConfigDict:
     """`config.data`: where the images come from and how they become batches."""
     data = ml_collections.ConfigDict()
     data.source = "coco"  # "shapes": the embedded synthetic data, written to `directory` when missing
@@ -41,7 +43,7 @@ def default_data():
     return data
 
 
-def default_train():
+def default_train() -> ml_collections.ConfigDict:
     """`config.train`: how the model is trained."""
     train = ml_collections.ConfigDict()
     train.batch_size = 16  # over all replicas
@@ -83,7 +85,7 @@ def default_train():
     return train
 
 
-def complete(config):
+def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """A copy of a config in which every field of `data` and `train` has a value.
 
     Raises:
@@ -135,7 +137,9 @@ def _check_swa(train):
         )
 
 
-def load_datasets(config):
+def load_datasets(
+    config: ml_collections.ConfigDict,
+) -> tuple[ml_collections.ConfigDict, CocoDataset, CocoDataset | None]:
     """Loads a run's data, and completes its config from it.
 
     Returns:
@@ -161,7 +165,7 @@ def load_datasets(config):
     return config, train, val
 
 
-def load_split(config, split):
+def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
     """The `CocoDataset` of "train" or "val"; errors as `load_datasets`."""
     data = config.data
     for kind in ("annotations", "images"):
@@ -197,11 +201,11 @@ def _write_shapes(data):
         data[f"{split}_images"] = str(images)
 
 
-def to_json(config):
+def to_json(config: ml_collections.ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
-def from_json(text):
+def from_json(text: str) -> ml_collections.ConfigDict:
     """The ConfigDict of `to_json`, with the tuples that JSON turned into lists."""
     return ml_collections.ConfigDict(_tuples(json.loads(text)))
 
@@ -212,7 +216,9 @@ def _tuples(value):
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def differing_fields(one, other, ignored=()):
+def differing_fields(
+    one: ml_collections.ConfigDict, other: ml_collections.ConfigDict, ignored: collections.abc.Iterable[str] = ()
+) -> list[tuple[str, typing.Any, typing.Any]]:
     """[(dotted field, its value in one, in other)] of two configs; None stands for a missing field."""
     one, other = (dict(_flat(_tuples(json.loads(to_json(config))))) for config in (one, other))
     fields = sorted((set(one) | set(other)) - set(ignored))

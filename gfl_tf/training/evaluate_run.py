@@ -1,6 +1,8 @@
 """The evaluation of a finished or stopped run."""
 
+import collections.abc
 import json
+import os
 import pathlib
 
 from gfl_tf.evaluation import coco, tta
@@ -9,8 +11,15 @@ from gfl_tf.training import run_dir as run_dirs
 
 
 def evaluate_run(
-    run_dir, which="best", annotations=None, images=None, output=None, batch_size=None, views=None, flip=True
-):
+    run_dir: str | os.PathLike,
+    which: str = "best",
+    annotations: str | os.PathLike | None = None,
+    images: str | os.PathLike | None = None,
+    output: str | os.PathLike | None = None,
+    batch_size: int | None = None,
+    views: collections.abc.Sequence[tuple[int, int]] | None = None,
+    flip: bool = True,
+) -> tuple[coco.CocoResult, pathlib.Path]:
     """Evaluates the model of a run directory and writes metrics.json and detections.json.
 
     Args:

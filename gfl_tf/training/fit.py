@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 
 import keras
+import ml_collections
 import tensorflow as tf
 
 from gfl_tf import compat
@@ -45,7 +47,7 @@ class Outcome:
     stopped_by: int | None
 
 
-def train(config, run_dir, strategy="auto"):
+def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, strategy: str = "auto") -> Outcome:
     """Trains a detector, or goes on with a training that was stopped.
 
     Args:

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 
+import ml_collections
+
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import mmdet, places, state_dict
 from gfl_tf.data.coco import COCO_CLASS_NAMES
@@ -28,7 +30,7 @@ class Imported:
     weights_file: str
     class_names: tuple
 
-    def summary(self):
+    def summary(self) -> str:
         """What to tell the user: what was loaded, what was not, and which commands follow."""
         report, file, run_dir = self.report, self.checkpoint, self.run_dir
         about = ", ".join(f"{name} {value}" for name, value in file.metadata.items())
@@ -48,7 +50,14 @@ class Imported:
         return "\n".join(lines)
 
 
-def import_run(config, checkpoint, run_dir, ema=None, partial=False, prefix=None):
+def import_run(
+    config: ml_collections.ConfigDict | None,
+    checkpoint: str | os.PathLike,
+    run_dir: str | os.PathLike,
+    ema: bool | None = None,
+    partial: bool = False,
+    prefix: str | None = None,
+) -> Imported:
     """Makes a run directory, as `gfl-train` leaves one, of a PyTorch checkpoint.
 
     Args:

@@ -10,13 +10,18 @@ train.log            what was printed
 """
 
 import json
+import os
 import pathlib
+import typing
 
+import keras
+import ml_collections
 import tensorflow as tf
 
 from gfl_tf import files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
+from gfl_tf.detectors.detector import Detector
 from gfl_tf.training import config as configs
 
 WEIGHTS = ("best", "last")
@@ -37,7 +42,7 @@ HARMLESS_FIELDS = tuple(
 class RunDirectory:
     """Paths of a run directory, and its config."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
         self.config_file = self.path / "config.json"
         self.checkpoints = self.path / "checkpoints"
@@ -45,15 +50,15 @@ class RunDirectory:
         self.logs = self.path / "logs"
         self.log_file = self.path / "train.log"
 
-    def weights_file(self, which):
+    def weights_file(self, which: str) -> pathlib.Path:
         if which not in WEIGHTS:
             raise ValueError(f"the weights to load are {which!r}; choose one of {', '.join(WEIGHTS)}")
         return self.path / f"{which}{weight_file.SUFFIX}"
 
-    def exists(self):
+    def exists(self) -> bool:
         return self.config_file.is_file()
 
-    def read_config(self):
+    def read_config(self) -> ml_collections.ConfigDict:
         """The resolved config.
 
         Raises:
@@ -65,7 +70,7 @@ class RunDirectory:
             )
         return configs.from_json(self.config_file.read_text())
 
-    def evaluation_of(self, which):
+    def evaluation_of(self, which: str) -> dict[str, typing.Any] | None:
         """The evaluation of the "best" or "last" weights: its JSON content and "file", relative to the run directory.
 
         The training's own; where it made none of these weights, the newest without test-time augmentation that
@@ -91,10 +96,10 @@ class RunDirectory:
         plain = [path for path in found if "tta" not in json.loads(path.read_text())]
         return max(plain, key=lambda path: path.stat().st_mtime_ns, default=None)
 
-    def has_checkpoint(self):
+    def has_checkpoint(self) -> bool:
         return any(self.checkpoints.glob("*.index"))
 
-    def start(self, config):
+    def start(self, config: ml_collections.ConfigDict) -> None:
         """Writes the resolved config; where there is something to go on from, checks that it is the same.
 
         Raises:
@@ -113,7 +118,7 @@ class RunDirectory:
         self.evaluation.mkdir(exist_ok=True)
         write_whole(self.config_file, configs.to_json(config))
 
-    def save_weights(self, model, which):
+    def save_weights(self, model: keras.Model, which: str) -> None:
         weight_file.save(weight_file.named_variables(model), self.weights_file(which))
 
 
@@ -121,7 +126,7 @@ def _is_newer(path, other):
     return other.exists() and path.stat().st_mtime_ns > other.stat().st_mtime_ns
 
 
-def load_run(run_dir, which="best"):
+def load_run(run_dir: str | os.PathLike, which: str = "best") -> tuple[Detector, ml_collections.ConfigDict]:
     """The trained model of a run directory and its config.
 
     Args:
@@ -143,7 +148,7 @@ def load_run(run_dir, which="best"):
     return model, config
 
 
-def write_whole(path, text):
+def write_whole(path: str | os.PathLike, text: str) -> None:
     """Writes a file that is never seen half written."""
     with files.replacing(path) as file:
         file.write(text)
