@@ -1,5 +1,6 @@
 """Pictures of detections and of ground truth: boxes, names, scores and how sure each edge is."""
 
+import collections.abc
 import colorsys
 import functools
 
@@ -11,7 +12,9 @@ _BAND_OPACITY = 0.38
 _LABEL_PADDING = 2
 
 
-def draw_detections(image, found, class_names, enlarge=1.0):
+def draw_detections(
+    image: np.ndarray, found: dict[str, np.ndarray], class_names: collections.abc.Sequence[str], enlarge: float = 1.0
+) -> np.ndarray:
     """Draws detections onto a picture.
 
     Each box has the colour of its class and a label with name and score. With "edge_stddev", a translucent band reaches
@@ -65,12 +68,23 @@ def draw_detections(image, found, class_names, enlarge=1.0):
     return np.asarray(picture)
 
 
-def draw_ground_truth(image, boxes, classes, class_names, enlarge=1.0):
+def draw_ground_truth(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    class_names: collections.abc.Sequence[str],
+    enlarge: float = 1.0,
+) -> np.ndarray:
     """Draws annotated boxes with their names; all else as in `draw_detections`."""
     return draw_detections(image, {"boxes": boxes, "classes": classes}, class_names, enlarge)
 
 
-def grid(images, columns, gap=4, background=(255, 255, 255)):
+def grid(
+    images: collections.abc.Sequence[np.ndarray],
+    columns: int,
+    gap: int = 4,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> np.ndarray:
     """Lays pictures out row by row, as a contact sheet; each is centred in a cell of the largest size.
 
     Args:
@@ -100,7 +114,7 @@ def grid(images, columns, gap=4, background=(255, 255, 255)):
     return sheet
 
 
-def class_colour(index):
+def class_colour(index: int) -> tuple[int, ...]:
     """The RGB colour (0..255) of a class: the same for an index everywhere, far from its neighbours'."""
     hue = (0.58 + int(index) * 0.618034) % 1.0  # steps of the golden ratio never come close to a full turn
     lightness = (0.50, 0.62, 0.40)[int(index) // 8 % 3]
@@ -108,22 +122,22 @@ def class_colour(index):
 
 
 @functools.cache
-def font(size):
+def font(size: int) -> ImageFont.FreeTypeFont:
     """Pillow's own font in a size in pixels; the same on every machine."""
     return ImageFont.load_default(size=size)
 
 
-def line_width(size):
+def line_width(size: tuple[int, int]) -> int:
     """Thickness in pixels of a box in a picture of (width, height)."""
     return max(1, round(min(size) / 220))
 
 
-def legible(image):
+def legible(image: np.ndarray) -> int:
     """The whole factor that brings a small picture's longer side to about `LEGIBLE_PX`; 1 for a larger one."""
     return max(1, round(LEGIBLE_PX / max(image.shape[:2])))
 
 
-def enlarge_image(image, factor):
+def enlarge_image(image: np.ndarray, factor: float) -> Image.Image:
     """A `PIL.Image` of uint8 [height, width, 3], enlarged by a factor."""
     picture = Image.fromarray(image)
     if factor == 1:
@@ -132,7 +146,7 @@ def enlarge_image(image, factor):
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def draw_box(picture, box, colour, thickness):
+def draw_box(picture: Image.Image, box: np.ndarray, colour: tuple[int, ...], thickness: int) -> None:
     """Draws the outline of a box xyxy onto a `PIL.Image`, centred on its edges but kept in the picture."""
     x1, y1, x2, y2 = _clipped(box, picture.size)
     outer, inner = thickness // 2, thickness - thickness // 2 - 1
@@ -143,7 +157,7 @@ def draw_box(picture, box, colour, thickness):
     ImageDraw.Draw(picture).rectangle([left, top, right, bottom], outline=colour, width=outer + inner + 1)
 
 
-def draw_band(picture, box, stddev, colour):
+def draw_band(picture: Image.Image, box: np.ndarray, stddev: np.ndarray, colour: tuple[int, ...]) -> None:
     """Draws one standard deviation to both sides of each edge onto a `PIL.Image`, translucent.
 
     Args:
@@ -215,7 +229,7 @@ def _checked(name, values, shape):
     return values
 
 
-def checked_image(image):
+def checked_image(image: np.ndarray) -> np.ndarray:
     """The image as an array; raises ValueError unless it is uint8 [height, width, 3]."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

@@ -4,6 +4,7 @@ GFL predicts for each side not a distance but a distribution over distances (GFL
 peak is an edge the network is sure of; a wide or two-peaked distribution is one it is not.
 """
 
+import collections.abc
 import math
 
 import numpy as np
@@ -19,7 +20,13 @@ _SPREAD = (248, 222, 214)
 _TEXT, _SMALL = 15, 12
 
 
-def plot_distributions(probabilities, bin_px, truth_px=None, title="", size=(720, 520)):
+def plot_distributions(
+    probabilities: np.ndarray,
+    bin_px: float,
+    truth_px: collections.abc.Sequence[float] | np.ndarray | None = None,
+    title: str = "",
+    size: tuple[int, int] = (720, 520),
+) -> np.ndarray:
     """Plots the distributions of the four distances from a point to the sides of its box.
 
     The red line is the expectation, which is the predicted distance; the shading is one standard
@@ -65,7 +72,16 @@ def plot_distributions(probabilities, bin_px, truth_px=None, title="", size=(720
     return np.asarray(picture)
 
 
-def plot_detection(image, box, probabilities, bin_px, name="", score=None, point=None, truth=None):
+def plot_detection(
+    image: np.ndarray,
+    box: collections.abc.Sequence[float] | np.ndarray,
+    probabilities: np.ndarray,
+    bin_px: float,
+    name: str = "",
+    score: float | None = None,
+    point: collections.abc.Sequence[float] | np.ndarray | None = None,
+    truth: collections.abc.Sequence[float] | np.ndarray | None = None,
+) -> np.ndarray:
     """Shows a detection: the part of the picture around its box beside its four distributions.
 
     Args:
@@ -98,7 +114,7 @@ def plot_detection(image, box, probabilities, bin_px, name="", score=None, point
     return np.concatenate([crop, plots], axis=1)
 
 
-def moments(probabilities, bin_px):
+def moments(probabilities: np.ndarray, bin_px: float) -> tuple[np.ndarray, np.ndarray]:
     """Expectation and standard deviation in pixels of distributions [..., n + 1]; both [...]."""
     probabilities = np.asarray(probabilities, np.float64)
     values = np.arange(probabilities.shape[-1]) * bin_px

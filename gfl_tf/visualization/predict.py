@@ -1,7 +1,10 @@
 """Detections of image files, as annotated pictures and one JSON file."""
 
+import collections.abc
 import json
+import os
 import pathlib
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +19,21 @@ from gfl_tf.ops import distributions as distribution_ops
 from gfl_tf.visualization import detections as drawing
 from gfl_tf.visualization import distributions
 
+if typing.TYPE_CHECKING:
+    from gfl_tf.detectors.detector import Detector
+
+
 JSON_FILE = "predictions.json"
 
 
-def predict(model, paths, output, scale, class_names, max_distributions=0):
+def predict(
+    model: "Detector",
+    paths: collections.abc.Sequence[str | os.PathLike],
+    output: str | os.PathLike,
+    scale: tuple[int, int],
+    class_names: collections.abc.Sequence[str],
+    max_distributions: int = 0,
+) -> dict[str, typing.Any]:
     """Writes into the folder `output`, for images NAME.*:
 
         NAME.jpg                  the picture with its boxes, names, scores and the uncertainty of each edge; a small
@@ -87,7 +101,9 @@ def _distinct_names(files):
     return names
 
 
-def detect_function(model, scale, with_distributions):
+def detect_function(
+    model: "Detector", scale: tuple[int, int], with_distributions: bool | int
+) -> tf.types.experimental.GenericFunction:
     """A function of one image, uint8 [1, h, w, 3], to its detections in its own pixels.
 
     They are `original_pixels.detect`'s, and `with_distributions` also "probabilities" [1, D, 4, n + 1] of the sides,

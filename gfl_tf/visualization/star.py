@@ -12,7 +12,9 @@ The pictures take the points from the offsets that the layer itself uses. The on
     python -m gfl_tf.visualization.star docs/star.jpg
 """
 
+import collections.abc
 import sys
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +25,10 @@ from gfl_tf.data import shape_scenes
 from gfl_tf.layers.star import star_offsets
 from gfl_tf.visualization import detections
 
+if typing.TYPE_CHECKING:
+    from gfl_tf.detectors.detector import Detector
+
+
 _INITIAL, _REFINED = (220, 40, 40), (40, 80, 235)
 _POINT, _KERNEL = (255, 221, 51), (150, 150, 150)
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
@@ -30,7 +36,14 @@ _KERNEL_STEPS = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), axis=-1).reshape(9
 _LEAST_RADIUS = 6  # of a disc in which a number can be read
 
 
-def draw_star(image, point_px, distances_px, stride, refined_distances_px=None, enlarge=1.0):
+def draw_star(
+    image: np.ndarray,
+    point_px: collections.abc.Sequence[float] | np.ndarray,
+    distances_px: collections.abc.Sequence[float] | np.ndarray,
+    stride: float,
+    refined_distances_px: collections.abc.Sequence[float] | np.ndarray | None = None,
+    enlarge: float = 1.0,
+) -> np.ndarray:
     """Draws the sampling points of one box onto a picture, as in figure 1 of the paper.
 
     The initial box is red, the refined one blue; the nine points are yellow, with their numbers; grey dots are where
@@ -73,7 +86,11 @@ def draw_star(image, point_px, distances_px, stride, refined_distances_px=None, 
     return np.asarray(picture)
 
 
-def star_positions(point_px, distances_px, stride):
+def star_positions(
+    point_px: collections.abc.Sequence[float] | np.ndarray,
+    distances_px: collections.abc.Sequence[float] | np.ndarray,
+    stride: float,
+) -> np.ndarray:
     """Where the nine points are sampled: float64 [9, 2], (x, y) in pixels.
 
     They are the ordinary kernel points moved by the layer's offsets; arguments and errors as in `draw_star`.
@@ -84,14 +101,21 @@ def star_positions(point_px, distances_px, stride):
     return kernel + offsets.numpy().astype(np.float64).reshape(9, 2)[:, ::-1] * stride
 
 
-def kernel_positions(point_px, stride):
+def kernel_positions(point_px: collections.abc.Sequence[float] | np.ndarray, stride: float) -> np.ndarray:
     """Where an ordinary 3x3 convolution reads: float64 [9, 2], (x, y) in pixels; arguments as in `draw_star`."""
     if not (np.isfinite(stride) and stride > 0):
         raise ValueError(f"stride must be positive, got {stride}")
     return _checked("point_px", point_px, 2) + _KERNEL_STEPS * stride
 
 
-def draw_detected_stars(model, image, scale, class_names, count=4, columns=2):
+def draw_detected_stars(
+    model: "Detector",
+    image: np.ndarray,
+    scale: tuple[int, int],
+    class_names: collections.abc.Sequence[str],
+    count: int = 4,
+    columns: int = 2,
+) -> np.ndarray:
     """Detects objects in an image and draws the sampling points of the best detections.
 
     Args:
@@ -128,7 +152,7 @@ def draw_detected_stars(model, image, scale, class_names, count=4, columns=2):
     return detections.grid(pictures or [resized], columns)
 
 
-def draw_example():
+def draw_example() -> np.ndarray:
     """The picture in docs/, uint8 [h, w, 3]: part of a generated scene, with made-up distances of a point of P5."""
     rng = np.random.default_rng(56)
     scene = shape_scenes.sample_scene(rng, (384, 512))
