@@ -53,7 +53,7 @@ def test_metrics_are_finite_and_of_whole_batches(whole_run):
     scalars = _scalars(whole_run[0])
     assert all(np.all(np.isfinite(values)) for values in scalars.values())
     assert min(scalars["train/num_positives"]) >= 1 and 0 < min(scalars["train/mean_iou"]) <= 1
-    parts = sum(np.array(scalars[f"train/{name}_loss"]) for name in ("quality", "box", "distribution"))
+    parts = sum(np.array(scalars[f"train/{name}_loss"]) for name in ("classification", "box", "distribution"))
     np.testing.assert_allclose(scalars["train/loss"], parts, rtol=1e-5)
 
 
