@@ -93,6 +93,6 @@ assert "gflv2_r50_fpn_1x" in gfl_tf.config_files.names()
     run([installed / "python", "-c", program], tmp_path, TF_CPP_MIN_LOG_LEVEL="3")
     program = """
 import keras, gfl_tf  # this is enough for Keras to know the classes
-assert type(keras.models.load_model("model.keras")) is gfl_tf.GFLV2
+assert type(keras.models.load_model("model.keras")) is gfl_tf.Detector
 """
     run([installed / "python", "-c", program], tmp_path, TF_CPP_MIN_LOG_LEVEL="3")

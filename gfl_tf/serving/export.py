@@ -2,7 +2,6 @@
 
 import collections.abc
 import dataclasses
-import logging
 import os
 import pathlib
 import re
@@ -130,7 +129,7 @@ def export(
     write = {"saved_model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}[options.format]
     with versions.new_version(directory, options.keep) as version:
         # TensorFlow's notes, one of them thousands of characters long, on how it names what it saves.
-        with quiet.loggers("absl", level=logging.WARNING):
+        with quiet.absl():
             write(version.partial, model, scale, decoder, class_names, name, options)
         assets.write(version.partial, class_names, config, evaluation, dataclasses.asdict(options))
     return version.path

@@ -293,7 +293,7 @@ def test_wrong_application(arguments, message):
 
 WRONG_HUB = [
     (ValueError, dict(backbone="ResNet"), "'ResNet' is not a backbone of keras_hub.models; it has .*ResNetBackbone"),
-    (TypeError, dict(backbone="ResNetBackbone", depth=50), "ResNetBackbone has no argument depth"),
+    (ValueError, dict(backbone="ResNetBackbone", depth=50), "ResNetBackbone has no argument depth"),
     (
         ValueError,
         dict(backbone="EfficientNetBackbone", **HUB["EfficientNetBackbone"], num_features=64),
