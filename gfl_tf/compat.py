@@ -83,6 +83,11 @@ def add_bias(layer, shape):
         layer._tracker.lock()
 
 
+def slope(leaky_relu: keras.layers.LeakyReLU) -> float:
+    """What a layer multiplies negative values by."""
+    return leaky_relu.negative_slope if KERAS_3 else leaky_relu.alpha
+
+
 # The graph of a functional model.
 
 

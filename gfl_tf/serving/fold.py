@@ -1,7 +1,10 @@
 """Batch normalization folded into the convolution before it: gamma (W x - mean) / stddev + beta = W' x + b'."""
 
+import functools
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gfl_tf import compat
 from gfl_tf.compat import keras_cv
@@ -101,6 +104,21 @@ def fold(conv, norm, folded_conv, folded_norm):
     folded_conv.bias.assign(bias)
     # Keras cannot take a layer out of a graph or block that is built.
     folded_norm.call = lambda inputs, training=None, mask=None: inputs
+
+
+def keep_slopes(layers: list[keras.layers.Layer]) -> None:
+    """Lets the leaky ReLUs among these layers be computed of single operations.
+
+    TensorFlow's optimizer makes one operation of a convolution, its bias, a sum and a leaky ReLU, and on CPUs with
+    oneDNN that one takes another slope (TensorFlow 2.21). Only folding puts a bias where it does so.
+    """
+    for layer in layers:
+        if isinstance(layer, keras.layers.LeakyReLU):
+            layer.call = functools.partial(_leaky_relu, slope=compat.slope(layer))
+
+
+def _leaky_relu(inputs, slope):
+    return tf.where(inputs >= 0.0, inputs, inputs * tf.cast(slope, inputs.dtype))
 
 
 def _is_depthwise(conv):

@@ -52,6 +52,7 @@ def _folded_backbone(backbone):
         # Layers that Keras has named have other names in the copy.
         names = {level: twin_of[id(backbone.get_layer(name))].name for level, name in names.items()}
         folded.pyramid_level_inputs = names
+    fold.keep_slopes([twin for _, twin in twins])
     for conv, norm in fold.foldable_pairs([layer for layer, _ in twins], level_tensors(backbone).values()):
         fold.fold(conv, norm, twin_of[id(conv)], twin_of[id(norm)])
     return folded
