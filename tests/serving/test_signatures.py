@@ -213,7 +213,7 @@ def test_bad_images_leave_the_others_alone(reporting, served):
 
 
 def test_options_of_a_request(served):
-    images = [png(pixels(64, 96, seed=1)), png(pixels(90, 70, seed=2)), png(pixels(33, 47, seed=3))]
+    images = [png(pixels(64, 96, seed=1)), png(pixels(96, 160, seed=2)), png(pixels(33, 47, seed=3))]
     default = served["serving_default"](images)
     third = float(default["detection_scores"][2, 3])  # above it are three
     outputs = served["image_bytes_with_options"](
