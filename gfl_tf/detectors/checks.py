@@ -50,7 +50,7 @@ def images_of(data: typing.Any) -> tf.Tensor:
 
 
 def check_images(images: tf.Tensor) -> None:
-    shape = tf.TensorShape(images.shape)
+    shape = tf.TensorShape(getattr(images, "shape", None))  # a distributed batch has none
     if shape.rank is not None and (shape.rank != 4 or shape[3] not in (3, None)):
         remedy = "add a batch axis: images[None]" if shape.rank == 3 else "give each three channels, RGB"
         raise ValueError(f"images are [B, H, W, 3], RGB in 0..255; these are {tuple(shape)}: {remedy}")
