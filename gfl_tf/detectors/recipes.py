@@ -84,6 +84,7 @@ class Recipe:
         Raises:
             ValueError: one of them was given what the other parts decide, or does not fit them.
         """
+        _check_fit(self)
         neck, head = self.neck, self.head
         if isinstance(neck, functools.partial):
             neck = _fitted(neck, "neck", levels=self.grid.levels)
@@ -104,6 +105,17 @@ class Recipe:
             part = getattr(recipe, owners[0])
             recipe = dataclasses.replace(recipe, **{owners[0]: dataclasses.replace(part, **{name: value})})
         return recipe
+
+
+def _check_fit(recipe):
+    """Raises ValueError for parts that make no sense together."""
+    if recipe.score.head_layer() is not None and not isinstance(recipe.boxes, GeneralDistribution):
+        raise ValueError(
+            f"{type(recipe.score).__name__} reads distributions, which {type(recipe.boxes).__name__} does not predict: "
+            "choose GeneralDistribution (in a config: boxes.name='general')"
+        )
+    if isinstance(recipe.assigner, ATSSAssigner) and recipe.grid.anchors_per_point != 1:
+        raise ValueError(f"ATSS has one anchor a point; this grid has {recipe.grid.anchors_per_point}")
 
 
 def _fitted(layer, name, **fitting):

@@ -88,7 +88,11 @@ class VFNetHead(keras.layers.Layer):
         Raises:
             ValueError: parts that want other outputs than distances in pixels and class scores.
         """
-        if (boxes.num_outputs, getattr(boxes, "unit", ""), grid.anchors_per_point) != (4, "pixel", 1) or score.quality:
+        if (
+            (boxes.num_outputs, getattr(boxes, "unit", ""), grid.anchors_per_point) != (4, "pixel", 1)
+            or score.quality
+            or score.head_layer()
+        ):
             raise ValueError("VarifocalNet's head puts out four distances in pixels a point and joint class scores")
         return {"levels": grid.levels}
 

@@ -326,6 +326,10 @@ def test_a_head_that_does_not_fit_is_refused(build):
             build(gfl_tf.GFL, head=head)
     with pytest.raises(ValueError, match="VarifocalNet's head puts out four distances in pixels"):
         build(gfl_tf.VFNet, boxes=gfl_tf.GFL.boxes)
+    with pytest.raises(ValueError, match="DGQPScore reads distributions, which DiracDistances does not predict"):
+        build(gfl_tf.FCOS, score=gfl_tf.GFLV2.score)
+    with pytest.raises(ValueError, match="ATSS has one anchor a point; this grid has 9"):
+        build(gfl_tf.RetinaNet, assigner=gfl_tf.ATSS.assigner)
 
 
 # The decoder.
