@@ -51,32 +51,6 @@ TOP = {
     "data": "The images and boxes: see below.",
     "train": "The training: see below.",
 }
-# Where the code has no comment yet. A comment there counts before these.
-NO_COMMENT = {
-    "directory": "Where the synthetic data of `shapes` are.",
-    "shapes": "Of the synthetic data: numbers of images, (height, width), seed.",
-    "train_images": "The folder that the file names in `train_annotations` are relative to.",
-    "val_images": "The folder of `val_annotations`.",
-    "epochs": "Times that each training image is seen; with `swa_epochs` there are more.",
-    "base_batch_size": "The batch that `learning_rate` is meant for.",
-    "momentum": "Of sgd.",
-    "decay_bias": "`weight_decay` is for biases, too.",
-    "decay_norm": "`weight_decay` is for the scales and offsets of normalizations, too.",
-    "warmup_steps": "Steps in which the learning rate rises linearly to its full value.",
-    "warmup_factor": "Of the learning rate at the first of these.",
-    "gamma": "Factor at each of `milestones`.",
-    "swa_cycle_epochs": "Epochs of a cycle of stochastic weight averaging.",
-    "swa_learning_rate": "At the start of each cycle; scaled like `learning_rate`.",
-    "swa_final_factor": "Of the learning rate at the end of each cycle.",
-    "keep_checkpoints": "How many of the last checkpoints stay.",
-    "evaluation_batch_size": "Images that are evaluated at a time.",
-    "partial_weights": "Take from `weights` what fits, as another number of classes needs.",
-    "std": "As `mean`.",
-    "classification_weight": "Of the classification loss; 0 leaves it out.",
-    "box_weight": "Of the box loss; 0 leaves it out.",
-    "num_classes": "C. A training takes it from its annotations.",
-    "bounding_box_format": "KerasCV's name for the format of the labels and predictions of the model in Python.",
-}
 
 
 def page():
@@ -137,7 +111,7 @@ def _model_fields():
     of_detector = _entries(Detector)
     for field in dataclasses.fields(Recipe):
         if field.name not in build.PARTS:
-            found.append((field.name, field.default, NO_COMMENT.get(field.name) or of_detector[field.name]))
+            found.append((field.name, field.default, of_detector[field.name]))
     return found
 
 
@@ -347,7 +321,7 @@ def _fields(function):
     """[(field, default, meaning)] of a function that makes a ConfigDict, in the order of its source."""
     comments, defaults = _comments(function), function()
     order = [name for name in comments if name in defaults] + [name for name in defaults if name not in comments]
-    return [(name, defaults[name], comments.get(name) or NO_COMMENT.get(name, "")) for name in order]
+    return [(name, defaults[name], comments.get(name, "")) for name in order]
 
 
 # Text.

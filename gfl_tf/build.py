@@ -25,7 +25,7 @@ from gfl_tf.boxes.points import AnchorDeltas, DiracDistances
 from gfl_tf.checkpoints import mmdet, weight_file
 from gfl_tf.compat import keras_cv
 from gfl_tf.config_files import load_config
-from gfl_tf.detectors import recipes
+from gfl_tf.detectors import checks, recipes
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.heads.tower_head import TowerHead
@@ -91,11 +91,11 @@ def default_model(detector: str = "gflv2") -> ml_collections.ConfigDict:
     recipe = RECIPES[detector]
     model = ml_collections.ConfigDict()
     # Of the whole detector, to start from: a run's .npz file, or a .pth or .safetensors file as published for the
-    # PyTorch reference. `partial_weights` takes from it what fits, as another number of classes needs.
+    # PyTorch reference.
     model.weights = ""
-    model.partial_weights = False
-    model.num_classes = 80
-    model.bounding_box_format = "xyxy"
+    model.partial_weights = False  # take from `weights` what fits, as another number of classes needs
+    model.num_classes = 80  # a training takes it from its annotations
+    model.bounding_box_format = "xyxy"  # KerasCV's name for the format of labels and predictions in Python
     model.backbone = dict(
         name="resnet",  # one of BACKBONES, built with these arguments of its class or function
         arguments=dict(
@@ -113,7 +113,7 @@ def default_model(detector: str = "gflv2") -> ml_collections.ConfigDict:
     # RGB, in 0..255; empty where the backbone rescales its input. Those of KerasHub and keras.applications:
     # `gfl_tf.backbones.keras_models`.
     model.mean = ()
-    model.std = ()
+    model.std = ()  # as `mean`
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
         if value is not None:
@@ -170,6 +170,8 @@ def build_detector(config: ml_collections.ConfigDict | str | os.PathLike, load_w
     mean, std = (tuple(model.pop(name, ())) or None for name in ("mean", "std"))
     num_classes, box_format = model.pop("num_classes"), model.pop("bounding_box_format", "xyxy")
     decoder = _part("decoder", model.pop("decoder", {}))
+    with _named("config.model"):
+        checks.check_interface(box_format, mean, std)
     with precision_policy(precision):
         recipe = _recipe(model, num_classes)
         backbone = _backbone(backbone_config, {"mean": mean, "std": std})

@@ -11,8 +11,8 @@ Class = typing.TypeVar("Class")
 
 
 def part(cls: type[Class]) -> type[Class]:
-    """Class decorator: a frozen dataclass of plain fields that `keras.saving` can write and read."""
-    cls = dataclasses.dataclass(frozen=True)(cls)
+    """Class decorator: a frozen dataclass of plain fields, given by name, that `keras.saving` can write and read."""
+    cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     cls.get_config = arguments
     cls.from_config = classmethod(_from_config)
     package = cls.__module__.partition(".")[0]  # a user's part of the same name is another one

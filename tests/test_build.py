@@ -393,7 +393,7 @@ WRONG = [
     ("model.grid.levels", (3, 5), r"config.model.grid: levels .* not \(3, 5\)"),
     ("model.grid.levels", (1, 2, 3, 4, 5), r"config.model.grid: levels .* not \(1, 2"),
     ("model.grid.levels", (6, 7), r"config.model.grid: levels .* not \(6, 7\)"),
-    ("model.grid.anchor_scales", (), "config.model.grid: the number of anchors_per_point is 0"),
+    ("model.grid.anchor_scales", (), "config.model.grid: the number of anchor_scales is 0; it must be at least 1"),
     ("model.assigner.k", 0, "config.model.assigner: k is 0"),
     ("model.boxes.num_bins", 0, "config.model.boxes: num_bins is 0"),
     ("model.boxes.bin_width", -0.5, "config.model.boxes: bin_width is -0.5"),
@@ -411,6 +411,10 @@ WRONG = [
     ("model.box_weight", -1.0, "config.model: box_weight is -1.0"),
     ("model.classification_weight", -1.0, "config.model: classification_weight is -1.0"),
     ("model.refined_box_weight", -1.0, "config.model: refined_box_weight is -1.0"),
+    ("model.head.groups", 5, "config.model: 16 channels do not divide into 5 groups"),
+    ("model.score.k", 18, "config.model: DGQP's k = 18 is larger than the 17 bins of a side"),
+    ("model.mean", (1.0, 2.0, 3.0), "config.model: mean and std belong together"),
+    ("model.bounding_box_format", "xyz", "config.model: .*xyz"),
 ]
 
 
@@ -430,10 +434,6 @@ WRONG_LATER = [
     ("backbone.weights", "missing.pth", "config.model.backbone.weights: there is no file .*missing.pth"),
     ("backbone.weights", "https://127.0.0.1:9/resnet50.pth", "could not fetch the backbone weights 'https://127"),
     ("backbone.weights", "missing.weights.h5", "'missing.weights.h5' is neither a file nor one of .*resnet50_imagenet"),
-    ("head.groups", 5, "16 channels do not divide into 5 groups"),
-    ("score.k", 18, "DGQP's k = 18 is larger than the 17 bins"),
-    ("mean", (1.0, 2.0, 3.0), "mean and std belong together"),
-    ("bounding_box_format", "xyz", "xyz"),
 ]
 
 

@@ -31,20 +31,21 @@ def of_all_places(box: tf.Tensor, is_positive: tf.Tensor, counts: tf.Tensor) -> 
 def over_boxes(
     update: collections.abc.Callable[..., tuple[tf.Tensor, ...]],
     boxes: tf.Tensor,
-    is_box: tf.Tensor,
+    classes: tf.Tensor,
     state: tuple[tf.Tensor, ...],
 ) -> tuple[tf.Tensor, ...]:
     """Goes through the M boxes one by one, so that nothing of size P x M is built.
 
     Args:
-        update: function of (index, box [B, 1, 4], is_box [B, 1], state) to the new state, a tuple of [B, P] tensors.
+        update: function of (index, box [B, 1, 4], whether it is one [B, 1], state) to the new state, a tuple of
+            [B, P] tensors.
         boxes: [B, M, 4].
-        is_box: bool [B, M].
+        classes: int32 [B, M], -1 for padding.
         state: the first one.
     """
 
     def step(index, *state):
-        box, exists = boxes[:, index, tf.newaxis], is_box[:, index, tf.newaxis]
+        box, exists = boxes[:, index, tf.newaxis], classes[:, index, tf.newaxis] >= 0
         return index + 1, *update(index, box, exists, state)
 
     result = tf.while_loop(lambda index, *_: index < tf.shape(boxes)[1], step, (0, *state))

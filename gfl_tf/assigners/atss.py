@@ -33,20 +33,14 @@ class ATSSAssigner:
         check_at_least("k", self.k, 1)
 
     def __call__(
-        self,
-        boxes: tf.Tensor,
-        is_box: tf.Tensor,
-        image_shape: tf.Tensor,
-        grid: Grid,
-        predictions: dict[str, tf.Tensor] | None = None,
+        self, boxes: tf.Tensor, classes: tf.Tensor, grid: Grid, predictions: dict[str, tf.Tensor] | None = None
     ) -> Assignment:
         """The positive places of every box.
 
         Args:
             boxes: float32 [B, M, 4], xyxy in pixels.
-            is_box: bool [B, M]; False marks padding.
-            image_shape: int32 [B, 2], each image's own height and width.
-            grid: `Grid` of the canvas.
+            classes: int32 [B, M], -1 for padding.
+            grid: `Grid` of the images on their canvas.
             predictions: raw outputs, for assigners that go by them.
 
         Returns: an `Assignment`; no gradient flows through it.
@@ -56,30 +50,30 @@ class ATSSAssigner:
         """
         if grid.spec.anchors_per_point != 1:
             raise ValueError(f"ATSS has one anchor a point; this grid has {grid.spec.anchors_per_point}")
-        candidates = _nearest_points(boxes, image_shape, grid, self.k)
+        candidates = _nearest_points(boxes, grid, self.k)
         places = grid.places.at(candidates.point)  # [B, M, L * k]
         xy, box = places.points_px, boxes[:, :, tf.newaxis]
         ious = box_ops.iou(places.anchors, box)
         threshold = _adaptive_threshold(ious, candidates.is_valid)
         inside = tf.reduce_min(tf.concat([xy - box[..., :2], box[..., 2:] - xy], axis=-1), axis=-1) > MIN_INSIDE_PX
-        is_positive = candidates.is_valid & inside & (ious >= threshold) & is_box[..., tf.newaxis]
+        is_positive = candidates.is_valid & inside & (ious >= threshold) & (classes >= 0)[..., tf.newaxis]
         box_index = tf.broadcast_to(tf.range(tf.shape(boxes)[1])[:, tf.newaxis], tf.shape(ious))
         point, box_index, is_positive, ious = (
             tf.reshape(t, [tf.shape(boxes)[0], -1]) for t in (candidates.point, box_index, is_positive, ious)
         )
         is_positive = _resolve_conflicts(point, box_index, is_positive, ious, grid.size)
-        counts = grid.inside(image_shape)
-        return Assignment(point, box_index, is_positive, counts if self.ignore_outside else tf.ones_like(counts))
+        counts = grid.inside if self.ignore_outside else tf.ones_like(grid.inside)
+        return Assignment(point, box_index, is_positive, counts)
 
 
 _Candidates = collections.namedtuple("_Candidates", ["point", "is_valid"])  # each [B, M, L * k]
 
 
-def _nearest_points(boxes, image_shape, grid, k):
+def _nearest_points(boxes, grid, k):
     """The k points nearest to each box centre on each level, among the image's own points."""
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2.0  # [B, M, 2] x, y
     canvas_sizes = grid.level_shapes  # [L, 2] height, width
-    own_sizes = tf.minimum(grid.spec.level_shapes(image_shape), canvas_sizes)  # [B, L, 2]
+    own_sizes = tf.minimum(grid.spec.level_shapes(grid.image_shape), canvas_sizes)  # [B, L, 2]
     first_point = tf.cumsum(tf.reduce_prod(canvas_sizes, axis=-1), exclusive=True)
     points, is_valid = [], []
     for level, stride in enumerate(grid.strides):

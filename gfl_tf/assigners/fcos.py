@@ -31,12 +31,7 @@ class FCOSAssigner:
         check_at_least("centre_radius", self.centre_radius, 0)
 
     def __call__(
-        self,
-        boxes: tf.Tensor,
-        is_box: tf.Tensor,
-        image_shape: tf.Tensor,
-        grid: Grid,
-        predictions: dict[str, tf.Tensor] | None = None,
+        self, boxes: tf.Tensor, classes: tf.Tensor, grid: Grid, predictions: dict[str, tf.Tensor] | None = None
     ) -> Assignment:
         """Arguments and result as of `ATSSAssigner`."""
         points, strides = grid.places.points_px, grid.places.strides
@@ -54,7 +49,7 @@ class FCOSAssigner:
 
         shape = [tf.shape(boxes)[0], grid.size]
         start = tf.fill(shape, INFINITE_AREA), tf.fill(shape, -1)
-        _, owner = over_boxes(smaller, boxes, is_box, start)
+        _, owner = over_boxes(smaller, boxes, classes, start)
         return of_all_places(tf.maximum(owner, 0), owner >= 0, tf.ones(shape, tf.bool))
 
     def _is_inside(self, points, strides, box, distances):

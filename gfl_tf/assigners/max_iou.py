@@ -29,19 +29,13 @@ class MaxIoUAssigner:
             )
 
     def __call__(
-        self,
-        boxes: tf.Tensor,
-        is_box: tf.Tensor,
-        image_shape: tf.Tensor,
-        grid: Grid,
-        predictions: dict[str, tf.Tensor] | None = None,
+        self, boxes: tf.Tensor, classes: tf.Tensor, grid: Grid, predictions: dict[str, tf.Tensor] | None = None
     ) -> Assignment:
         """Arguments and result as of `ATSSAssigner`."""
-        inside = grid.inside(image_shape)
 
         def compare(index, box, exists, state):
             best, owner, of_best_anchor = state
-            iou = tf.where(inside & exists, box_ops.iou(grid.places.anchors, box), 0.0)  # [B, P]
+            iou = tf.where(grid.inside & exists, box_ops.iou(grid.places.anchors, box), 0.0)  # [B, P]
             highest = tf.reduce_max(iou, axis=1, keepdims=True)
             is_best_anchor = (iou == highest) & (highest > 0)
             is_better = iou > best  # of equals the first box
@@ -53,7 +47,7 @@ class MaxIoUAssigner:
 
         shape = [tf.shape(boxes)[0], grid.size]
         start = tf.zeros(shape), tf.zeros(shape, tf.int32), tf.fill(shape, -1)
-        best, owner, of_best_anchor = over_boxes(compare, boxes, is_box, start)
+        best, owner, of_best_anchor = over_boxes(compare, boxes, classes, start)
         is_positive = (best >= self.positive_iou) | (of_best_anchor >= 0)
         owner = tf.where(of_best_anchor >= 0, of_best_anchor, owner)
-        return of_all_places(owner, is_positive, (is_positive | (best < self.negative_iou)) & inside)
+        return of_all_places(owner, is_positive, (is_positive | (best < self.negative_iou)) & grid.inside)

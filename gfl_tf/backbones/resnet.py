@@ -9,6 +9,7 @@ import keras
 from gfl_tf import compat
 from gfl_tf.backbones import blocks
 from gfl_tf.compat import keras_cv
+from gfl_tf.parts import arguments
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -75,18 +76,7 @@ class ResNet(keras_cv.models.Backbone):
         blocks.freeze(self.layers, frozen_stages)
 
     def get_config(self) -> dict[str, typing.Any]:
-        return {
-            **super().get_config(),
-            "depth": self.depth,
-            "groups": self.groups,
-            "base_width": self.base_width,
-            "deformable_stages": self.deformable_stages,
-            "deformable_version": self.deformable_version,
-            "frozen_stages": self.frozen_stages,
-            "norm_eval": self.norm_eval,
-            "include_rescaling": self.include_rescaling,
-            "input_shape": self.input_shape[1:],
-        }
+        return {**super().get_config(), **arguments(self), "input_shape": self.input_shape[1:]}
 
 
 def bottleneck(

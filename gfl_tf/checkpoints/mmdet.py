@@ -162,7 +162,7 @@ def _blocks(name, blocks):
 
 
 def _block(name, block):
-    return [(f"{name}.conv", block.conv), (f"{name}.gn", block.norm)]
+    return [(f"{name}.conv", block.conv), *([(f"{name}.gn", block.norm)] if block.norm is not None else [])]
 
 
 def _head(model):

@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from gfl_tf.compat import keras_cv
+
 LABELS = 'labels are a dict {"boxes": [B, M, 4], "classes": [B, M]}'
 
 
@@ -90,6 +92,16 @@ class FirstBatch(keras.callbacks.Callback):
                 "smaller than a pixel. Are they in the model's bounding_box_format, %r?", num_boxes,
                 self.model.bounding_box_format,
             )  # fmt: skip
+
+
+def check_interface(bounding_box_format: str, mean: typing.Any, std: typing.Any) -> None:
+    """Raises ValueError for an unknown format of boxes, and for a mean without a std or the other way round."""
+    if (mean is None) != (std is None):
+        raise ValueError("mean and std belong together: give both, or neither")
+    # KerasCV knows the names, and says so.
+    keras_cv.bounding_box.convert_format(
+        tf.zeros([1, 4]), source="xyxy", target=bounding_box_format, image_shape=(1, 1, 3)
+    )
 
 
 def check_compile(loss: typing.Any, loss_weights: typing.Any, weighted_metrics: typing.Any) -> None:

@@ -56,7 +56,8 @@ class Detector(keras.Model):
         score: how class scores and quality become one.
         classification_loss: Keras loss of targets and logits [B, P, C], giving [B, P] or [B, P, C] unreduced.
         box_loss: Keras loss of wanted and predicted boxes [B, N, 4], giving [B, N] unreduced.
-        classification_weight, box_weight: of these two; 0 leaves one out.
+        classification_weight: of the classification loss; 0 leaves it out.
+        box_weight: of the box loss; 0 leaves it out.
         refined_box_weight: of the box loss of the last boxes, where a head refines its boxes or could.
         count_empty_images: an image without positives counts as one where losses are divided by the number of
             positives, as in the references of GFL, ATSS and RetinaNet.
@@ -92,14 +93,9 @@ class Detector(keras.Model):
         **kwargs: typing.Any,
     ):
         compat.check_arguments(type(self), kwargs)
-        if (mean is None) != (std is None):
-            raise ValueError("mean and std belong together: give both, or neither")
+        checks.check_interface(bounding_box_format, mean, std)
         for name, weight in (("classification_weight", classification_weight), ("box_weight", box_weight)):
             check_at_least(name, weight, 0)
-        # KerasCV knows the names, and says so.
-        keras_cv.bounding_box.convert_format(
-            tf.zeros([1, 4]), source="xyxy", target=bounding_box_format, image_shape=(1, 1, 3)
-        )
         images = keras.layers.Input((None, None, 3), name="images")
         pixels = Preprocess(mean, std, name="preprocess")(images)
         outputs = head(neck(pyramid_features(backbone, backbone_levels(grid.levels))(pixels)))
@@ -317,14 +313,13 @@ class Detector(keras.Model):
         besides, [B, K, ...] here.
         """
         decoder = decoder or self.prediction_decoder
-        grid = self.grid.on(canvas_shape)
+        grid = self.grid.on(canvas_shape, image_shape)
         ranking = self.score.ranking(outputs, decoder.candidates == "pairs")
         index = decoder.select_points(ranking, grid.level_sizes)
         outputs = {name: tf.gather(value, index, batch_dims=1) for name, value in outputs.items()}
         candidates = self.decode_candidates(outputs, grid.places.at(index))
 
-        own_shape = canvas_shape[tf.newaxis] if image_shape is None else image_shape
-        limit = tf.cast(tf.tile(tf.reverse(own_shape, [1]), [1, 2]), tf.float32)[:, tf.newaxis]  # [B or 1, 1, 4]
+        limit = tf.cast(tf.tile(tf.reverse(grid.image_shape, [1]), [1, 2]), tf.float32)[:, tf.newaxis]  # [B or 1, 1, 4]
         candidates["boxes"] = tf.clip_by_value(candidates["boxes"], 0.0, limit)
         scores, factors = self.score.scores(outputs), self.score.factors(outputs)
         is_chosen = decoder.select_pairs(candidates["boxes"], scores, grid.level_sizes)

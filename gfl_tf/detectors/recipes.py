@@ -15,6 +15,7 @@ from gfl_tf.boxes.points import AnchorDeltas, DiracDistances
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
+from gfl_tf.layers.dgqp import check_bins
 from gfl_tf.necks.fpn import FPN
 from gfl_tf.ops.grid import GridSpec
 from gfl_tf.parts import check_at_least
@@ -109,11 +110,13 @@ class Recipe:
 
 def _check_fit(recipe):
     """Raises ValueError for parts that make no sense together."""
-    if recipe.score.head_layer() is not None and not isinstance(recipe.boxes, GeneralDistribution):
-        raise ValueError(
-            f"{type(recipe.score).__name__} reads distributions, which {type(recipe.boxes).__name__} does not predict: "
-            "choose GeneralDistribution (in a config: boxes.name='general')"
-        )
+    if isinstance(recipe.score, DGQPScore):
+        if not isinstance(recipe.boxes, GeneralDistribution):
+            raise ValueError(
+                f"DGQPScore reads distributions, which {type(recipe.boxes).__name__} does not predict: choose "
+                "GeneralDistribution (in a config: boxes.name='general')"
+            )
+        check_bins(recipe.score.k, recipe.boxes.num_bins + 1)
     if isinstance(recipe.assigner, ATSSAssigner) and recipe.grid.anchors_per_point != 1:
         raise ValueError(f"ATSS has one anchor a point; this grid has {recipe.grid.anchors_per_point}")
 

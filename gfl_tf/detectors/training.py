@@ -83,8 +83,8 @@ def detection_losses(
     """`Detector.detection_losses`: a list of terms over the positives, each summed, weighted and divided here."""
     # One slot more, so that there is one to look up where a batch has none.
     boxes, classes = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
-    grid = model.grid.on(canvas_shape)
-    assignment = model.assigner(boxes, classes >= 0, image_shape, grid, outputs)
+    grid = model.grid.on(canvas_shape, image_shape)
+    assignment = model.assigner(boxes, classes, grid, outputs)
     by_output = _positives(model, outputs, boxes, assignment, grid)
     positives = list(by_output.values())[-1]  # of the final boxes
     mask, score = positives.mask, model.score

@@ -10,19 +10,11 @@ from gfl_tf.layers.blocks import ConvGN, Scale
 
 
 def tower(name: str, num_convs: int, channels: int, groups: int, deformable: bool = False) -> list[keras.layers.Layer]:
-    """List of `num_convs` convolutions with ReLU and, unless `groups` is 0, group normalization; the last one
-    deformable by choice."""
-    if not groups:
-        return [_conv(channels, f"{name}_{i}") for i in range(num_convs)]
+    """List of `num_convs` ConvGN, the last one deformable by choice."""
     return [
         ConvGN(channels, groups, deformable=deformable and i == num_convs - 1, name=f"{name}_{i}")
         for i in range(num_convs)
     ]
-
-
-def _conv(channels, name):
-    kernel = keras.initializers.RandomNormal(stddev=0.01)
-    return keras.layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=kernel, name=name)
 
 
 def build_tower(

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.ops.grid import SIZE_DIVISOR
+from gfl_tf.parts import arguments
 
 _register = keras.saving.register_keras_serializable(package="gfl_tf")
 
@@ -27,8 +28,7 @@ class GroupNormalization(keras.layers.Layer):
 
     def build(self, input_shape) -> None:
         channels = input_shape[-1]
-        if channels % self.groups:
-            raise ValueError(f"{channels} channels do not divide into {self.groups} groups")
+        _check_groups(channels, self.groups)
         self.gamma = self.add_weight(name="gamma", shape=(channels,), initializer="ones")
         self.beta = self.add_weight(name="beta", shape=(channels,), initializer="zeros")
         self.built = True
@@ -51,16 +51,25 @@ class GroupNormalization(keras.layers.Layer):
         return {**super().get_config(), "groups": self.groups, "epsilon": self.epsilon}
 
 
+def _check_groups(channels, groups):
+    if groups and channels % groups:
+        raise ValueError(f"{channels} channels do not divide into {groups} groups")
+
+
 @_register
 class ConvGN(keras.layers.Layer):
-    """3x3 convolution without bias, group normalization, ReLU: the block of the heads' towers and of PAFPN.
+    """3x3 convolution, group normalization, ReLU: the block of the heads' towers and of PAFPN.
 
     Args:
-        filters, groups: channels, and groups of the normalization.
+        filters: channels.
+        groups: of the normalization; 0: none, and the convolution has a bias, as in RetinaNet.
         strides: 1 or 2; padded on both sides as in the reference.
         deformable: the convolution is a deformable one, v2.
         relu: False leaves the ReLU out.
         kernel_initializer: default: normal of standard deviation 0.01, as for a head.
+
+    Raises:
+        ValueError: `filters` that do not divide into `groups`.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class ConvGN(keras.layers.Layer):
         **kwargs: typing.Any,
     ):
         super().__init__(**kwargs)
+        _check_groups(filters, groups)
         self.filters = filters
         self.groups = groups
         self.strides = strides
@@ -84,7 +94,11 @@ class ConvGN(keras.layers.Layer):
         )
         if deformable:
             self.conv = DeformableConv2D(
-                filters, strides=strides, kernel_initializer=self.kernel_initializer, name="conv"
+                filters,
+                strides=strides,
+                use_bias=not groups,
+                kernel_initializer=self.kernel_initializer,
+                name="conv",
             )
         else:
             self.conv = keras.layers.Conv2D(
@@ -92,33 +106,29 @@ class ConvGN(keras.layers.Layer):
                 3,
                 strides,
                 padding="same" if strides == 1 else "valid",
-                use_bias=False,
+                use_bias=not groups,
                 kernel_initializer=self.kernel_initializer,
                 name="conv",
             )
-        self.norm = GroupNormalization(groups, name="norm")
+        self.norm = GroupNormalization(groups, name="norm") if groups else None
 
     def build(self, input_shape) -> None:
         self.conv.build((None, None, None, input_shape[-1]))  # of the padded input
-        self.norm.build((*input_shape[:-1], self.filters))
+        if self.norm is not None:
+            self.norm.build((*input_shape[:-1], self.filters))
         self.built = True
 
     def call(self, inputs) -> tf.Tensor:
         if self.strides > 1 and not self.deformable:
             inputs = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
-        outputs = self.norm(self.conv(inputs))
+        outputs = self.conv(inputs)
+        if self.norm is not None:
+            outputs = self.norm(outputs)
         return tf.nn.relu(outputs) if self.relu else outputs
 
     def get_config(self) -> dict[str, typing.Any]:
-        config = {
-            "filters": self.filters,
-            "groups": self.groups,
-            "strides": self.strides,
-            "deformable": self.deformable,
-            "relu": self.relu,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }
-        return {**super().get_config(), **config}
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        return {**super().get_config(), **arguments(self), "kernel_initializer": initializer}
 
 
 @_register

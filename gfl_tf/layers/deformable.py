@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, sample_and_multiply, shape_of
+from gfl_tf.parts import arguments
 
 # {name in graphs: options} of the convolutions traced here, see `traced_options`.
 _TRACED = {}
@@ -215,19 +216,8 @@ class DeformableConv2D(keras.layers.Layer):
         return (*shape, self.filters)
 
     def get_config(self) -> dict[str, typing.Any]:
-        config = {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-            "deformable_groups": self.deformable_groups,
-            "modulated": self.modulated,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }
-        return {**super().get_config(), **config}
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        return {**super().get_config(), **arguments(self), "kernel_initializer": initializer}
 
 
 def _undeformed_positions(out_height, out_width, kernel_size, strides, padding, dilation_rate):

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.ops import distributions
+from gfl_tf.parts import arguments
 
 STATISTICS = ("topk", "mean", "variance")
 
@@ -52,8 +53,7 @@ class DGQP(keras.layers.Layer):
         self.output_layer = _dense(outputs, bias_initializer=bias, name="output")
 
     def build(self, input_shape) -> None:
-        if self.k > input_shape[-1] // 4:
-            raise ValueError(f"DGQP's k = {self.k} is larger than the {input_shape[-1] // 4} bins of a side")
+        check_bins(self.k, input_shape[-1] // 4)
         per_side = sum(self.k if name == "topk" else 1 for name in self.statistics)
         self.hidden_layer.build((*input_shape[:-1], 4 * per_side))
         self.output_layer.build((*input_shape[:-1], self.hidden))
@@ -75,8 +75,7 @@ class DGQP(keras.layers.Layer):
         return tf.reshape(features, shape)
 
     def get_config(self) -> dict[str, typing.Any]:
-        config = {"k": self.k, "hidden": self.hidden, "statistics": self.statistics, "outputs": self.outputs}
-        return {**super().get_config(), **config, "prior": self.prior}
+        return {**super().get_config(), **arguments(self)}
 
 
 def check_statistics(k: int, statistics: collections.abc.Sequence[str]) -> None:
@@ -85,6 +84,12 @@ def check_statistics(k: int, statistics: collections.abc.Sequence[str]) -> None:
         raise ValueError(f"DGQP's k is {k}; it must be at least 1. Without a DGQP, k = 0 in GFLv2's table 2, it is GFL")
     if set(statistics) - set(STATISTICS) or not statistics:
         raise ValueError(f"DGQP's statistics are one or more of {STATISTICS}, not {tuple(statistics)}")
+
+
+def check_bins(k: int, num_bins: int) -> None:
+    """Raises ValueError for more probabilities than the bins of a side."""
+    if k > num_bins:
+        raise ValueError(f"DGQP's k = {k} is larger than the {num_bins} bins of a side")
 
 
 def _dense(units, **kwargs):

@@ -6,7 +6,7 @@ import typing
 
 import tensorflow as tf
 
-from gfl_tf.parts import check_at_least, part
+from gfl_tf.parts import check_above, check_at_least, part
 
 SIZE_DIVISOR = 32  # the network pads its input to a multiple of this: P5's stride
 
@@ -33,6 +33,7 @@ class Grid(typing.NamedTuple):
     Attributes:
         places: `Places` of the leading shape [P].
         canvas_shape: int32 [2], height and width in pixels.
+        image_shape: int32 [B, 2], those of each image inside the canvas; [1, 2] where all fill it.
         strides: of the levels, pixels.
         level_shapes: int32 [L, 2], rows and columns of points.
         spec: the `GridSpec` that made it.
@@ -40,6 +41,7 @@ class Grid(typing.NamedTuple):
 
     places: Places
     canvas_shape: tf.Tensor
+    image_shape: tf.Tensor
     strides: tuple
     level_shapes: tf.Tensor
     spec: "GridSpec"
@@ -54,12 +56,10 @@ class Grid(typing.NamedTuple):
         """int32 [L], places of each level."""
         return tf.reduce_prod(self.level_shapes, axis=-1) * self.spec.anchors_per_point
 
-    def inside(self, image_shape: tf.Tensor) -> tf.Tensor:
-        """bool [B, P]: places whose cells begin inside each image's own extent, rounded up to 32 as in the reference.
-
-        `image_shape`: int32 [B, 2], height and width in pixels.
-        """
-        padded = tf.cast(_padded(image_shape), tf.float32)
+    @property
+    def inside(self) -> tf.Tensor:
+        """bool [B, P]: places whose cells begin in the image's own extent, rounded up to 32 as in the reference."""
+        padded = tf.cast(_padded(self.image_shape), tf.float32)
         corners = self.places.points_px - self.spec.offset * self.places.strides[:, tf.newaxis]
         return tf.reduce_all(corners < padded[:, tf.newaxis, ::-1], axis=-1)
 
@@ -87,7 +87,9 @@ class GridSpec:
             raise ValueError(
                 f"levels are consecutive and begin at 2 to 5, such as (3, 4, 5, 6, 7), not {self.levels!r}"
             )
-        check_at_least("the number of anchors_per_point", self.anchors_per_point, 1)
+        for name in ("anchor_scales", "anchor_ratios"):
+            check_at_least(f"the number of {name}", len(getattr(self, name)), 1)
+            check_above(f"the smallest of {name}", min(getattr(self, name)), 0)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -97,9 +99,15 @@ class GridSpec:
     def anchors_per_point(self) -> int:
         return len(self.anchor_scales) * len(self.anchor_ratios)
 
-    def on(self, canvas_shape: tf.Tensor | tuple[int, int]) -> Grid:
-        """The `Grid` of a canvas; `canvas_shape`: int [2], height and width of the network input in pixels."""
+    def on(self, canvas_shape: tf.Tensor | tuple[int, int], image_shape: tf.Tensor | None = None) -> Grid:
+        """The `Grid` of a canvas.
+
+        Args:
+            canvas_shape: int [2], height and width of the network input in pixels.
+            image_shape: int [B, 2], each image's own; default: all fill the canvas.
+        """
         canvas_shape = tf.cast(canvas_shape, tf.int32)
+        image_shape = canvas_shape[tf.newaxis] if image_shape is None else tf.cast(image_shape, tf.int32)
         shapes = self.level_shapes(canvas_shape)
         # The reference's order: by ratio, then by scale.
         shapes_in_strides = [
@@ -109,7 +117,7 @@ class GridSpec:
         half = tf.constant(shapes_in_strides, tf.float32) / 2  # [A, 2] width, height
         levels = [self._level(shapes[index], stride, half) for index, stride in enumerate(self.strides)]
         places = Places(*(tf.concat(values, axis=0) for values in zip(*levels)))
-        return Grid(places, canvas_shape, self.strides, shapes, self)
+        return Grid(places, canvas_shape, image_shape, self.strides, shapes, self)
 
     def level_shapes(self, image_shape: tf.Tensor | tuple[int, int]) -> tf.Tensor:
         """Rows and columns of the points, int32 [..., L, 2], of images [..., 2] (height, width in pixels)."""

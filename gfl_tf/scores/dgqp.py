@@ -28,6 +28,8 @@ class DGQPScore(JointScore):
         super().__post_init__()
         check_statistics(self.k, self.statistics)
         check_at_least("composed_channels", self.composed_channels, 0)
+        if self.composed_channels == 1:
+            raise ValueError("composed_channels is 1; it must be 0, for the decomposed score, or at least 2")
 
     def head_layer(self) -> DGQP:
         """The `DGQP` of the head."""

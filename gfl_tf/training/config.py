@@ -24,12 +24,13 @@ def default_data() -> ml_collections.ConfigDict:
     """`config.data`: where the images come from and how they become batches."""
     data = ml_collections.ConfigDict()
     data.source = "coco"  # "shapes": the embedded synthetic data, written to `directory` when missing
-    data.directory = ""
+    data.directory = ""  # where the synthetic data of `shapes` are
+    # Of the synthetic data: numbers of images, (height, width), seed.
     data.shapes = dict(num_train=2000, num_val=300, image_size=(192, 256), seed=0)
-    data.train_annotations = ""  # COCO JSON files and the folders their file names are relative to
-    data.train_images = ""
+    data.train_annotations = ""  # a COCO JSON file
+    data.train_images = ""  # the folder that its file names are relative to
     data.val_annotations = ""  # none: no evaluation during training
-    data.val_images = ""
+    data.val_images = ""  # the folder of `val_annotations`
     data.class_names = ()  # empty: the training annotations' categories in the order of their ids
     data.keep_empty = True  # train on images without boxes
     data.on_bad_image = "error"  # or "skip"
@@ -47,23 +48,23 @@ def default_train() -> ml_collections.ConfigDict:
     """`config.train`: how the model is trained."""
     train = ml_collections.ConfigDict()
     train.batch_size = 16  # over all replicas
-    train.epochs = 12
+    train.epochs = 12  # times that each training image is seen; with `swa_epochs` there are more
     train.optimizer = "sgd"  # or "adamw"
     train.learning_rate = 0.01  # for a batch of base_batch_size; scaled linearly with the batch
-    train.base_batch_size = 16
-    train.momentum = 0.9
+    train.base_batch_size = 16  # the batch that `learning_rate` is meant for
+    train.momentum = 0.9  # of sgd
     train.weight_decay = 1e-4  # sgd: L2 in the gradient, as in PyTorch; adamw: decoupled
     # sgd: of the biases of convolutions and dense layers. As in the reference, here and for `decay_bias`, the offset of
     # a normalization is none, and the bias of the convolution that makes a deformable one's offsets counts as weight.
     train.bias_learning_rate_factor = 1.0
-    train.decay_bias = True
-    train.decay_norm = True
+    train.decay_bias = True  # `weight_decay` is for biases, too
+    train.decay_norm = True  # and for the scales and offsets of normalizations
     train.clip_norm = 0.0  # of all gradients together; 0: off
-    train.warmup_steps = 500
-    train.warmup_factor = 0.001
+    train.warmup_steps = 500  # in which the learning rate rises linearly to its full value
+    train.warmup_factor = 0.001  # of the learning rate at the first of these
     train.schedule = "step"  # or "cosine"
     train.milestones = (8, 11)  # epochs at which "step" multiplies the learning rate by gamma
-    train.gamma = 0.1
+    train.gamma = 0.1  # the factor at each of `milestones`
     # Of a moving average of the weights, which is then evaluated and kept; 0: off. The average starts from the first
     # weights: it needs many times 1 / (1 - momentum) steps.
     train.ema_momentum = 0.0
@@ -71,15 +72,15 @@ def default_train() -> ml_collections.ConfigDict:
     # the learning rate falls by a cosine from `swa_learning_rate` (scaled like `learning_rate`) to `swa_final_factor`
     # times that. What is evaluated and kept is the mean of the weights at the ends of the cycles so far.
     train.swa_epochs = 0
-    train.swa_cycle_epochs = 1
-    train.swa_learning_rate = 0.01
-    train.swa_final_factor = 0.01
+    train.swa_cycle_epochs = 1  # epochs of a cycle
+    train.swa_learning_rate = 0.01  # at the start of each cycle
+    train.swa_final_factor = 0.01  # of the learning rate at the end of each cycle
     # Training batches, at most an epoch's, that measure the mean's batch statistics, where a model has any in training.
     train.swa_bn_batches = 50
     train.evaluate_every = 1  # epochs
-    train.evaluation_batch_size = 8
+    train.evaluation_batch_size = 8  # images that are evaluated at a time
     train.checkpoint_every = 1  # epochs
-    train.keep_checkpoints = 2
+    train.keep_checkpoints = 2  # how many of the last ones stay
     train.log_every = 50  # steps
     train.sample_images = 4  # drawn with their detections at each evaluation
     return train

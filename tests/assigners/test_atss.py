@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from gfl_tf.assigners.atss import ATSSAssigner
 from gfl_tf.ops.grid import GridSpec
@@ -10,18 +9,17 @@ from gfl_tf.ops.grid import GridSpec
 LEVELS = (3, 4, 5)  # of the examples by hand: 8 x 8, 4 x 4 and 2 x 2 points on 64 x 64 pixels
 
 
-def assign(boxes, classes_ok=None, shape=(64, 64), image_shape=None, spec=GridSpec(LEVELS), **options):
+def assign(boxes, classes_ok=None, shape=(64, 64), image_shape=None, spec=GridSpec(levels=LEVELS), **options):
     """`Assignment` of one image, as numpy arrays without the batch axis."""
     boxes = np.float32(boxes).reshape(1, -1, 4)
-    is_box = np.ones(boxes.shape[:2], bool) if classes_ok is None else np.array([classes_ok])
-    own = tf.constant([image_shape or shape])
-    assignment = ATSSAssigner(**options)(tf.constant(boxes), tf.constant(is_box), own, spec.on(shape))
+    classes = np.zeros(boxes.shape[:2], np.int32) if classes_ok is None else np.where([classes_ok], 0, -1)
+    assignment = ATSSAssigner(**options)(boxes, classes, spec.on(shape, [image_shape or shape]))
     return type(assignment)(*(t.numpy()[0] for t in assignment))
 
 
 def positive_points(boxes, classes_ok=None, shape=(64, 64), image_shape=None, levels=LEVELS, k=4, offset=0.0):
     """{point index: box index} of one image."""
-    point, box, positive, _ = assign(boxes, classes_ok, shape, image_shape, GridSpec(levels, offset), k=k)
+    point, box, positive, _ = assign(boxes, classes_ok, shape, image_shape, GridSpec(levels=levels, offset=offset), k=k)
     assert len(set(point[positive])) == positive.sum()
     return dict(zip(point[positive].tolist(), box[positive].tolist()))
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from gfl_tf.assigners.fcos import FCOSAssigner
 from gfl_tf.ops.grid import GridSpec
@@ -15,9 +14,9 @@ LEVELS = (3, 4, 5)
 def assign(boxes, is_box=None, shape=(64, 64), image_shape=None, levels=LEVELS, **options):
     """{place index: box index} of one image, and which places count."""
     boxes = np.float32(boxes).reshape(1, -1, 4)
-    is_box = np.ones(boxes.shape[:2], bool) if is_box is None else np.array([is_box])
-    grid = GridSpec(levels, offset=0.5).on(shape)
-    assignment = FCOSAssigner(**options)(boxes, is_box, tf.constant([image_shape or shape]), grid)
+    classes = np.zeros(boxes.shape[:2], np.int32) if is_box is None else np.where([is_box], 0, -1)
+    grid = GridSpec(levels=levels, offset=0.5).on(shape, [image_shape or shape])
+    assignment = FCOSAssigner(**options)(boxes, classes, grid)
     place, box, positive, counts = (t.numpy()[0] for t in assignment)
     np.testing.assert_array_equal(place, np.arange(grid.size))
     return dict(zip(place[positive].tolist(), box[positive].tolist())), counts

@@ -23,7 +23,7 @@ IMAGE_SHAPE = np.int32([[90, 96], [64, 50]])
 
 
 def assign(assigner, boxes, image_shape, canvas_shape):
-    return assigner(boxes, boxes[..., 2] > 0, image_shape, GridSpec().on(canvas_shape))
+    return assigner(boxes, tf.where(boxes[..., 2] > 0, 0, -1), GridSpec().on(canvas_shape, image_shape))
 
 
 @by_assigner

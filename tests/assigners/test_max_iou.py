@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from gfl_tf.assigners.max_iou import MaxIoUAssigner
 from gfl_tf.ops.grid import GridSpec
@@ -15,9 +14,9 @@ NINE = GridSpec(anchor_scales=(4.0, 5.0, 6.0), anchor_ratios=(0.25, 1.0, 4.0))
 def assign(boxes, is_box=None, shape=(64, 64), image_shape=None, spec=QUARTERS, **options):
     """{place index: box index} of one image, and the indices of the places that do not count."""
     boxes = np.float32(boxes).reshape(1, -1, 4)
-    is_box = np.ones(boxes.shape[:2], bool) if is_box is None else np.array([is_box])
-    grid = spec.on(shape)
-    assignment = MaxIoUAssigner(**options)(boxes, is_box, tf.constant([image_shape or shape]), grid)
+    classes = np.zeros(boxes.shape[:2], np.int32) if is_box is None else np.where([is_box], 0, -1)
+    grid = spec.on(shape, [image_shape or shape])
+    assignment = MaxIoUAssigner(**options)(boxes, classes, grid)
     place, box, positive, counts = (t.numpy()[0] for t in assignment)
     np.testing.assert_array_equal(place, np.arange(grid.size))
     return dict(zip(place[positive].tolist(), box[positive].tolist())), np.flatnonzero(~counts).tolist()
@@ -87,10 +86,10 @@ def test_outside_the_image():
     assert assign([(0, 40, 32, 64)], image_shape=(20, 64)) == ({}, [2, 3])
 
 
-@pytest.mark.parametrize("thresholds", [(0.4, 0.5), (0.5, 0.0), (1.1, 0.4)])
-def test_impossible_thresholds_are_refused(thresholds):
+@pytest.mark.parametrize("positive, negative", [(0.4, 0.5), (0.5, 0.0), (1.1, 0.4)])
+def test_impossible_thresholds_are_refused(positive, negative):
     with pytest.raises(ValueError, match="0 < negative_iou <= positive_iou <= 1 is needed"):
-        MaxIoUAssigner(*thresholds)
+        MaxIoUAssigner(positive_iou=positive, negative_iou=negative)
 
 
 def assign_by_loop(boxes, image_shape, canvas_shape):

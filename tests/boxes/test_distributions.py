@@ -118,7 +118,13 @@ def test_gaussian_loss_asks_for_distance_and_variance():
     np.testing.assert_allclose(tape.gradient(half_off, output)[:, 4:], np.zeros((1, 4)), atol=1e-6)
 
 
-@pytest.mark.parametrize("coder", [GeneralDistribution(3, 0.5, 0.1), GaussianDistribution(0.1)])
+CODERS = [
+    GeneralDistribution(num_bins=3, bin_width=0.5, distribution_weight=0.1),
+    GaussianDistribution(distribution_weight=0.1),
+]
+
+
+@pytest.mark.parametrize("coder", CODERS)
 def test_contract(coder):
     """Any leading axes, a named and weighted loss, and a way through Keras's files."""
     assert (coder.loss_name, coder.loss_weight) == ("distribution_loss", 0.1)

@@ -28,7 +28,7 @@ LOG2 = math.log(2)
     ],
 )
 def test_distances_decode(unit, factors, activation, output, distances):
-    coder = DiracDistances(activation, unit)
+    coder = DiracDistances(activation=activation, unit=unit)
     boxes = coder.decode(tf.constant([output, output], tf.float32), PLACES)
     for box, (x, y), factor in zip(boxes, PLACES.points_px, factors):
         left, top, right, bottom = factor * np.array(distances)
@@ -59,7 +59,7 @@ def test_delta_loss(stddevs):
     targets = np.array([[0.1, -0.2, LOG2, -LOG2], [0, 0, 0, 0]]) / stddevs
     boxes = tf.constant([[-6.0, 21, 74, 31], [92, 52, 108, 68]])
     output = tf.constant(targets + [[1, -2, 3, -4], [0.5, 0, 0, 0]], tf.float32)
-    coder = AnchorDeltas(stddevs, delta_weight=0.7)
+    coder = AnchorDeltas(stddevs=stddevs, delta_weight=0.7)
     assert (coder.loss_name, coder.loss_weight) == ("delta_loss", 0.7)
     np.testing.assert_allclose(coder.loss(output, boxes, PLACES), [10, 0.5], rtol=1e-5)
 
@@ -72,7 +72,10 @@ def test_what_the_delta_loss_asks_for_decodes_to_the_target():
     np.testing.assert_allclose(coder.decode(output, PLACES), boxes, rtol=1e-5)
 
 
-@pytest.mark.parametrize("coder", [DiracDistances("relu", "pixel"), AnchorDeltas((1.0, 1.0, 2.0, 2.0), 0.5)])
+@pytest.mark.parametrize(
+    "coder",
+    [DiracDistances(activation="relu", unit="pixel"), AnchorDeltas(stddevs=(1.0, 1.0, 2.0, 2.0), delta_weight=0.5)],
+)
 def test_contract(coder):
     """Any leading axes, and a way through Keras's files."""
     places = Places(*(tf.tile(value[tf.newaxis], [3] + [1] * value.shape.rank) for value in PLACES))

@@ -130,8 +130,7 @@ def test_image_weights(model):
 
 def test_points_outside_an_image(model):
     """The second image is 40 pixels wide, rounded up to 64: right of that nothing is learnt, or only the absence."""
-    grid = model.grid.on(CANVAS)
-    inside = grid.inside(tf.constant([CANVAS, (64, 40)])).numpy()
+    inside = model.grid.on(CANVAS, [CANVAS, (64, 40)]).inside.numpy()
     outputs = random_outputs(model)
     boxes = np.float32([BOXES[0], [[2, 2, 28, 26], [-1] * 4]])
     with tf.GradientTape() as tape:

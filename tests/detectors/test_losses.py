@@ -185,8 +185,8 @@ def test_weights_of_the_parts(build, recipe, plain, options):
 def targets_of(model, outputs):
     """[2, P, 3]: 1 at each positive and its class."""
     targets = np.zeros((2, NUM_POINTS, 3), np.float32)
-    grid = model.grid.on(CANVAS)
-    assignment = model.assigner(tf.constant(BOXES), tf.constant(CLASSES) >= 0, tf.constant([CANVAS] * 2), grid)
+    grid = model.grid.on(CANVAS, [CANVAS] * 2)
+    assignment = model.assigner(tf.constant(BOXES), tf.constant(CLASSES), grid)
     for image, slot in zip(*np.nonzero(assignment.is_positive.numpy())):
         box = assignment.box[image, slot]
         targets[image, assignment.place[image, slot], int(CLASSES[image, box])] = 1

@@ -65,7 +65,7 @@ def grid(model):
 
 @pytest.fixture(scope="module")
 def assignment(model, grid):
-    return model.assigner(tf.constant([[BOX]], tf.float32), tf.constant([[True]]), tf.constant([CANVAS]), grid)
+    return model.assigner(tf.constant([[BOX]], tf.float32), tf.constant([[CLASS]]), grid)
 
 
 @pytest.fixture(scope="module")

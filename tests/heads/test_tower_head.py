@@ -8,7 +8,6 @@ import tensorflow as tf
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.boxes.points import AnchorDeltas
 from gfl_tf.heads.tower_head import TowerHead
-from gfl_tf.layers.blocks import ConvGN
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.ops.grid import GridSpec
 from gfl_tf.scores.branch import QualityBranch
@@ -177,10 +176,9 @@ def test_retinanets_towers():
     """groups 0: convolutions with a bias and ReLU, no normalization."""
     head = built(tiny(groups=0, num_convs=2, scale_levels=False))
     for block in (*head.class_tower, *head.box_tower):
-        assert type(block) is keras.layers.Conv2D and block.use_bias
-        block.bias.assign([-5.0, 1, 2, 3])
-        block.kernel.assign(tf.zeros_like(block.kernel))
-    assert not any(isinstance(block, ConvGN) for block in head.class_tower)
+        assert block.norm is None and type(block.conv) is keras.layers.Conv2D
+        block.conv.bias.assign([-5.0, 1, 2, 3])
+        block.conv.kernel.assign(tf.zeros_like(block.conv.kernel))
     # Biases alone, through ReLU: (0, 1, 2, 3) in every tower, so the middle of P3 has the kernel's weighted sum.
     kernel = np.random.default_rng(0).normal(size=(3, 3, CHANNELS, 4))
     head.box.kernel.assign(kernel)
@@ -214,7 +212,7 @@ def test_composed_form():
     "grid, boxes, score, expected",
     [
         (GridSpec(), GeneralDistribution(num_bins=7), JointScore(), ((3, 4, 5, 6, 7), 1, 32, "")),
-        (GridSpec((2, 3)), AnchorDeltas(), QualityBranch(quality_tower="class"), ((2, 3), 1, 4, "class")),
+        (GridSpec(levels=(2, 3)), AnchorDeltas(), QualityBranch(quality_tower="class"), ((2, 3), 1, 4, "class")),
         (GridSpec(anchor_ratios=(0.5, 2.0)), AnchorDeltas(), JointScore(), ((3, 4, 5, 6, 7), 2, 4, "")),
     ],
 )

@@ -156,10 +156,10 @@ def test_other_levels():
 
 
 def test_fits_the_other_parts():
-    distances = DiracDistances("none", "pixel")
-    assert VFNetHead.fitting(GridSpec((2, 3)), distances, JointScore()) == {"levels": (2, 3)}
+    distances = DiracDistances(activation="none", unit="pixel")
+    assert VFNetHead.fitting(GridSpec(levels=(2, 3)), distances, JointScore()) == {"levels": (2, 3)}
     for grid, boxes, score in (
-        (GridSpec(), DiracDistances("exp", "stride"), JointScore()),
+        (GridSpec(), DiracDistances(activation="exp", unit="stride"), JointScore()),
         (GridSpec(), AnchorDeltas(), JointScore()),
         (GridSpec(), distances, QualityBranch()),
         (GridSpec(anchor_ratios=(0.5, 2.0)), distances, JointScore()),

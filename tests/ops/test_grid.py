@@ -100,8 +100,10 @@ def test_inside(offset, anchors):
     The image of the canvas's own size has all places, those of P6's second row and column too, whose cell centres lie
     on the edge of the canvas.
     """
-    grid = GridSpec(levels=(5, 6), offset=offset, anchor_ratios=(1.0, 2.0, 4.0)[:anchors]).on((96, 96))
-    inside = grid.inside(tf.constant([[40, 96], [96, 96], [1, 1]]))
+    grid = GridSpec(levels=(5, 6), offset=offset, anchor_ratios=(1.0, 2.0, 4.0)[:anchors]).on(
+        (96, 96), [[40, 96], [96, 96], [1, 1]]
+    )
+    inside = grid.inside
     p5, p6 = [1, 1, 1, 1, 1, 1, 0, 0, 0], [1, 1, 0, 0]
     expected = [p5 + p6, [1] * 13, [1] + [0] * 8 + [1] + [0] * 3]
     np.testing.assert_array_equal(inside, np.repeat(np.bool_(expected), anchors, axis=1))
@@ -131,9 +133,18 @@ def test_impossible_levels_are_refused(levels):
         GridSpec(levels=levels)
 
 
-def test_no_anchors_are_refused():
-    with pytest.raises(ValueError, match="anchors_per_point is 0; it must be at least 1"):
-        GridSpec(anchor_scales=())
+@pytest.mark.parametrize(
+    "anchors, message",
+    [
+        (dict(anchor_scales=()), "the number of anchor_scales is 0; it must be at least 1"),
+        (dict(anchor_ratios=()), "the number of anchor_ratios is 0; it must be at least 1"),
+        (dict(anchor_scales=(4.0, -8.0)), "the smallest of anchor_scales is -8.0; it must be above 0"),
+        (dict(anchor_ratios=(0.0, 1.0)), "the smallest of anchor_ratios is 0.0; it must be above 0"),
+    ],
+)
+def test_impossible_anchors_are_refused(anchors, message):
+    with pytest.raises(ValueError, match=message):
+        GridSpec(**anchors)
 
 
 def test_serialization():

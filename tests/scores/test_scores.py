@@ -233,6 +233,11 @@ def test_outputs_are_checked(score):
         (DGQPScore, dict(k=0), "k is 0; it must be at least 1. Without a DGQP, k = 0 in GFLv2's table 2, it is GFL"),
         (DGQPScore, dict(statistics=("median",)), "statistics are one or more of"),
         (DGQPScore, dict(composed_channels=-1), "composed_channels is -1; it must be at least 0"),
+        (
+            DGQPScore,
+            dict(composed_channels=1),
+            "composed_channels is 1; it must be 0, for the decomposed .* at least 2",
+        ),
     ],
 )
 def test_impossible_arguments_are_refused(cls, options, message):
