@@ -115,6 +115,12 @@ def check_compile(loss: typing.Any, loss_weights: typing.Any, weighted_metrics: 
         raise ValueError("compile(weighted_metrics=...): detections have no weights; give metrics=...")
 
 
+def warn_of_metrics(names: list[str]) -> None:
+    """Says that the metrics of these names do not come back with a saved model: KerasCV's cannot be read again."""
+    if names:
+        logging.warning("metrics are not saved with a model: compile it again with %s to have them", ", ".join(names))
+
+
 def check_weight_file(path: str | os.PathLike, remedy: str) -> None:
     """Raises ValueError for Keras 2's whole-model HDF5, which needs variable names that are unique."""
     text = str(path)

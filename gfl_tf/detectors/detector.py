@@ -191,6 +191,17 @@ class Detector(keras.Model):
             raise ValueError(f"metrics are Keras metrics of labels and detections, not {wrong[0]!r}")
         super().compile(optimizer=optimizer, **kwargs)
 
+    def get_compile_config(self) -> dict[str, typing.Any] | None:
+        config = super().get_compile_config()
+        return {**config, "metrics_left_out": [metric.name for metric in self._user_metrics]} if config else config
+
+    def compile_from_config(self, config: dict[str, typing.Any]) -> None:
+        """Compiles a loaded model as the saved one was, but for `metrics`; its optimizer's state follows."""
+        config = keras.saving.deserialize_keras_object(config)
+        checks.warn_of_metrics(config.pop("metrics_left_out"))
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
     def fit(
         self,
         *args: typing.Any,
