@@ -203,11 +203,9 @@ class Detector(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def fit(
-        self,
-        *args: typing.Any,
-        callbacks: collections.abc.Sequence[keras.callbacks.Callback] | keras.callbacks.CallbackList | None = None,
+        self, *args: typing.Any, callbacks: collections.abc.Sequence | keras.callbacks.CallbackList | None = None,
         **kwargs: typing.Any,
-    ) -> keras.callbacks.History:
+    ) -> keras.callbacks.History:  # fmt: skip
         """Keras's; sample weights, [B], are factors of each image's losses."""
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), checks.FirstBatch()]
@@ -343,12 +341,7 @@ class Detector(keras.Model):
         return candidates
 
     def decode_candidates(self, outputs: dict[str, tf.Tensor], places: Places) -> dict[str, tf.Tensor]:
-        """What chosen places predict: {"boxes": [B, K, 4] in pixels, and what else the coder knows of them}.
-
-        Args:
-            outputs: raw outputs at the K candidates.
-            places: `Places` [B, K].
-        """
+        """{"boxes": [B, K, 4] in pixels, and what else the coder knows of them}, of raw outputs at K `places`."""
         output = outputs[list(self.box_weights)[-1]]
         return {"boxes": self.boxes.decode(output, places), **self.boxes.extras(output, places)}
 
