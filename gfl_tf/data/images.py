@@ -43,8 +43,8 @@ def orient(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
     """Stored pixels [h, w, 3] -> as EXIF's `orientation`, 1 to 8, shows them: [w, h, 3] from 5 on."""
 
     def turned(transposed, axes):
-        rows_first = tf.transpose(image, [1, 0, 2]) if transposed else image
-        return tf.reverse(rows_first, tf.constant(axes, tf.int32))
+        result = tf.transpose(image, [1, 0, 2]) if transposed else tf.identity(image)
+        return tf.reverse(result, axes) if axes else result
 
     return tf.switch_case(tf.cast(orientation, tf.int32) - 1, [functools.partial(turned, *turn) for turn in _TURNS])
 

@@ -36,7 +36,7 @@ def default_data() -> ml_collections.ConfigDict:
     data.class_names = ()  # empty: the training annotations' categories in the order of their ids
     data.keep_empty = True  # train on images without boxes
     # Image files that are missing, cut short, no image or of another size: "error" names them before the first step,
-    # "skip" leaves them out.
+    # "skip" leaves them out. See docs/images.md.
     data.on_bad_image = "error"
     data.cache = False  # keep all decoded images in memory
     data.scale = (1333, 800)  # limits of the long and the short side of the resized image
@@ -182,7 +182,7 @@ def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
             class_names=tuple(data.class_names) or None,
             keep_empty=data.keep_empty or split == "val",
             on_bad_image=data.on_bad_image,
-            progress=lambda done, total: progress.draw(done, total, f"files of the {split} images checked"),
+            progress=lambda done, total: progress.draw(done, total, f"{split} images checked"),
         )
 
 
