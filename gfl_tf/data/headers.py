@@ -8,6 +8,7 @@ from PIL import ExifTags, Image
 from gfl_tf.data import host_formats, image_formats
 
 FORMATS = (*(known.name for known in image_formats.FORMATS), *host_formats.FORMATS)
+_USUAL_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I;16B")  # Pillow's, of TIFF files
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
@@ -19,8 +20,9 @@ class Header(typing.NamedTuple):
         height, width: of the stored pixels; of a TIFF as its orientation says, which its decoding applies.
         bits: of a channel.
         orientation: of EXIF, 1 to 8; 1 where there is none, and of TIFF.
-        end_seen: whether the file's end is where it should be. If not, the file may be cut short, have something
-            behind the image, or be of a format whose end does not show (BMP, GIF, AVIF): decoding tells.
+        looks_whole: whether header and end are those of a whole file that can be decoded. If not, decoding tells: the
+            file may be cut short, have something behind the image, be of a format whose end does not show (BMP, GIF,
+            AVIF) or be a rare kind of TIFF.
     """
 
     format: str
@@ -28,7 +30,7 @@ class Header(typing.NamedTuple):
     width: int
     bits: int
     orientation: int
-    end_seen: bool
+    looks_whole: bool
 
 
 def read_header(path: str | os.PathLike) -> Header:
@@ -61,7 +63,7 @@ def _read(file):
             width=image.width,
             bits=_bits(image, file),
             orientation=1 if name == "TIFF" else _exif_orientation(image),
-            end_seen=_end_is_seen(image, name, file),
+            looks_whole=_looks_whole(image, name, file),
         )
 
 
@@ -81,12 +83,12 @@ def _exif_orientation(image):
     return orientation if orientation in range(1, 9) else 1
 
 
-def _end_is_seen(image, name, file):
+def _looks_whole(image, name, file):
     if name in _END_MARKS:
         file.seek(-len(_END_MARKS[name]), os.SEEK_END)
         return file.read() == _END_MARKS[name]
     if name == "TIFF":
-        return 0 < _end_of_tiff(image.tag_v2) <= os.fstat(file.fileno()).st_size
+        return image.mode in _USUAL_MODES and 0 < _end_of_tiff(image.tag_v2) <= os.fstat(file.fileno()).st_size
     return name == "WEBP"  # Pillow refuses those that are cut short
 
 

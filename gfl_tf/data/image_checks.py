@@ -17,7 +17,6 @@ MOST_NAMED = 10  # files in a message
 MOST_SAMPLED = 16  # images of more than 8 bits that are decoded
 # Of 256; an image that stays below it in the upper 8 of its 16 bits is all but black.
 LEAST_LEVEL = 64
-FLAG = "--config.data.on_bad_image=skip"
 
 
 class Check(typing.NamedTuple):
@@ -63,7 +62,7 @@ def check_files(
 def _check(path, size):
     try:
         header = headers.read_header(path)
-        if not header.end_seen:
+        if not header.looks_whole:
             image_files.read_file(path)
     except ValueError as error:
         return Check(str(error))
@@ -84,7 +83,7 @@ def refusal(problems: collections.abc.Sequence[str], num_images: int, source: st
     return "\n".join([
         f"{len(problems)} of {num_images} images of {source} cannot be used:",
         *(f"  {line}" for line in first_ones(problems)),
-        f"Mend them, or check the images folder; gfl-train leaves them out with {FLAG}.",
+        f"Mend them, or check the images folder; gfl-train leaves them out with {image_files.SKIP_FLAG}.",
     ])  # fmt: skip
 
 

@@ -55,12 +55,12 @@ def test_bits(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
 def test_a_file_that_ends_early_is_seen(kind, cut, tmp_path):
     (tmp_path / "a").write_bytes(encode(Image.fromarray(PIXELS), kind)[:-cut])
-    assert not headers.read_header(tmp_path / "a").end_seen
+    assert not headers.read_header(tmp_path / "a").looks_whole
 
 
 def test_what_follows_an_image_hides_its_end(tmp_path):
     (tmp_path / "a").write_bytes(encode(Image.fromarray(PIXELS), "JPEG") + bytes(9))
-    assert not headers.read_header(tmp_path / "a").end_seen
+    assert not headers.read_header(tmp_path / "a").looks_whole
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,13 @@ def test_images_of_16_bits_that_use_the_lower_ones_are_refused(tmp_path, ending,
             load(tmp_path, 40, 60, on_bad_image="skip")
 
 
+def test_tiff_of_a_kind_that_is_not_decoded_is_found(tmp_path):
+    Image.fromarray(np.zeros((40, 60), np.float32)).save(tmp_path / "a.tif")
+    (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="a.png is cut short or damaged, or a kind of TIFF that is not decoded"):
+        load(tmp_path, 40, 60)
+
+
 def test_dark_images_among_others_are_none(tmp_path):
     for name, factor in (("a.png", 1), ("b.png", 200)):
         Image.fromarray(np.full((4, 6), 300 * factor, np.uint16)).save(tmp_path / name)
