@@ -41,20 +41,22 @@ def main():
     if not FLAGS.tta and (FLAGS.tta_scales or not FLAGS.tta_flip):
         raise app.UsageError("--tta_scales and --tta_flip belong to --tta: give it too.")
     start.import_tensorflow()
+    from gfl_tf.data import images
     from gfl_tf.training import evaluate_run
 
     try:
         views = [numbers.parse("tta_scales", text, "x", 2) for text in FLAGS.tta_scales or ()] if FLAGS.tta else None
-        result, output = evaluate_run.evaluate_run(
-            FLAGS.run_dir,
-            FLAGS.checkpoint,
-            FLAGS.annotations,
-            FLAGS.images,
-            FLAGS.output,
-            FLAGS.batch_size,
-            views,
-            FLAGS.tta_flip,
-        )
+        with images.named_errors():
+            result, output = evaluate_run.evaluate_run(
+                FLAGS.run_dir,
+                FLAGS.checkpoint,
+                FLAGS.annotations,
+                FLAGS.images,
+                FLAGS.output,
+                FLAGS.batch_size,
+                views,
+                FLAGS.tta_flip,
+            )
     except (OSError, ValueError) as error:
         raise SystemExit(f"evaluate: {error}") from error
     print(result.table())

@@ -7,7 +7,9 @@ Examples:
 In the pictures, the band along an edge reaches one standard deviation to either side of it: how sure the model is of
 this edge. --distributions draws, beside each detection, the four distributions that this comes from.
 
-Images that cannot be read are skipped; they are listed in predictions.json, and the exit status is then 1.
+Images are JPEG, PNG, BMP, GIF, WebP, TIFF and AVIF files. Of a folder all files are taken that are named like images,
+of whatever kind; other files are named and passed over. What cannot be read is skipped and listed, with the reason, at
+the end and in predictions.json, and the exit status is then 1.
 """
 
 from absl import flags
@@ -20,7 +22,7 @@ FLAGS = flags.FLAGS
 def define_flags():
     flags.DEFINE_string("run_dir", None, "Run directory of the training.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
-    flags.DEFINE_list("images", None, "Images (JPEG, PNG, BMP, GIF), and folders of which all images are taken.")
+    flags.DEFINE_list("images", None, "Images, and folders of which all images are taken.")
     flags.DEFINE_string("output", None, "Folder to write to.")
     flags.DEFINE_float("score_threshold", 0.3, "Scores at or below it are left out before NMS.", 0.0, 1.0)
     flags.DEFINE_bool("distributions", False, "Whether to draw the distributions of each image's best detections.")
@@ -49,7 +51,7 @@ def main():
     count = sum(len(image["detections"]) for image in content["images"])
     print(f"{len(content['images'])} images, {count} detections. Written to {FLAGS.output}")
     if content["skipped"]:
-        listed = "".join(f"\n  {image['file']}" for image in content["skipped"])
+        listed = "".join(f"\n  {image['reason']}" for image in content["skipped"])
         raise SystemExit(f"predict: skipped {len(content['skipped'])} images that cannot be read:{listed}")
 
 

@@ -35,10 +35,12 @@ def define_flags():
 
 def main():
     start.import_tensorflow()
+    from gfl_tf.data import images
     from gfl_tf.training import fit, report
 
     try:
-        outcome = fit.train(FLAGS.config, FLAGS.run_dir, FLAGS.strategy)
+        with images.named_errors():
+            outcome = fit.train(FLAGS.config, FLAGS.run_dir, FLAGS.strategy)
     except (OSError, ValueError, report.DivergedError) as error:
         raise SystemExit(f"train: {error}") from error
     if outcome.stopped_by:

@@ -10,7 +10,7 @@ import typing
 import numpy as np
 from absl import logging
 
-from gfl_tf.data import images as image_files
+from gfl_tf.data import image_checks
 
 # The 80 classes of COCO's detection task, in the order of their ids, as all published models have them.
 COCO_CLASS_NAMES = (
@@ -41,6 +41,7 @@ class ImageRecord:
             decides in evaluation what is small, medium and large.
         crowd_boxes, crowd_classes: the same for groups ("iscrowd": 1): no part in training,
             neither right nor wrong in evaluation.
+        orientation: of EXIF, 1 to 8, to apply where the file is read: the annotations were made after it.
     """
 
     id: int
@@ -52,6 +53,7 @@ class ImageRecord:
     areas: np.ndarray
     crowd_boxes: np.ndarray
     crowd_classes: np.ndarray
+    orientation: int = 1
 
 
 @dataclasses.dataclass
@@ -98,6 +100,7 @@ def load_coco(
     class_names: collections.abc.Sequence[str] | None = None,
     keep_empty: bool = True,
     on_bad_image: str = "error",
+    progress: collections.abc.Callable[[int, int], None] | None = None,
 ) -> CocoDataset:
     """Reads a COCO detection file.
 
@@ -111,16 +114,17 @@ def load_coco(
         class_names: the classes in the wanted order; by default the file's categories in the
             order of their ids. Must name every category that annotations use.
         keep_empty: whether images without boxes are kept (they are background for training).
-        on_bad_image: "error": a missing image file is an error now, a corrupt one when it is
-            decoded. "skip": both are found now, logged and left out; this decodes every image
-            once. A file whose size is not the annotation file's is treated like a corrupt one.
+        on_bad_image: of files that are missing, empty, cut short, no image or not of the annotations' size, see
+            `image_checks.check_files`: "error" names them, "skip" leaves them out with a warning each.
+        progress: called with (files done, files in all) while the image files are checked.
 
     Returns:
         `CocoDataset`.
 
     Raises:
         FileNotFoundError: no annotation file, or an image is missing (names the first ones).
-        ValueError: the file is not COCO detection JSON; names the entry and what is wrong.
+        ValueError: the file is not COCO detection JSON; names the entry and what is wrong. Images that cannot be used
+            (names the first ones), or have 16 bits and use the lower ones alone.
     """
     if on_bad_image not in ON_BAD_IMAGE:
         raise ValueError(f"on_bad_image is {on_bad_image!r}; choose one of {ON_BAD_IMAGE}.")
@@ -133,7 +137,7 @@ def load_coco(
     boxes_of = _boxes_by_image(content, entries, names, ids, report, source)
     records = [_record(entry, images_dir, boxes_of[i]) for i, entry in entries.items()]
     if images_dir is not None:
-        records = _without_bad_images(records, on_bad_image, report, source)
+        records = _without_bad_images(records, on_bad_image, report, source, progress)
     if not keep_empty:
         kept = [record for record in records if len(record.boxes)]
         report.dropped_empty_images = len(records) - len(kept)
@@ -293,27 +297,22 @@ def _record(entry, images_dir, annotations):
     )
 
 
-def _without_bad_images(records, on_bad_image, report, source):
-    missing = [record.path for record in records if not os.path.isfile(record.path)]
-    if missing and on_bad_image == "error":
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(records)} images of {source} are missing:"
-            f" {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. Check the images"
-            ' folder, or skip them with on_bad_image="skip".'
-        )
-    if on_bad_image == "error":
-        return records
-    absent = set(missing)
-    present = [record for record in records if record.path not in absent]
-    corrupt = image_files.find_unreadable(
-        [record.path for record in present],
-        [(record.height, record.width) for record in present],
-    )
-    report.bad_images = missing + corrupt
-    for path in report.bad_images:
-        logging.warning("Skipping image %s: missing, unreadable or of another size.", path)
-    bad = set(report.bad_images)
-    return [record for record in records if record.path not in bad]
+def _without_bad_images(records, on_bad_image, report, source, progress):
+    """The records whose image files can be used, with the orientation to read each in."""
+    sizes = [(record.height, record.width) for record in records]
+    checks = image_checks.check_files([record.path for record in records], sizes, progress)
+    problems = {record.path: check.problem for record, check in zip(records, checks) if check.problem}
+    if problems and on_bad_image == "error":
+        missing = any(not os.path.exists(path) for path in problems)
+        text = image_checks.refusal(list(problems.values()), len(records), source)
+        raise (FileNotFoundError if missing else ValueError)(text)
+    for problem in problems.values():
+        logging.warning("Image skipped: %s.", problem)
+    report.bad_images = list(problems)
+    kept = [(record, check) for record, check in zip(records, checks) if not check.problem]
+    image_checks.check_depth([record.path for record, check in kept if check.bits > 8], source)
+    image_checks.warn_of_orientations([check for _, check in kept], [record.path for record, _ in kept])
+    return [dataclasses.replace(record, orientation=check.orientation) for record, check in kept]
 
 
 def _log(report, records, names, source):

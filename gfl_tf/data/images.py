@@ -1,33 +1,59 @@
 """Image files to tensors, and the resizing that training, evaluation and serving share."""
 
 import collections.abc
+import contextlib
+import functools
+import mimetypes
 import os
 import pathlib
+import re
 
 import numpy as np
 import tensorflow as tf
 
-from gfl_tf.data import image_formats
+from gfl_tf.data import headers, host_formats, image_formats
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# Of EXIF's orientations 1 to 8: whether rows become columns, and which axes are reversed after it.
+_TURNS = (
+    (False, []), (False, [1]), (False, [0, 1]), (False, [0]), (True, []), (True, [1]), (True, [0, 1]), (True, [0]),
+)  # fmt: skip
+SKIP_FLAG = "--config.data.on_bad_image=skip"
+# What the message of a file that cannot be read starts and ends with. No quotes: an operation's error escapes them.
+_MESSAGE_START = "Image file "
+_MESSAGE_END = (
+    " Mend the file, or take it out of the annotations. A new run leaves out files that are bad from its start with"
+    f" {SKIP_FLAG}."
+)
 
 
 def decode_rgb(encoded: tf.Tensor | bytes) -> tf.Tensor:
-    """Encoded JPEG, PNG, BMP or GIF (its first frame) -> uint8 [h, w, 3] RGB.
+    """Encoded JPEG, PNG, BMP, GIF, WebP, TIFF or AVIF (its first frame) -> uint8 [h, w, 3] RGB.
 
     Grey images get three equal channels, of 16 bits the upper 8 are left, transparency is dropped, EXIF rotation is
-    ignored (COCO's boxes belong to the stored pixels). Raises InvalidArgumentError for anything else.
+    ignored (see `orient`). WebP, TIFF and AVIF are decoded by Python, outside of the graph: it cannot be exported.
+    Raises InvalidArgumentError for anything else.
     """
-
-    def unknown():
-        return tf.io.decode_png(encoded, channels=3)  # an operation that says that it does not know these bytes
-
-    image = image_formats.switch_format(encoded, lambda known: known.decode(encoded), unknown)
+    image = image_formats.switch_format(
+        encoded, lambda known: known.decode(encoded), lambda: host_formats.decode(encoded)
+    )
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def orient(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
+    """Stored pixels [h, w, 3] -> as EXIF's `orientation`, 1 to 8, shows them: [w, h, 3] from 5 on."""
+
+    def turned(transposed, axes):
+        result = tf.transpose(image, [1, 0, 2]) if transposed else tf.identity(image)
+        return tf.reverse(result, axes) if axes else result
+
+    return tf.switch_case(tf.cast(orientation, tf.int32) - 1, [functools.partial(turned, *turn) for turn in _TURNS])
 
 
 def find_files(paths: collections.abc.Sequence[str | os.PathLike]) -> list[pathlib.Path]:
     """The files of a list of images and folders, those of a folder in the order of their names, none twice.
+
+    Of a folder, all files are taken that are named like images, whether or not they can be read; see `other_files`.
 
     Raises:
         ValueError: a path that does not exist, or no image at all.
@@ -35,7 +61,7 @@ def find_files(paths: collections.abc.Sequence[str | os.PathLike]) -> list[pathl
     files = []
     for path in map(pathlib.Path, paths):
         if path.is_dir():
-            files += sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            files += [file for file in _files_of(path) if _is_named_like_an_image(file)]
         elif path.is_file():
             files.append(path)
         else:
@@ -45,53 +71,75 @@ def find_files(paths: collections.abc.Sequence[str | os.PathLike]) -> list[pathl
     return list(dict.fromkeys(files))
 
 
+def other_files(paths: collections.abc.Sequence[str | os.PathLike]) -> list[pathlib.Path]:
+    """The files of folders that `find_files` passes over, as they are not named like images; without hidden ones."""
+    folders = [path for path in map(pathlib.Path, paths) if path.is_dir()]
+    files = [file for folder in folders for file in _files_of(folder) if not file.name.startswith(".")]
+    return [file for file in dict.fromkeys(files) if not _is_named_like_an_image(file)]
+
+
+def _files_of(folder):
+    return sorted(file for file in folder.iterdir() if file.is_file())
+
+
+def _is_named_like_an_image(file):
+    kind, _ = mimetypes.guess_type(file.name, strict=False)
+    return file.suffix.lower() in SUFFIXES or (kind or "").startswith("image/")
+
+
 def read_file(path: str | os.PathLike) -> np.ndarray:
     """`decode_rgb` of a file, as an array.
 
     Raises:
-        ValueError: naming the file: missing, cut short, or not JPEG, PNG, BMP or GIF.
+        ValueError: naming the file and why it cannot be read.
     """
+    known = headers.read_header(path)
     try:
         return decode_rgb(tf.io.read_file(str(path))).numpy()
     except tf.errors.OpError as error:
-        raise ValueError(f"{path} cannot be read: missing, cut short, or not JPEG, PNG, BMP or GIF") from error
+        raise ValueError(f"{path} is cut short or damaged, or a kind of {known.format} that is not decoded") from error
 
 
-def read_rgb(path: tf.Tensor, expected_hw: tf.Tensor) -> tf.Tensor:
+def read_rgb(path: tf.Tensor, expected_hw: tf.Tensor, orientation: tf.Tensor | int = 1) -> tf.Tensor:
     """Image file -> uint8 [h, w, 3] RGB.
 
     Args:
         path: string scalar.
         expected_hw: int32 [2], the height and width that the annotations have.
+        orientation: EXIF's, 1 to 8, that the annotations were made in; see `orient`.
 
     Raises:
-        InvalidArgumentError: naming the file: missing, corrupt, or of another size.
+        InvalidArgumentError: naming the file: missing, damaged, or of another size. `named_errors` makes it one line.
     """
     image, readable = _decode_or_empty(path)
-    message = tf.strings.join(
-        [
-            "Image file '",
-            path,
-            "' cannot be read: it is missing, cut short, or not JPEG, PNG, BMP or"
-            ' GIF. Repair or remove it, or load the data set with on_bad_image="skip".',
-        ]
-    )
-    with tf.control_dependencies([tf.debugging.Assert(readable, [message], summarize=1)]):
-        found_hw = tf.shape(image)[:2]
-    message = tf.strings.join(
-        [
-            "Image file '",
-            path,
-            "' is ",
-            _size_text(found_hw),
-            " (height x width), but its annotations say ",
-            _size_text(expected_hw),
-            '. Correct the annotation file (EXIF rotation is ignored), or load the data set with on_bad_image="skip".',
-        ]
-    )
+    message = [_MESSAGE_START, path, " cannot be read: it is missing, cut short, damaged or of another format."]
+    with tf.control_dependencies([_check(readable, message)]):
+        image = orient(image, orientation)
+    found_hw = tf.shape(image)[:2]
+    sizes = [_size_text(found_hw), " (height x width), but its annotations say ", _size_text(expected_hw), "."]
     same = tf.reduce_all(found_hw == tf.cast(expected_hw, tf.int32))
-    with tf.control_dependencies([tf.debugging.Assert(same, [message], summarize=1)]):
+    with tf.control_dependencies([_check(same, [_MESSAGE_START, path, " is ", *sizes])]):
         return tf.identity(image)
+
+
+def _check(condition, message):
+    return tf.debugging.Assert(condition, [tf.strings.join([*message, _MESSAGE_END])], summarize=1)
+
+
+@contextlib.contextmanager
+def named_errors() -> collections.abc.Iterator[None]:
+    """A context in which the error of `read_rgb` in a pipeline is raised as a ValueError of one line.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it. All other errors pass.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = re.search(f"{_MESSAGE_START}.*?{re.escape(_MESSAGE_END)}", str(error))
+        if not found:
+            raise
+        raise ValueError(re.sub(r"\\(['\"\\])", r"\1", found[0])) from error
 
 
 def _size_text(hw):
@@ -106,22 +154,6 @@ def _decode_or_empty(path):
     decoded = decoded.map(lambda name: (decode_rgb(tf.io.read_file(name)), True))
     fallback = tf.data.Dataset.from_tensors((tf.zeros([1, 1, 3], tf.uint8), False))
     return decoded.ignore_errors().concatenate(fallback).take(1).get_single_element()
-
-
-def find_unreadable(
-    paths: collections.abc.Sequence[str], sizes: collections.abc.Sequence[tuple[int, int]]
-) -> list[str]:
-    """The paths among `paths` that do not decode to their (height, width) in `sizes`."""
-    if not paths:
-        return []
-
-    def is_good(path, hw):
-        image, readable = _decode_or_empty(path)
-        return readable & tf.reduce_all(tf.shape(image)[:2] == hw)
-
-    dataset = tf.data.Dataset.from_tensor_slices((list(paths), np.asarray(sizes, np.int32)))
-    good = dataset.map(is_good, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
-    return [path for path, is_readable in zip(paths, good) if not is_readable]
 
 
 def keep_ratio_size(hw: tf.Tensor | tuple[int, int], scale: tf.Tensor | tuple[int, int]) -> tf.Tensor:

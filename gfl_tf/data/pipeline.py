@@ -229,10 +229,11 @@ class _Source:
         self.ids = tf.constant([record.id for record in records], tf.int64)
         self._paths = tf.constant([record.path for record in records])
         self._sizes = tf.constant(_sizes(dataset), tf.int32)
+        self._orientations = tf.constant([record.orientation for record in records], tf.int32)
         self._boxes = tf.constant(np.concatenate([boxes for boxes, _ in kept]))
         self._classes = tf.constant(np.concatenate([classes for _, classes in kept]))
         self._ends = tf.constant(np.cumsum([len(boxes) for boxes, _ in kept]), tf.int32)
-        self._pixels = _decode_all(records, self._paths, self._sizes) if cache else None
+        self._pixels = _decode_all(records, self._paths, self._sizes, self._orientations) if cache else None
         # In bytes; int64, as many images are more than 2 GiB.
         self._pixel_ends = tf.constant(np.cumsum(_sizes(dataset).prod(axis=1, dtype=np.int64) * 3))
 
@@ -242,14 +243,15 @@ class _Source:
         boxes = self._boxes[start : self._ends[index]]
         classes = self._classes[start : self._ends[index]]
         if self._pixels is None:
-            return image_ops.read_rgb(self._paths[index], self._sizes[index]), boxes, classes
+            image = image_ops.read_rgb(self._paths[index], self._sizes[index], self._orientations[index])
+            return image, boxes, classes
         height, width = tf.unstack(self._sizes[index])
         end = self._pixel_ends[index]
         begin = end - tf.cast(height, tf.int64) * tf.cast(width, tf.int64) * 3
         return tf.reshape(self._pixels[begin:end], [height, width, 3]), boxes, classes
 
 
-def _decode_all(records, paths, sizes):
+def _decode_all(records, paths, sizes, orientations):
     """All pixels as one uint8 vector."""
     total = sum(record.height * record.width * 3 for record in records)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -259,7 +261,7 @@ def _decode_all(records, paths, sizes):
             f" half of this machine's {memory / 2**30:.1f} GiB of memory. Use cache=False."
         )
     logging.info("Decoding %d images into memory: %.0f MiB.", len(records), total / 2**20)
-    dataset = tf.data.Dataset.from_tensor_slices((paths, sizes))
+    dataset = tf.data.Dataset.from_tensor_slices((paths, sizes, orientations))
     dataset = dataset.map(image_ops.read_rgb, num_parallel_calls=tf.data.AUTOTUNE)
     pixels, end = np.empty([total], np.uint8), 0
     for image in dataset.as_numpy_iterator():

@@ -131,9 +131,10 @@ def _original_images(dataset):
     records = dataset.images
     ids = tf.constant([record.id for record in records], tf.int64)
     sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
-    files = tf.data.Dataset.from_tensor_slices((ids, [record.path for record in records], sizes))
+    orientations = [record.orientation for record in records]
+    files = tf.data.Dataset.from_tensor_slices((ids, [record.path for record in records], sizes, orientations))
 
-    def read(image_id, path, size):
-        return image_id, image_ops.read_rgb(path, size)
+    def read(image_id, path, size, orientation):
+        return image_id, image_ops.read_rgb(path, size, orientation)
 
     return files.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -1,6 +1,7 @@
 """A run's configuration: the fields of `data` and `train` with their defaults, its data sets, and its JSON form."""
 
 import collections.abc
+import contextlib
 import json
 import os
 import typing
@@ -9,6 +10,7 @@ import ml_collections
 
 from gfl_tf.data import augmentations, shapes
 from gfl_tf.data.coco import CocoDataset, load_coco
+from gfl_tf.training.progress import Progress
 
 SPLITS = ("train", "val")
 # Fields that `data` had before there was a list of operations.
@@ -33,7 +35,9 @@ def default_data() -> ml_collections.ConfigDict:
     data.val_images = ""  # the folder of `val_annotations`
     data.class_names = ()  # empty: the training annotations' categories in the order of their ids
     data.keep_empty = True  # train on images without boxes
-    data.on_bad_image = "error"  # or "skip"
+    # Image files that are missing, cut short, no image or of another size: "error" names them before the first step,
+    # "skip" leaves them out. See docs/images.md.
+    data.on_bad_image = "error"
     data.cache = False  # keep all decoded images in memory
     data.scale = (1333, 800)  # limits of the long and the short side of the resized image
     data.short_side_range = ()  # (low, high): multi-scale training
@@ -171,13 +175,15 @@ def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
     data = config.data
     for kind in ("annotations", "images"):
         _check_path(f"{split}_{kind}", data[f"{split}_{kind}"])
-    return load_coco(
-        data[f"{split}_annotations"],
-        data[f"{split}_images"],
-        class_names=tuple(data.class_names) or None,
-        keep_empty=data.keep_empty or split == "val",
-        on_bad_image=data.on_bad_image,
-    )
+    with contextlib.closing(Progress(os.devnull)) as progress:
+        return load_coco(
+            data[f"{split}_annotations"],
+            data[f"{split}_images"],
+            class_names=tuple(data.class_names) or None,
+            keep_empty=data.keep_empty or split == "val",
+            on_bad_image=data.on_bad_image,
+            progress=lambda done, total: progress.draw(done, total, f"{split} images checked"),
+        )
 
 
 def _check_path(field, path):

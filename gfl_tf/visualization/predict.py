@@ -1,5 +1,6 @@
 """Detections of image files, as annotated pictures and one JSON file."""
 
+import collections
 import collections.abc
 import json
 import os
@@ -13,6 +14,7 @@ from PIL import Image
 
 from gfl_tf import detections, files
 from gfl_tf.boxes.distributions import GeneralDistribution
+from gfl_tf.data import image_checks
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import original_pixels
 from gfl_tf.ops import distributions as distribution_ops
@@ -43,8 +45,8 @@ def predict(
         predictions.json          {"images": [...], "skipped": [...]}, see below
 
     An image in the JSON is {"file", "width", "height", "picture", "detections"}; the detections, best first, are
-    `gfl_tf.detections.to_json`'s, in pixels of the file. A file that cannot be decoded is skipped, with a warning:
-    {"file", "reason"}.
+    `gfl_tf.detections.to_json`'s, in pixels of the file, as they are stored. A file that cannot be decoded is skipped,
+    with a warning: {"file", "reason"}. Files of folders that are not named like images are warned of.
 
     Args:
         model: a detector; its prediction decoder sets the least score and the most detections.
@@ -59,6 +61,7 @@ def predict(
     Raises:
         ValueError: a path that does not exist, no image at all, or `output` is the folder of an image.
     """
+    _warn_of_other_files(image_ops.other_files(paths))
     paths = image_ops.find_files(paths)
     output = pathlib.Path(output)
     if output.resolve() in {file.resolve().parent for file in paths}:
@@ -66,7 +69,7 @@ def predict(
     output.mkdir(parents=True, exist_ok=True)
     detect = detect_function(model, scale, max_distributions)
     names = _distinct_names(paths)
-    found, skipped = [], []
+    found, skipped, doubts = [], [], []
     for number, file in enumerate(paths):
         logging.info("%d of %d: %s", number + 1, len(paths), file)
         try:
@@ -75,6 +78,7 @@ def predict(
             logging.warning("%s; skipped", error)
             skipped.append({"file": str(file), "reason": str(error)})
             continue
+        doubts += image_checks.doubts(file, image)
         result = detections.of_image(detect(image[np.newaxis]))
         _draw(image, result, class_names, output / f"{names[file]}.jpg")
         if max_distributions and len(result["boxes"]):
@@ -82,10 +86,18 @@ def predict(
         record = {"file": str(file), "width": image.shape[1], "height": image.shape[0]}
         record["picture"] = f"{names[file]}.jpg"
         found.append({**record, "detections": detections.to_json(result, class_names)})
+    for doubt, number in collections.Counter(doubts).items():
+        logging.warning("%d of %d images: %s", number, len(paths), doubt)
     content = {"images": found, "skipped": skipped}
     with files.replacing(output / JSON_FILE) as file:
         file.write(json.dumps(content, indent=1) + "\n")
     return content
+
+
+def _warn_of_other_files(others):
+    if others:
+        listed = ", ".join(image_checks.first_ones([file.name for file in others]))
+        logging.warning("%d files are not named like images and are passed over: %s", len(others), listed)
 
 
 def _distinct_names(files):

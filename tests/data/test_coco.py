@@ -153,28 +153,43 @@ def test_files_that_are_not_coco(tmp_path):
             load_coco(tmp_path / "x.json", tmp_path)
 
 
-def test_missing_image_is_an_error_or_skipped(content, tmp_path):
-    (tmp_path / "b.png").unlink()
-    with pytest.raises(FileNotFoundError, match="b.png"):
+def damage(path, kind):
+    """Makes an image file of 40 x 60 one that cannot be used; returns what is said of it."""
+    if kind == "missing":
+        path.unlink()
+        return "cannot be opened: No such file"
+    if kind == "text":
+        path.write_text("not an image")
+        return "is no JPEG, PNG"
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:60])
+        return "is cut short or damaged"
+    write_image(path, height=60, width=40)
+    return "is 40 x 60 pixels (width x height), but its annotations say 60 x 40"
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "cut", "size"])
+def test_bad_images_are_an_error_or_skipped(content, tmp_path, kind, caplog):
+    said = damage(tmp_path / "b.png", kind)
+    with pytest.raises(FileNotFoundError if kind == "missing" else ValueError) as error:
         load_coco(content, tmp_path)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "1 of 2 images of the annotations cannot be used:"
+    assert lines[1].startswith(f"  {tmp_path / 'b.png'} {said}") and len(lines) == 3
+    assert lines[2].endswith("--config.data.on_bad_image=skip.")
     dataset = load_coco(content, tmp_path, on_bad_image="skip")
     assert [record.id for record in dataset.images] == [7]
     assert dataset.report.bad_images == [str(tmp_path / "b.png")]
+    assert f"Image skipped: {tmp_path / 'b.png'} {said}" in caplog.text
     assert len(load_coco(content, None).images) == 2
 
 
-@pytest.mark.parametrize("damage", ["text", "cut", "size"])
-def test_corrupt_images_can_be_skipped(content, tmp_path, damage):
-    path = tmp_path / "b.png"
-    if damage == "text":
-        path.write_text("not an image")
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:60])
-    else:
-        write_image(path, height=60, width=40)
-    dataset = load_coco(content, tmp_path, on_bad_image="skip")
-    assert [record.id for record in dataset.images] == [7]
-    assert dataset.report.bad_images == [str(path)]
+def test_all_bad_images_are_counted_and_the_first_named(content, tmp_path):
+    content["images"] += [{"id": 10 + i, "file_name": f"{i}.png", "height": 4, "width": 6} for i in range(13)]
+    with pytest.raises(FileNotFoundError, match="13 of 15 images") as error:
+        load_coco(content, tmp_path)
+    assert str(tmp_path / "9.png") in str(error.value) and str(tmp_path / "10.png") not in str(error.value)
+    assert "\n  and 3 more\n" in str(error.value)
 
 
 def test_nothing_left_is_an_error(content, tmp_path):

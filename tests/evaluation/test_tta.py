@@ -124,7 +124,10 @@ def test_mirror_image_has_mirrored_detections(model_and_scale, noise):
 def test_evaluate_has_one_trace_for_images_of_all_sizes(tmp_path):
     images, annotations = [], []
     for index, (height, width) in enumerate([(100, 203), (203, 100), (64, 64), (90, 91)]):
-        Image.fromarray(half_bright(height, width)).save(tmp_path / f"{index}.png")
+        stored, exif = half_bright(height, width), Image.Exif()
+        if index == 1:  # lies on its side until EXIF is applied
+            stored, exif[0x0112] = np.rot90(stored), 6
+        Image.fromarray(stored).save(tmp_path / f"{index}.png", exif=exif)
         images.append({"id": 7 * index, "file_name": f"{index}.png", "height": height, "width": width})
         x1, y1, x2, y2 = (BOX * np.array([width, height] * 2)).tolist()
         annotations.append({"id": index, "image_id": 7 * index, "category_id": 0, "bbox": [x1, y1, x2 - x1, y2 - y1]})

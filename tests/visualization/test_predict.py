@@ -1,5 +1,7 @@
 """Detections of image files: the distributions shown are those of the boxes."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -39,6 +41,36 @@ def test_never_writes_among_the_images(tmp_path):
     with pytest.raises(ValueError, match="holds images to read"):
         predict.predict(None, [tmp_path / "a.jpg"], tmp_path, (64, 64), ())
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_what_is_not_read_is_named_and_the_rest_goes_on(tiny_atss, tmp_path, caplog):
+    """WebP and TIFF are read; a photo of a kind that is not is skipped, a text passed over; doubts are counted."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(folder / "a.webp", exif=exif)
+    image.save(folder / "b.tif")
+    Image.fromarray(np.full((50, 70), 4095, np.uint16)).save(folder / "c.png")
+    (folder / "d.heic").write_bytes(b"a photo")
+    (folder / "e.jpg").write_bytes(b"")
+    for name in ("notes.txt", ".hidden"):
+        (folder / name).touch()
+    content = predict.predict(tiny_atss, [folder], tmp_path / "found", (160, 96), ("a", "b", "c"))
+    assert content == json.loads((tmp_path / "found" / predict.JSON_FILE).read_text())
+    assert [(each["picture"], each["width"]) for each in content["images"]] == [
+        ("a.jpg", 70),
+        ("b.jpg", 70),
+        ("c.jpg", 70),
+    ]
+    skipped = {str(folder / "d.heic"): "is no JPEG, PNG", str(folder / "e.jpg"): "is empty"}
+    assert [each["file"] for each in content["skipped"]] == list(skipped)
+    for each in content["skipped"]:
+        assert each["reason"].startswith(f"{each['file']} {skipped[each['file']]}") and each["reason"] in caplog.text
+    assert "1 files are not named like images and are passed over: notes.txt" in caplog.text
+    assert "1 of 5 images: their EXIF orientation is ignored" in caplog.text
+    assert "1 of 5 images: they have 16 bits" in caplog.text
 
 
 def test_a_detector_without_distributions(tiny_atss, tmp_path):
