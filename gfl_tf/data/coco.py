@@ -98,6 +98,7 @@ def load_coco(
     class_names: collections.abc.Sequence[str] | None = None,
     keep_empty: bool = True,
     on_bad_image: str = "error",
+    source: str = "the annotations",
 ) -> CocoDataset:
     """Reads a COCO detection file.
 
@@ -114,6 +115,7 @@ def load_coco(
         on_bad_image: "error": a missing image file is an error now, a corrupt one when it is
             decoded. "skip": both are found now, logged and left out; this decodes every image
             once. A file whose size is not the annotation file's is treated like a corrupt one.
+        source: what messages call annotations that are given as a dict.
 
     Returns:
         `CocoDataset`.
@@ -124,7 +126,7 @@ def load_coco(
     """
     if on_bad_image not in ON_BAD_IMAGE:
         raise ValueError(f"on_bad_image is {on_bad_image!r}; choose one of {ON_BAD_IMAGE}.")
-    content, source = _read_json(annotations)
+    content, source = _read_json(annotations, source)
     names, ids = _classes(content["categories"], class_names, source)
     entries = _index(content["images"], ("id", "file_name", "height", "width"), "image", source)
     for image_id, entry in entries.items():
@@ -144,9 +146,9 @@ def load_coco(
     return CocoDataset(records, names, ids, report)
 
 
-def _read_json(annotations):
+def _read_json(annotations, source):
     if isinstance(annotations, dict):
-        content, source = annotations, "the annotations"
+        content = annotations
     else:
         source = str(annotations)
         if not os.path.isfile(source):
