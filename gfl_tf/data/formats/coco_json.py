@@ -30,7 +30,7 @@ def images_folder(path: str | os.PathLike, folders: collections.abc.Sequence[pat
     try:
         images = json.loads(pathlib.Path(path).read_bytes())["images"]
         names = [str(image["file_name"]) for image in images[:_LOOKED_FOR]]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         names = []
     if not names:
         return folders[0]  # load_coco says what is wrong with the file

@@ -58,7 +58,7 @@ def read_csv(path: str | os.PathLike, images_dir: str | os.PathLike | None = Non
         if not cells["file"]:
             raise ValueError(f"{where} names no image")
         if cells["file"] not in names:
-            names[cells["file"]] = entries.find_image([cells["file"]], [images_dir]) or cells["file"]
+            names[cells["file"]] = entries.find_image([cells["file"]], [images_dir])
         size = _size([cells.get(column, "") for column in size_columns], where)
         entry = found.setdefault(names[cells["file"]], Entry(names[cells["file"]], size, [], where))
         if size and entry.size and size != entry.size:

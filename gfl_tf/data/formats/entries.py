@@ -157,11 +157,11 @@ def image_size(path: str | os.PathLike, where: str) -> tuple[int, int]:
         raise ValueError(f"the image {path} of {where} {what}") from error
 
 
-def find_image(names: collections.abc.Sequence[str], folders: collections.abc.Sequence[pathlib.Path]) -> str | None:
-    """The path of an image file, relative to the first of `folders` if it lies there; None: no such file.
+def find_image(names: collections.abc.Sequence[str | None], folders: collections.abc.Sequence[pathlib.Path]) -> str:
+    """The path of an image file, relative to the first of `folders`.
 
     Each name is tried as it is, as its last part alone (labelling tools write paths of other machines), and with the
-    endings of images, in each folder.
+    endings of images, in each folder. Where there is no such file, the path is the first name, in the folder.
     """
     names = [name.strip().replace("\\", "/") for name in names if name and name.strip()]
     names += [name.rsplit("/", 1)[-1] for name in names]
@@ -172,7 +172,8 @@ def find_image(names: collections.abc.Sequence[str], folders: collections.abc.Se
             path = folder / name
             if path.is_file():
                 return os.path.relpath(path, folders[0])
-    return None
+    is_absolute = bool(pathlib.PureWindowsPath(names[0]).anchor)  # of any system
+    return names[0].rsplit("/", 1)[-1] if is_absolute else names[0]
 
 
 def _stem(name):

@@ -46,8 +46,8 @@ def find_splits(folder: str | os.PathLike, format: str = "auto") -> dict[str, Pa
         raise ValueError(
             f"no training data ({', '.join(finders)}) in {folder}. Known are train/_annotations.coco.json, "
             "annotations/instances_train.json, annotations/train.json; data.yaml, classes.txt; train/*.xml, "
-            "ImageSets/Main/train.txt, Annotations/*.xml, *.xml; train/_annotations.csv, train.csv; name other files "
-            "one by one"
+            "ImageSets/Main/train.txt, Annotations/*.xml, *.xml; train/_annotations.csv, train.csv. Name others with "
+            "--config.data.train_annotations=PATH"
         )
     chosen, *others = found
     parts = {"train": found[chosen], "val": _first(finders[chosen], folder, "val")}

@@ -67,12 +67,11 @@ def _xml_files(folder, split_file):
 def _entry(file, folder, images_dir):
     root = _root(file)
     boxes = [_box(file, position, item) for position, item in enumerate(root.findall("object"))]
-    name = (root.findtext("filename") or "").strip()
-    below = file.parent.relative_to(folder)
-    found = entries.find_image([name, file.stem], (images_dir, images_dir / below))
+    below = images_dir / file.parent.relative_to(folder)
+    found = entries.find_image([root.findtext("filename"), file.stem], (images_dir, below))
     # Some tools leave the size out, or write 0 or "unknown".
     size = tuple(_pixels(root.findtext(f"size/{key}")) for key in ("width", "height"))
-    return Entry(found or (below / (name or file.stem)).as_posix(), size if min(size) > 0 else None, boxes, str(file))
+    return Entry(found, size if min(size) > 0 else None, boxes, str(file))
 
 
 def _root(file):

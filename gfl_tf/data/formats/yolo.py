@@ -16,7 +16,6 @@ from gfl_tf.data.formats.entries import Box, Entry, Export
 
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASSES = "classes.txt"
-SPLITS = ("train", "val", "test")
 # What data.yaml may call a split, and where its images lie if there is no word of it.
 _KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _FOLDERS = {
@@ -63,6 +62,8 @@ def read_yolo(path: str | os.PathLike, images_dir: str | os.PathLike | None = No
     Raises:
         FileNotFoundError, ValueError: naming the file, its line, and what is wrong.
     """
+    if split not in _KEYS:
+        raise ValueError(f"the split {split!r} is none of {', '.join(_KEYS)}")
     file = settings_file(path)
     if file is None:
         raise FileNotFoundError(f"there is no {YAML_NAMES[0]} and no {CLASSES} in {path}, to name the classes of YOLO")

@@ -139,9 +139,12 @@ def test_errors_name_the_file(folders, text, words):
 def test_missing_things(folders, tmp_path):
     xml, images = folders
     (images / "sub/c.png").unlink()
-    with pytest.raises(ValueError, match="sub/c of .*c.xml is missing"):
+    with pytest.raises(ValueError, match="JPEGImages/c of .*c.xml is missing"):
         formats.read(xml, images)
     content, _ = formats.read(xml, images, on_bad_image="skip")
     assert [image["file_name"] for image in content["images"]] == ["a.jpg", "b.jpg"]
+    write_xml(xml / "z.xml", [], "C:\\photos\\gone.jpg")
+    content, folder = formats.read(xml, images, on_bad_image="skip")
+    assert folder == str(images) and content["images"][-1]["file_name"] == "gone.jpg"  # for load_coco to report
     with pytest.raises(FileNotFoundError, match="no .xml file"):
         read_voc(images, images)

@@ -50,6 +50,8 @@ def test_val_has_several_names_and_may_be_missing(tmp_path):
     assert boxes(path, "val")[1] == str(tmp_path / "images" / "valid")
     with pytest.raises(ValueError, match="data.yaml names no images of 'test': add the line `test: FOLDER`"):
         boxes(path, "test")
+    with pytest.raises(ValueError, match="split 'valid' is none of train, val, test"):
+        boxes(path, "valid")
 
 
 def test_classes_txt_in_place_of_data_yaml(tmp_path):
