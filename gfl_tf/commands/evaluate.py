@@ -23,8 +23,8 @@ FLAGS = flags.FLAGS
 def define_flags():
     flags.DEFINE_string("run_dir", None, "Run directory of the training.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
-    flags.DEFINE_string("annotations", None, "COCO JSON file; by default the run's validation data.")
-    flags.DEFINE_string("images", None, "Folder of the images that --annotations names.")
+    flags.DEFINE_string("annotations", None, "In any format of gfl-train; by default the run's validation data.")
+    flags.DEFINE_string("images", None, "Folder of the images of --annotations, where these do not say it.")
     flags.DEFINE_string(
         "output", None, "Folder to write to; by default evaluation/NAME in the run directory, another with --tta."
     )

@@ -100,6 +100,7 @@ def load_coco(
     class_names: collections.abc.Sequence[str] | None = None,
     keep_empty: bool = True,
     on_bad_image: str = "error",
+    source: str = "the annotations",
     progress: collections.abc.Callable[[int, int], None] | None = None,
 ) -> CocoDataset:
     """Reads a COCO detection file.
@@ -116,6 +117,7 @@ def load_coco(
         keep_empty: whether images without boxes are kept (they are background for training).
         on_bad_image: of files that are missing, empty, cut short, no image or not of the annotations' size, see
             `image_checks.check_files`: "error" names them, "skip" leaves them out with a warning each.
+        source: what messages call annotations that are given as a dict.
         progress: called with (files done, files in all) while the image files are checked.
 
     Returns:
@@ -128,7 +130,7 @@ def load_coco(
     """
     if on_bad_image not in ON_BAD_IMAGE:
         raise ValueError(f"on_bad_image is {on_bad_image!r}; choose one of {ON_BAD_IMAGE}.")
-    content, source = _read_json(annotations)
+    content, source = _read_json(annotations, source)
     names, ids = _classes(content["categories"], class_names, source)
     entries = _index(content["images"], ("id", "file_name", "height", "width"), "image", source)
     for image_id, entry in entries.items():
@@ -148,9 +150,9 @@ def load_coco(
     return CocoDataset(records, names, ids, report)
 
 
-def _read_json(annotations):
+def _read_json(annotations, source):
     if isinstance(annotations, dict):
-        content, source = annotations, "the annotations"
+        content = annotations
     else:
         source = str(annotations)
         if not os.path.isfile(source):

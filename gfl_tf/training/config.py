@@ -7,9 +7,11 @@ import os
 import typing
 
 import ml_collections
+from absl import logging
 
-from gfl_tf.data import augmentations, shapes
+from gfl_tf.data import augmentations, formats, shapes
 from gfl_tf.data.coco import CocoDataset, load_coco
+from gfl_tf.data.formats.splits import find_splits
 from gfl_tf.training.progress import Progress
 
 SPLITS = ("train", "val")
@@ -29,11 +31,14 @@ def default_data() -> ml_collections.ConfigDict:
     data.directory = ""  # where the synthetic data of `shapes` are
     # Of the synthetic data: numbers of images, (height, width), seed.
     data.shapes = dict(num_train=2000, num_val=300, image_size=(192, 256), seed=0)
-    data.train_annotations = ""  # a COCO JSON file
-    data.train_images = ""  # the folder that its file names are relative to
+    data.path = ""  # the folder of a data set: gives those of the next four that are empty; see docs/data.md
+    data.train_annotations = ""  # a COCO JSON file, folder of Pascal VOC's XML, YOLO's data.yaml, or CSV file
+    data.train_images = ""  # the folder of its images, where the format does not say it
     data.val_annotations = ""  # none: no evaluation during training
     data.val_images = ""  # the folder of `val_annotations`
-    data.class_names = ()  # empty: the training annotations' categories in the order of their ids
+    data.format = "auto"  # of the annotations: coco, voc, yolo or csv; auto: by their names
+    # Empty: as the training annotations list them (COCO: in the order of their ids), or all that occur, sorted.
+    data.class_names = ()
     data.keep_empty = True  # train on images without boxes
     # Image files that are missing, cut short, no image or of another size: "error" names them before the first step,
     # "skip" leaves them out. See docs/images.md.
@@ -160,11 +165,15 @@ def load_datasets(
         _write_shapes(config.data)
     elif config.data.source != "coco":
         raise ValueError(f"config.data.source is {config.data.source!r}; choose 'coco' or 'shapes'")
+    elif config.data.path:
+        _find_parts(config.data)
     train = load_split(config, "train")
     config.data.class_names = tuple(train.class_names)
     config.model.num_classes = len(train.class_names)
     val = load_split(config, "val") if config.data.val_annotations else None
-    for field in [f"{split}_{kind}" for split in SPLITS for kind in ("annotations", "images")]:
+    if val is None:
+        logging.warning("No validation data (config.data.val_annotations): the training is not evaluated.")
+    for field in ["path", *(f"{split}_{kind}" for split in SPLITS for kind in ("annotations", "images"))]:
         if config.data[field]:
             config.data[field] = os.path.abspath(config.data[field])
     return config, train, val
@@ -173,31 +182,57 @@ def load_datasets(
 def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
     """The `CocoDataset` of "train" or "val"; errors as `load_datasets`."""
     data = config.data
-    for kind in ("annotations", "images"):
-        _check_path(f"{split}_{kind}", data[f"{split}_{kind}"])
+    path, images = data[f"{split}_annotations"], data[f"{split}_images"]
+    _check_paths(split, path, images)
+    names = tuple(data.class_names) or None
+    format = data.get("format", "auto")  # a run from before there were formats has none
+    annotations, images = formats.read(path, images or None, format, split, names, data.on_bad_image)
     with contextlib.closing(Progress(os.devnull)) as progress:
         return load_coco(
-            data[f"{split}_annotations"],
-            data[f"{split}_images"],
-            class_names=tuple(data.class_names) or None,
+            annotations,
+            images,
+            class_names=names,
             keep_empty=data.keep_empty or split == "val",
             on_bad_image=data.on_bad_image,
+            source=path,
             progress=lambda done, total: progress.draw(done, total, f"{split} images checked"),
         )
 
 
-def _check_path(field, path):
-    is_file = field.endswith("annotations")
-    kind = "annotation file (COCO JSON)" if is_file else "folder of images"
-    example = "data/annotations/train.json" if is_file else "data/train"
-    how = f"Name the {kind} with --config.data.{field}=PATH, for example --config.data.{field}={example}"
-    if not path:
-        raise ValueError(f"config.data.{field} is not set. {how}")
-    if not (os.path.isfile(path) if is_file else os.path.isdir(path)):
-        raise ValueError(f"config.data.{field}: there is no {kind} at {os.path.abspath(path)}. {how}")
+def _check_paths(split, annotations, images):
+    """Refuses annotations that are not named or not there, and a named folder of images that is not there."""
+    field = f"config.data.{split}_annotations"
+    how = (
+        f"Name the annotation file (COCO JSON, VOC, YOLO, CSV: docs/data.md) with --{field}=PATH, for example "
+        f"--{field}=data/annotations/train.json, or the folder of the whole data set with --config.data.path=FOLDER"
+    )
+    if not annotations:
+        raise ValueError(f"{field} is not set. {how}")
+    if not os.path.exists(annotations):
+        raise ValueError(f"{field}: there is no annotation file or folder at {os.path.abspath(annotations)}. {how}")
+    if images and not os.path.isdir(images):
+        raise ValueError(
+            f"config.data.{split}_images: there is no folder of images at {os.path.abspath(images)}. Name it with "
+            f"--config.data.{split}_images=FOLDER"
+        )
+
+
+def _find_parts(data):
+    try:
+        found = find_splits(data.path, data.format)
+    except ValueError as error:
+        raise ValueError(f"config.data.path: {error}") from error
+    for split, part in found.items():
+        for field, value in ((f"{split}_annotations", part.annotations), (f"{split}_images", part.images)):
+            data[field] = data[field] or value
 
 
 def _write_shapes(data):
+    if data.path:
+        raise ValueError(
+            f"config.data.path is {data.path}, but config.data.source is 'shapes', which draws its own images: add "
+            "--config.data.source=coco"
+        )
     if not data.directory:
         raise ValueError(
             "config.data.directory is not set: the shapes data set is written there when it is missing, for example "

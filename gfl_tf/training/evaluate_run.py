@@ -25,7 +25,8 @@ def evaluate_run(
     Args:
         run_dir: path.
         which: "best" or "last" weights.
-        annotations, images: COCO file and folder of images; default the run's validation data.
+        annotations, images: annotations in any format, and the folder of images where these do not say it; default the
+            run's validation data.
         output: folder; default `evaluation/WHICH-NAME` in the run directory, NAME from the annotation file's, or
             `evaluation/WHICH-tta-NAME`.
         batch_size: default the config's.
@@ -39,14 +40,14 @@ def evaluate_run(
     Raises:
         ValueError, FileNotFoundError: no such run, weights or data; says which.
     """
-    if bool(annotations) != bool(images):
-        raise ValueError("annotations and images belong together: give both, or neither for the run's validation data")
+    if images and not annotations:
+        raise ValueError("images belong to annotations: give both, or neither for the run's validation data")
     with_tta = views is not None
     if with_tta and batch_size:
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     config = run_dirs.RunDirectory(run_dir).read_config()
     if annotations:
-        config.data.val_annotations, config.data.val_images = str(annotations), str(images)
+        config.data.update(val_annotations=str(annotations), val_images=str(images or ""), format="auto")
     dataset = configs.load_split(config, "val")
     model, _ = run_dirs.load_run(run_dir, which)
     if with_tta:

@@ -82,7 +82,7 @@ def test_missing_run(command):
 @pytest.mark.parametrize(
     "data, message",
     [
-        ({"annotations": "a.json"}, "annotations and images belong together"),
+        ({"images": "."}, "images belong to annotations"),
         ({"annotations": "a.json", "images": "."}, "there is no annotation file"),
         ({"views": (), "batch_size": 2}, "leave out the batch size"),
     ],

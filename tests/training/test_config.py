@@ -6,13 +6,14 @@ from pathlib import Path
 
 import ml_collections
 import pytest
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_flags
 
 from gfl_tf.build import build_detector
 from gfl_tf.config_files import load_config
 from gfl_tf.training import config as configs
 from gfl_tf.training.run_dir import RunDirectory, load_run
+from tests.data.formats import examples
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
 
@@ -60,11 +61,57 @@ def test_the_callers_config_is_left_alone(tmp_path):
     assert given.to_dict() == before
 
 
+def _folder(tmp_path, parts):
+    """A folder as Roboflow writes COCO JSON."""
+    for part in parts:
+        examples.write_coco(tmp_path / part / "_annotations.coco.json", tmp_path / part)
+
+
+def test_a_folder_gives_all_paths_that_are_not_set(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    _folder(tmp_path, ["train", "valid", "other"])
+    monkeypatch.chdir(tmp_path)
+    config, _, val = configs.load_datasets(_config(path="."))
+    assert config.data.path == str(tmp_path) and config.data.train_images == str(tmp_path / "train")
+    assert config.data.val_annotations == str(tmp_path / "valid" / "_annotations.coco.json") and len(val.images) == 3
+    assert configs.load_datasets(config)[0].to_dict() == config.to_dict()  # as a run that goes on
+    given = _config(path=".", val_images="other", val_annotations="other/_annotations.coco.json")
+    assert configs.load_datasets(given)[0].data.val_annotations.startswith(str(tmp_path / "other"))
+    assert "No validation data" not in caplog.text
+
+
+def test_a_folder_without_validation_data(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    _folder(tmp_path, ["train"])
+    assert configs.load_datasets(_config(path=str(tmp_path)))[2] is None
+    assert caplog.text.count("No validation data (config.data.val_annotations): the training is not evaluated.") == 1
+
+
+def test_yolo_is_read_by_its_splits_and_needs_no_images_folder(tmp_path):
+    for part in ("train", "val"):
+        path = examples.write_yolo(tmp_path, part, "names: [cat, dog]")
+    config, train, val = configs.load_datasets(_config(train_annotations=str(path), val_annotations=str(path)))
+    assert "train" in train.images[0].path and "val" in val.images[0].path and config.data.val_images == ""
+
+
+def test_classes_of_the_training_data_are_those_of_the_validation_data(tmp_path):
+    """VOC has no list of classes: a class without an object in one part is still the same class."""
+    for part in ("train", "valid"):
+        examples.write_voc(tmp_path / part, tmp_path / part)
+    (tmp_path / "valid" / "a.xml").unlink()  # the only one with a dog
+    _, train, val = configs.load_datasets(_config(path=str(tmp_path)))
+    assert val.class_names == train.class_names == examples.CLASSES
+    assert val.category_ids == train.category_ids
+
+
 @pytest.mark.parametrize(
     "data, message",
     [
         ({}, r"config.data.train_annotations is not set.*--config.data.train_annotations=data/annotations/train.json"),
         ({"train_annotations": "no.json"}, "config.data.train_annotations: there is no annotation file .*no.json"),
+        ({"train_annotations": "/", "format": "vok"}, "the format 'vok' is none of auto, coco, voc, yolo, csv"),
+        ({"path": "/none"}, r"config.data.path: no training data \(coco, yolo, voc, csv\) in /none"),
+        ({"path": "/none", "source": "shapes"}, "config.data.path is /none, but config.data.source is 'shapes'"),
         ({"source": "shapes"}, "config.data.directory is not set"),
         ({"source": "voc"}, "config.data.source is 'voc'"),
         ({"flip": 0.0}, "config.data.flip is an entry of config.data.augmentations now"),
