@@ -8,7 +8,7 @@ import typing
 import ml_collections
 
 from gfl_tf.data import augmentations, shapes
-from gfl_tf.data.coco import CocoDataset, load_coco
+from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco
 
 SPLITS = ("train", "val")
 # Fields that `data` had before there was a list of operations.
@@ -148,7 +148,8 @@ def load_datasets(
         the names and `model.num_classes` their number.
 
     Raises:
-        ValueError: a path is not set or does not exist (names the field); annotations that cannot be used.
+        ValueError: a path is not set or does not exist (names the field); annotations that cannot be used, or from
+            which nothing can be learnt.
         FileNotFoundError: an image is missing.
     """
     config = complete(config)
@@ -157,6 +158,7 @@ def load_datasets(
     elif config.data.source != "coco":
         raise ValueError(f"config.data.source is {config.data.source!r}; choose 'coco' or 'shapes'")
     train = load_split(config, "train")
+    check_trainable(train)
     config.data.class_names = tuple(train.class_names)
     config.model.num_classes = len(train.class_names)
     val = load_split(config, "val") if config.data.val_annotations else None
