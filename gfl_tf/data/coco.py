@@ -120,6 +120,7 @@ def load_coco(
     class_names: collections.abc.Sequence[str] | None = None,
     keep_empty: bool = True,
     on_bad_image: str = "error",
+    source: str = "the annotations",
 ) -> CocoDataset:
     """Reads a COCO detection file.
 
@@ -139,6 +140,7 @@ def load_coco(
         on_bad_image: "error": a missing image file is an error now, a corrupt one when it is
             decoded. "skip": both are found now, logged and left out; this decodes every image
             once. A file whose size is not the annotation file's is treated like a corrupt one.
+        source: what messages call annotations that are given as a dict.
 
     Returns:
         `CocoDataset`.
@@ -149,7 +151,7 @@ def load_coco(
     """
     if on_bad_image not in ON_BAD_IMAGE:
         raise ValueError(f"on_bad_image is {on_bad_image!r}; choose one of {ON_BAD_IMAGE}.")
-    content, source = coco_entries.read(annotations)
+    content, source = coco_entries.read(annotations, source)
     if content["annotations"] is None:
         logging.warning("%s has no annotations: detections on its images get no score.", source)
     images = coco_entries.checked(content["images"], coco_entries.IMAGE, "image", source)
@@ -184,7 +186,9 @@ def check_trainable(dataset: CocoDataset) -> None:
         raise ValueError(f"{report.source} leaves no box to train on. {_where_boxes_are(report)}")
     unknown = _classes_without_category(dataset)
     if unknown:
-        raise ValueError(f"class_names has {', '.join(unknown)}, which is no category of {report.source}.")
+        raise ValueError(
+            f"class_names has {', '.join(unknown)}, which is no category of {report.source}: leave it out."
+        )
 
 
 def _classes_without_category(dataset):

@@ -65,8 +65,8 @@ ANNOTATION = {
 }
 
 
-def read(annotations: dict[str, typing.Any] | str | os.PathLike) -> tuple[dict[str, typing.Any], str]:
-    """(content, how messages name it) of a COCO file, or of its content as a dict.
+def read(annotations: dict[str, typing.Any] | str | os.PathLike, source: str) -> tuple[dict[str, typing.Any], str]:
+    """(content, how messages name it) of a COCO file, or of its content as a dict, which they name `source`.
 
     A file may be in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark. It may lack "annotations", as the lists
     of images without published ground truth do.
@@ -74,19 +74,17 @@ def read(annotations: dict[str, typing.Any] | str | os.PathLike) -> tuple[dict[s
     Raises:
         FileNotFoundError, ValueError: no such file, or it is no COCO detection JSON.
     """
-    if isinstance(annotations, dict):
-        content, source = annotations, "the annotations"
-    else:
+    if not isinstance(annotations, dict):
         source = str(annotations)
-        content = _read_json(source)
+    content = annotations if isinstance(annotations, dict) else _read_json(source)
     if not isinstance(content, dict):
         raise ValueError(
             f"{source} holds a {type(content).__name__} at its top; COCO annotations are an object"
             " with images, annotations and categories."
         )
     content = {"annotations": None, **content}
-    for key in ("images", "categories", "annotations"):
-        if not isinstance(content.get(key), list) and (key != "annotations" or content[key] is not None):
+    for key, kinds in (("images", list), ("categories", list), ("annotations", (list, type(None)))):
+        if not isinstance(content.get(key), kinds):
             raise ValueError(f"{source} has no list '{key}'; a COCO detection file needs one.")
     return content, source
 

@@ -13,13 +13,12 @@ def find(file_name: str, folder: str, where: str) -> tuple[str, bool]:
     Raises:
         ValueError: the name leads out of the folder; begins with `where`.
     """
-    slashes = file_name.replace("\\", "/")
-    mended = dict.fromkeys([slashes, urllib.parse.unquote(file_name), urllib.parse.unquote(slashes)])
-    mended.pop(file_name, None)
+    unquoted = urllib.parse.unquote(file_name)
+    mended = {file_name.replace("\\", "/"), unquoted, unquoted.replace("\\", "/")} - {file_name}
     path = _inside(folder, file_name, where)
     if not mended or os.path.isfile(path):
         return path, False
-    for name in mended:
+    for name in sorted(mended):
         candidate = _inside(folder, name, where)
         if os.path.isfile(candidate):
             return candidate, True
@@ -30,5 +29,8 @@ def _inside(folder, name, where):
     # As text, so that a link in the folder may lead anywhere: its owner made it, not the annotation file.
     relative = os.path.relpath(os.path.join(folder, name), folder)
     if relative.split(os.sep)[0] == os.pardir:
-        raise ValueError(f"{where} has the file name {name!r}, which leads out of the images folder {folder}.")
+        raise ValueError(
+            f"{where} has the file name {name!r}, which leads out of the images folder {folder}: give a folder that has"
+            " all images."
+        )
     return os.path.join(folder, relative)

@@ -85,7 +85,8 @@ class Validation:
         # After the weights: best.npz is never older than what is written here.
         run_dir.write_whole(self._file(step), json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
         for name, value in result.metrics.items():
-            tf.summary.scalar(f"evaluation/{name}", value, step=step)
+            if value >= 0:  # there is such an object
+                tf.summary.scalar(f"evaluation/{name}", value, step=step)
         self.seconds = time.perf_counter() - start
         numbers = "  ".join(f"{name} {coco.percent(result.metrics[name])}" for name in ("AP", "AP50", "AP75"))
         best = " (best so far)" if is_best and self._dataset.num_boxes else ""
