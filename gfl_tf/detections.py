@@ -239,14 +239,14 @@ def _plain(field, value):
 
 
 def to_coco(
-    found: dict[str, np.ndarray], image_id: int, category_ids: collections.abc.Sequence[int]
+    found: dict[str, np.ndarray], image_id: int | float | str, category_ids: collections.abc.Sequence
 ) -> list[dict[str, typing.Any]]:
     """COCO's results, a list of dicts, of the detections of one image; boxes without area are none.
 
     Args:
         found: record of arrays [N, ...], in pixels of the image file.
         image_id: of the annotation file.
-        category_ids: its category of each class.
+        category_ids: its category of each class; None: it has none, and detections of the class are left out.
     """
     boxes = np.asarray(found["boxes"], np.float64)
     sizes = boxes[:, 2:] - boxes[:, :2]
@@ -258,5 +258,5 @@ def to_coco(
             "score": round(float(score), 6),
         }
         for box, size, index, score in zip(boxes, sizes, found["classes"], found["confidence"])
-        if (size > 0).all()
+        if (size > 0).all() and category_ids[int(index)] is not None
     ]

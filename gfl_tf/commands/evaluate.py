@@ -7,7 +7,8 @@ Examples:
     gfl-evaluate --run_dir=runs/shapes --tta --tta_scales=1333x640,1333x800,1600x960 --notta_flip
 
 Writes metrics.json (the numbers, from 0 to 1; -1 where there is no such object) and detections.json (COCO's result
-format, with the annotation file's image and category ids) to --output.
+format, with the annotation file's image and category ids) to --output. A file without "annotations", such as the list
+of a test set's images, gets detections and no score.
 
 --tta detects in several sizes of each image and in their mirror images, and merges what it finds before one NMS. With
 the sizes it has by default, 0.6, 0.8, 1 and 1.2 times the config's, it takes about 7 times as long.

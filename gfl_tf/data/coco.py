@@ -1,16 +1,15 @@
 """COCO detection annotations, checked and brought into arrays."""
 
+import collections
 import collections.abc
 import dataclasses
-import json
-import math
 import os
 import typing
 
 import numpy as np
 from absl import logging
 
-from gfl_tf.data import image_checks
+from gfl_tf.data import coco_boxes, coco_classes, coco_entries, coco_files, image_checks
 
 # The 80 classes of COCO's detection task, in the order of their ids, as all published models have them.
 COCO_CLASS_NAMES = (
@@ -32,7 +31,7 @@ class ImageRecord:
     """One image and its ground truth, in pixels of the image file.
 
     Attributes:
-        id: the image's id in the annotation file.
+        id: the image's id as the annotation file has it: an integer, another number or a text.
         path: where the image file lies.
         height, width: pixels, as the annotation file has them.
         boxes: float32 [n, 4], xyxy, clipped to the image.
@@ -44,7 +43,7 @@ class ImageRecord:
         orientation: of EXIF, 1 to 8, to apply where the file is read: the annotations were made after it.
     """
 
-    id: int
+    id: int | float | str
     path: str
     height: int
     width: int
@@ -58,14 +57,30 @@ class ImageRecord:
 
 @dataclasses.dataclass
 class LoadReport:
-    """What `load_coco` met: counts, and what it left out."""
+    """What `load_coco` met: counts, and what it left out or changed."""
 
+    source: str = "the data set"  # how messages name the annotation file
     boxes: int = 0
     crowd_boxes: int = 0
     clipped_boxes: int = 0
+    outside_boxes: int = 0  # of the degenerate ones
     degenerate_annotations: list = dataclasses.field(default_factory=list)  # annotation ids
+    relative_annotations: list = dataclasses.field(default_factory=list)  # ids of those with boxes in 0..1
+    replaced_areas: list = dataclasses.field(default_factory=list)  # ids of those whose `area` is no number above 0
+    repeated_images: list = dataclasses.field(default_factory=list)  # paths that several images have
+    mended_file_names: list = dataclasses.field(default_factory=list)
     bad_images: list = dataclasses.field(default_factory=list)  # paths
     dropped_empty_images: int = 0
+
+
+# What is said of a list of a `LoadReport` that is not empty, after its length and before its first element.
+WARNINGS = {
+    "relative_annotations": "boxes lie in 0..1, as if relative to their image, but must be in pixels; the first is of"
+    " annotation",
+    "replaced_areas": "annotations have an area that is no number above 0; that of the box counts. The first is",
+    "repeated_images": "files are listed as several images, which count as many times; the first is",
+    "mended_file_names": "file names were found only with / for \\, or with a blank or the like for %20; the first is",
+}
 
 
 @dataclasses.dataclass
@@ -73,9 +88,10 @@ class CocoDataset:
     """Images with boxes.
 
     Attributes:
-        images: list of `ImageRecord`, in the order of the annotation file.
+        images: list of `ImageRecord`, in the order of the annotation file. Batches name an image by its index here.
         class_names: tuple of str; a class is its index here.
-        category_ids: tuple of int, the file's category id of each class.
+        category_ids: tuple, the category id of each class as the file has it (an integer, another number or a text);
+            None: the file has no such category.
         report: `LoadReport`.
     """
 
@@ -87,6 +103,11 @@ class CocoDataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def num_boxes(self) -> int:
+        """Boxes of all images (crowds not counted)."""
+        return sum(len(record.boxes) for record in self.images)
 
     @property
     def max_boxes(self) -> int:
@@ -106,14 +127,17 @@ def load_coco(
     """Reads a COCO detection file.
 
     Boxes are clipped to their image. Degenerate boxes (width or height not above 0, not finite,
-    or nothing left inside the image) are logged with their annotation id and left out.
+    or nothing left inside the image) are logged with their annotation id and left out. What else is
+    not used as the file has it is warned of once, with its number.
 
     Args:
-        annotations: path of the JSON file, or its content as a dict.
-        images_dir: folder that the file's `file_name`s are relative to. None: the images are not
-            looked for (evaluation of stored detections needs none).
+        annotations: path of the JSON file, or its content as a dict. Without "annotations" it is a
+            list of images, on which a detector can run without a score.
+        images_dir: folder that the file's `file_name`s are relative to, and never lead out of.
+            None: the images are not looked for (evaluation of stored detections needs none).
         class_names: the classes in the wanted order; by default the file's categories in the
-            order of their ids. Must name every category that annotations use.
+            order of their ids, but for an unused root category (see `coco_classes.choose`). Must
+            name every category that annotations use. The file may lack some, but not all.
         keep_empty: whether images without boxes are kept (they are background for training).
         on_bad_image: of files that are missing, empty, cut short, no image or not of the annotations' size, see
             `image_checks.check_files`: "error" names them, "skip" leaves them out with a warning each.
@@ -130,14 +154,18 @@ def load_coco(
     """
     if on_bad_image not in ON_BAD_IMAGE:
         raise ValueError(f"on_bad_image is {on_bad_image!r}; choose one of {ON_BAD_IMAGE}.")
-    content, source = _read_json(annotations, source)
-    names, ids = _classes(content["categories"], class_names, source)
-    entries = _index(content["images"], ("id", "file_name", "height", "width"), "image", source)
-    for image_id, entry in entries.items():
-        _check_size(image_id, entry, source)
-    report = LoadReport()
-    boxes_of = _boxes_by_image(content, entries, names, ids, report, source)
-    records = [_record(entry, images_dir, boxes_of[i]) for i, entry in entries.items()]
+    content, source = coco_entries.read(annotations, source)
+    if content["annotations"] is None:
+        logging.warning("%s has no annotations: detections on its images get no score.", source)
+    images = coco_entries.checked(content["images"], coco_entries.IMAGE, "image", source)
+    categories = coco_entries.checked(content["categories"], coco_entries.CATEGORY, "category", source)
+    entries = coco_entries.checked(content["annotations"] or [], coco_entries.ANNOTATION, "annotation", source)
+    used = {entry["category_id"] for entry in entries.values()}
+    names, ids = coco_classes.choose(categories, used, class_names, source)
+    report = LoadReport(source)
+    boxes_of = coco_boxes.by_image(entries, images, categories, names, ids, report)
+    paths = _paths(images, images_dir, report)
+    records = [_record(entry, path, boxes_of[entry["id"]]) for entry, path in zip(images.values(), paths)]
     if images_dir is not None:
         records = _without_bad_images(records, on_bad_image, report, source, progress)
     if not keep_empty:
@@ -145,157 +173,71 @@ def load_coco(
         report.dropped_empty_images = len(records) - len(kept)
         records = kept
     if not records:
-        raise ValueError(f"{source} leaves no image to use: {report}")
-    _log(report, records, names, source)
-    return CocoDataset(records, names, ids, report)
+        raise ValueError(f"{source} leaves no image to use of {len(images)}. {_where_boxes_are(report)}")
+    dataset = CocoDataset(records, names, ids, report)
+    _log(dataset)
+    return dataset
 
 
-def _read_json(annotations, source):
-    if isinstance(annotations, dict):
-        content = annotations
-    else:
-        source = str(annotations)
-        if not os.path.isfile(source):
-            raise FileNotFoundError(f"There is no annotation file {source}.")
-        with open(source, encoding="utf-8") as file:
-            try:
-                content = json.load(file)
-            except ValueError as error:
-                raise ValueError(f"{source} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
+def check_trainable(dataset: CocoDataset) -> None:
+    """Raises ValueError where nothing can be learnt from a `CocoDataset`, or nothing of one of its classes.
+
+    That is: it has no boxes, or boxes that look relative to their image; or its file has no category of a class.
+    """
+    report = dataset.report
+    if not dataset.num_boxes or len(report.relative_annotations) == report.boxes + report.crowd_boxes > 0:
+        raise ValueError(f"{report.source} leaves no box to train on. {_where_boxes_are(report)}")
+    unknown = _classes_without_category(dataset)
+    if unknown:
         raise ValueError(
-            f"{source} holds a {type(content).__name__} at its top; COCO annotations are an object"
-            " with images, annotations and categories."
+            f"class_names has {', '.join(unknown)}, which is no category of {report.source}: leave it out."
         )
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise ValueError(f"{source} has no list '{key}'; a COCO detection file needs one.")
-    return content, source
 
 
-def _index(entries, keys, kind, source):
-    """The entries by their id; an error for a missing key or an id met twice."""
-    by_id = {}
-    for position, entry in enumerate(entries):
-        for key in keys:
-            if not isinstance(entry, dict) or key not in entry:
-                raise ValueError(f"{source}: {_name(kind, entry, position)} has no '{key}'.")
-        entry_id = entry["id"]
-        if not isinstance(entry_id, int) or isinstance(entry_id, bool):
-            raise ValueError(f"{source}: {kind} id {entry_id!r} is not an integer.")
-        if entry_id in by_id:
-            raise ValueError(f"{source}: {kind} id {entry_id} occurs twice; ids must be unique.")
-        by_id[entry_id] = entry
-    return by_id
+def _classes_without_category(dataset):
+    return [name for name, category_id in zip(dataset.class_names, dataset.category_ids) if category_id is None]
 
 
-def _name(kind, entry, position):
-    if isinstance(entry, dict) and "id" in entry:
-        return f"{kind} {entry['id']}"
-    return f"{kind} number {position} of the list"
+def _where_boxes_are(report):
+    """What became of the annotations, as a sentence."""
+    degenerate, relative = len(report.degenerate_annotations), len(report.relative_annotations)
+    total = report.boxes + report.crowd_boxes + degenerate
+    counts = {
+        'are groups ("iscrowd": 1)': report.crowd_boxes,
+        "lie outside their image": report.outside_boxes,
+        "have no width or height, or are not finite": degenerate - report.outside_boxes,
+        "lie in 0..1, as if relative to their image, but must be in pixels": relative,
+        "belong to images that were left out": report.boxes - relative,
+    }
+    listed = [f"{count} {what}" for what, count in counts.items() if count > 0]
+    return f"Of its {total} annotations {', '.join(listed)}." if listed else "It has no annotations."
 
 
-def _check_size(image_id, entry, source):
-    for key in ("height", "width"):
-        value = entry[key]
-        if not isinstance(value, (int, float)) or value != int(value) or value < 1:
-            raise ValueError(
-                f"{source}: image {image_id} ({entry['file_name']}) has {key} {value!r}; a whole"
-                " number of pixels above 0 is needed."
-            )
+def _paths(images, images_dir, report):
+    """Path of each image file; `file_name` as it is where there is no folder."""
+    paths = [entry["file_name"] for entry in images.values()]
+    if images_dir is not None:
+        where = [f"{report.source}: image {image_id}" for image_id in images]
+        found = [coco_files.find(name, str(images_dir), text) for name, text in zip(paths, where)]
+        report.mended_file_names = [name for name, (_, is_mended) in zip(paths, found) if is_mended]
+        paths = [path for path, _ in found]
+    report.repeated_images = [path for path, count in collections.Counter(paths).items() if count > 1]
+    return paths
 
 
-def _classes(categories, class_names, source):
-    """(class names, category ids) in the order of the classes."""
-    by_id = _index(categories, ("id", "name"), "category", source)
-    if not by_id:
-        raise ValueError(f"{source} has no categories.")
-    id_of = {}
-    for category_id in sorted(by_id):
-        name = str(by_id[category_id]["name"])
-        if name in id_of:
-            raise ValueError(f"{source}: categories {id_of[name]} and {category_id} are both named '{name}'.")
-        id_of[name] = category_id
-    names = tuple(class_names) if class_names else tuple(id_of)
-    if len(set(names)) != len(names):
-        raise ValueError(f"class_names {names} names a class twice.")
-    for name in names:
-        if name not in id_of:
-            raise ValueError(f"class_names has '{name}', which is no category of {source}; it has {', '.join(id_of)}.")
-    return names, tuple(id_of[name] for name in names)
-
-
-def _boxes_by_image(content, entries, names, ids, report, source):
-    """{image id: list of (box xyxy, class, area, is_crowd)}."""
-    class_of = {category_id: index for index, category_id in enumerate(ids)}
-    category_names = {category["id"]: category["name"] for category in content["categories"]}
-    keys = ("id", "image_id", "category_id", "bbox")
-    boxes_of = {image_id: [] for image_id in entries}
-    for annotation in _index(content["annotations"], keys, "annotation", source).values():
-        where = f"{source}: annotation {annotation['id']}"
-        if annotation["image_id"] not in boxes_of:
-            raise ValueError(f"{where} belongs to image {annotation['image_id']!r}, which is not in the file.")
-        category_id = annotation["category_id"]
-        if category_id not in category_names:
-            raise ValueError(f"{where} has category id {category_id!r}, which is not in the file.")
-        if category_id not in class_of:
-            raise ValueError(
-                f"{where} is of category '{category_names[category_id]}' (id {category_id}), which"
-                f" is not among the class names {', '.join(names)}. Add it there, or remove its"
-                " annotations."
-            )
-        entry = entries[annotation["image_id"]]
-        box = _clipped_box(annotation["bbox"], entry, where, report)
-        if box is None:
-            report.degenerate_annotations.append(annotation["id"])
-            logging.warning(
-                "%s of %s has the degenerate box %s (x, y, width, height); it is skipped.",
-                where,
-                entry["file_name"],
-                annotation["bbox"],
-            )
-            continue
-        crowd = bool(annotation.get("iscrowd", 0))
-        area = annotation.get("area")
-        if area is None:
-            area = (box[2] - box[0]) * (box[3] - box[1])
-        boxes_of[annotation["image_id"]].append((box, class_of[category_id], area, crowd))
-        report.crowd_boxes += crowd
-        report.boxes += not crowd
-    return boxes_of
-
-
-def _clipped_box(bbox, entry, where, report):
-    """xyxy inside the image, or None where that is degenerate. `bbox` is COCO's xywh."""
-    is_numbers = isinstance(bbox, (list, tuple)) and len(bbox) == 4
-    if not is_numbers or not all(isinstance(value, (int, float)) for value in bbox):
-        raise ValueError(f"{where} has bbox {bbox!r}; four numbers x, y, width, height are needed.")
-    x, y, width, height = bbox
-    if not all(math.isfinite(value) for value in bbox) or width <= 0 or height <= 0:
-        return None
-    box = (x, y, x + width, y + height)
-    clipped = (max(box[0], 0), max(box[1], 0), min(box[2], entry["width"]), min(box[3], entry["height"]))
-    # Compared in float32, as it is stored: a sliver can vanish there.
-    rounded = np.asarray(clipped, np.float32)
-    if rounded[2] <= rounded[0] or rounded[3] <= rounded[1]:
-        return None
-    report.clipped_boxes += clipped != box
-    return clipped
-
-
-def _record(entry, images_dir, annotations):
-    ordinary = [item for item in annotations if not item[3]]
-    crowds = [item for item in annotations if item[3]]
+def _record(entry, path, boxes):
+    ordinary = [box for box in boxes if not box.is_crowd]
+    crowds = [box for box in boxes if box.is_crowd]
     return ImageRecord(
         id=entry["id"],
-        path=os.path.join(str(images_dir or ""), entry["file_name"]),
+        path=path,
         height=int(entry["height"]),
         width=int(entry["width"]),
-        boxes=np.asarray([item[0] for item in ordinary], np.float32).reshape(-1, 4),
-        classes=np.asarray([item[1] for item in ordinary], np.int32),
-        areas=np.asarray([item[2] for item in ordinary], np.float32),
-        crowd_boxes=np.asarray([item[0] for item in crowds], np.float32).reshape(-1, 4),
-        crowd_classes=np.asarray([item[1] for item in crowds], np.int32),
+        boxes=np.asarray([box.xyxy for box in ordinary], np.float32).reshape(-1, 4),
+        classes=np.asarray([box.label for box in ordinary], np.int32),
+        areas=np.asarray([box.area for box in ordinary], np.float32),
+        crowd_boxes=np.asarray([box.xyxy for box in crowds], np.float32).reshape(-1, 4),
+        crowd_classes=np.asarray([box.label for box in crowds], np.int32),
     )
 
 
@@ -317,15 +259,25 @@ def _without_bad_images(records, on_bad_image, report, source, progress):
     return [dataclasses.replace(record, orientation=check.orientation) for record, check in kept]
 
 
-def _log(report, records, names, source):
+def _log(dataset):
+    report = dataset.report
+    for field, text in WARNINGS.items():
+        met = getattr(report, field)
+        if met:
+            logging.warning("%s: %d %s %s.", report.source, len(met), text, met[0])
+    unknown = _classes_without_category(dataset)
+    if unknown:
+        logging.warning(
+            "%s has no category %s: no score, and no detections in results.", report.source, ", ".join(unknown)
+        )
     logging.info(
         "%s: %d images (%d without boxes), %d classes, %d boxes, %d crowd boxes, %d boxes clipped"
         " to the image, %d degenerate boxes skipped, %d bad images skipped, %d images without"
         " boxes dropped.",
-        source,
-        len(records),
-        sum(not len(record.boxes) for record in records),
-        len(names),
+        report.source,
+        len(dataset.images),
+        sum(not len(record.boxes) for record in dataset.images),
+        dataset.num_classes,
         report.boxes,
         report.crowd_boxes,
         report.clipped_boxes,

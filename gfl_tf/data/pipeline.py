@@ -10,7 +10,7 @@ right; labels a dict of
     classes      float32 [B, M], -1 where there is none
     image_shape  int32 [B, 2], height and width of the resized image in the canvas
 and for evaluation also
-    image_id        int64 [B], -1: no image, only there to complete the batch
+    image_index     int64 [B], of the image in the data set; -1: no image, only there to complete the batch
     original_shape  int32 [B, 2], height and width of the image file
 """
 
@@ -27,7 +27,7 @@ from gfl_tf.data import images as image_ops
 from gfl_tf.data.augmentations import Augmentations, Operation
 from gfl_tf.data.augmentations.flips import Flip
 from gfl_tf.data.augmentations.resizing import resize
-from gfl_tf.data.coco import CocoDataset
+from gfl_tf.data.coco import CocoDataset, check_trainable
 from gfl_tf.data.images import resize_keep_ratio  # noqa: F401  (part of this module's interface)
 
 BOX_FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "rel_xyxy", "rel_yxyx", "rel_xywh")
@@ -91,10 +91,11 @@ def training_batches(
         cache: decodes every image once, now, and keeps all of them in memory as uint8.
 
     Raises:
-        ValueError: an argument is out of its range; names it.
+        ValueError: an argument is out of its range, or nothing can be learnt from the data set; says which.
         InvalidArgumentError: while batches are drawn; names the image file that cannot be decoded
             or whose size is not that of the annotations.
     """
+    check_trainable(dataset)
     form = _form(dataset, pad_value, bounding_box_format, max_boxes)
     augment = Augmentations(augmentations, form.pad_value)
     if start_step < 0:
@@ -179,7 +180,7 @@ def _sample(source, index, scale, canvas, form, augment, seed):
         image, boxes, classes = augment(image, boxes, classes, scale, canvas, seed)
     labels = _labels(boxes, classes, tf.shape(image)[:2], canvas, form)
     if form.evaluation:
-        labels["image_id"] = source.ids[index]
+        labels["image_index"] = index
         labels["original_shape"] = original_hw
     return image_ops.pad_to_canvas(image, canvas, form.pad_value), labels
 
@@ -188,7 +189,7 @@ def _no_image(canvas, form):
     nothing = tf.zeros([0, 0, 3])
     labels = _labels(tf.zeros([0, 4]), tf.zeros([0]), tf.zeros([2], tf.int32), canvas, form)
     if form.evaluation:
-        labels["image_id"] = tf.constant(-1, tf.int64)
+        labels["image_index"] = tf.constant(-1, tf.int64)
         labels["original_shape"] = tf.zeros([2], tf.int32)
     return image_ops.pad_to_canvas(nothing, canvas, form.pad_value), labels
 
@@ -226,7 +227,6 @@ class _Source:
     def __init__(self, dataset, cache, max_boxes):
         records = dataset.images
         kept = [_largest(record, max_boxes) for record in records]
-        self.ids = tf.constant([record.id for record in records], tf.int64)
         self._paths = tf.constant([record.path for record in records])
         self._sizes = tf.constant(_sizes(dataset), tf.int32)
         self._orientations = tf.constant([record.orientation for record in records], tf.int32)

@@ -35,7 +35,8 @@ class CocoResult:
             small, medium and large objects. -1: there is no such object.
         per_class: {class name: AP}; -1 for a class without objects.
         detections: list of dicts in COCO's result format (image_id, category_id, bbox as x, y,
-            width, height in pixels of the image file, score), as they were scored.
+            width, height in pixels of the image file, score), as they were scored. The ids are those
+            of the annotation file; detections of a class that is no category there are left out.
         num_images: how many images were scored.
     """
 
@@ -58,11 +59,11 @@ class CocoResult:
         parts = [METRICS[:6], METRICS[6:]]
         lines = []
         for names in parts:
-            lines += _markdown_rows(names, [_percent(self.metrics[name]) for name in names])
+            lines += _markdown_rows(names, [percent(self.metrics[name]) for name in names])
             lines.append("")
         width = max(len("class"), *map(len, self.per_class))
         lines += [f"| {'class':{width}} |   AP |", f"| {'-' * width} | ---: |"]
-        lines += [f"| {name:{width}} | {_percent(value):>4} |" for name, value in self.per_class.items()]
+        lines += [f"| {name:{width}} | {percent(value):>4} |" for name, value in self.per_class.items()]
         return "\n".join(lines)
 
 
@@ -72,7 +73,8 @@ def _markdown_rows(names, values):
     return ["| " + " | ".join(f"{cell:>{width}}" for cell, width in zip(row, widths)) + " |" for row in rows]
 
 
-def _percent(value):
+def percent(value: float) -> str:
+    """A number of `CocoResult` in percent as text; "-" where there is no such object."""
     return "-" if value < 0 else f"{100 * value:.1f}"
 
 
@@ -95,10 +97,10 @@ class CocoEvaluator:
         if not isinstance(dataset, coco_data.CocoDataset):
             dataset = coco_data.load_coco(dataset, images_dir=None, class_names=class_names)
         self.dataset = dataset
-        self._by_id = {record.id: record for record in dataset.images}
-        self._detections = {}
+        self._index_of = {record.id: index for index, record in enumerate(dataset.images)}
+        self._found = {}  # {index of the image: record of its detections}
 
-    def add(self, image_id: int, found: dict[str, np.ndarray]) -> None:
+    def add(self, image_id: int | float | str, found: dict[str, np.ndarray]) -> None:
         """Adds the detections of one image; also an image without any has to be added.
 
         Args:
@@ -110,10 +112,10 @@ class CocoEvaluator:
         Raises:
             ValueError: unknown or repeated image, unknown class, or numbers that are not finite.
         """
-        image_id = int(image_id)
-        if image_id not in self._by_id:
-            raise ValueError(f"Image id {image_id} is not in the data set.")
-        if image_id in self._detections:
+        if image_id not in self._index_of:
+            raise ValueError(f"Image id {image_id!r} is not in the data set.")
+        image_index = self._index_of[image_id]
+        if image_index in self._found:
             raise ValueError(f"The detections of image {image_id} were added before.")
         boxes = np.asarray(found["boxes"], np.float64).reshape(-1, 4)
         classes = np.asarray(found["classes"]).reshape(-1).astype(np.int64)
@@ -131,15 +133,14 @@ class CocoEvaluator:
             raise ValueError(
                 f"A detection of image {image_id} is not finite: the model's weights or outputs have diverged."
             )
-        record = self._by_id[image_id]
+        record = self.dataset.images[image_index]
         boxes = np.clip(boxes, 0, [record.width, record.height] * 2)
-        found = {"boxes": boxes, "classes": classes, "confidence": scores}
-        self._detections[image_id] = detections.to_coco(found, image_id, self.dataset.category_ids)
+        self._found[image_index] = {"boxes": boxes, "classes": classes, "confidence": scores}
 
     @property
     def num_images(self) -> int:
         """How many images were added."""
-        return len(self._detections)
+        return len(self._found)
 
     def result(self, only_added: bool = False) -> CocoResult:
         """Scores what was added.
@@ -151,69 +152,69 @@ class CocoEvaluator:
         Returns:
             `CocoResult`.
         """
-        records = self.dataset.images
-        if only_added:
-            records = [record for record in records if record.id in self._detections]
-        if not records:
+        indices = [index for index in range(len(self.dataset.images)) if not only_added or index in self._found]
+        if not indices:
             raise ValueError("There is no image to score: add detections first.")
-        results = [item for record in records for item in self._detections.get(record.id, ())]
-        # pycocotools prints its progress.
+        # pycocotools takes integers alone for ids: it gets the indices of images and classes.
+        classes = range(self.dataset.num_classes)
+        results = self._results(indices, indices, classes)
+        # It prints its progress.
         with contextlib.redirect_stdout(io.StringIO()):
-            truth = _index(self._ground_truth(records))
+            truth = _index(self._ground_truth(indices))
             # Its loadRes cannot take an empty list.
-            found = (
-                truth.loadRes(_copies(results))
-                if results
-                else _index({"images": [], "annotations": [], "categories": []})
-            )
+            found = truth.loadRes(results) if results else _index({"images": [], "annotations": [], "categories": []})
             scorer = COCOeval(truth, found, "bbox")
-            scorer.params.imgIds = [record.id for record in records]
-            scorer.params.catIds = list(self.dataset.category_ids)
+            scorer.params.imgIds = indices
+            scorer.params.catIds = list(classes)
             scorer.evaluate()
             scorer.accumulate()
             scorer.summarize()
         metrics = {name: float(value) for name, value in zip(METRICS, scorer.stats)}
-        return CocoResult(metrics, self._per_class(scorer), results, len(records))
+        image_ids = [self.dataset.images[index].id for index in indices]
+        in_file_ids = self._results(indices, image_ids, self.dataset.category_ids)
+        return CocoResult(metrics, self._per_class(scorer), in_file_ids, len(indices))
 
-    def _ground_truth(self, records):
+    def _results(self, indices, image_ids, category_ids):
+        """COCO's results of the images at `indices`, with these ids."""
+        found = [(self._found[index], image_id) for index, image_id in zip(indices, image_ids) if index in self._found]
+        return [item for of_image, image_id in found for item in detections.to_coco(of_image, image_id, category_ids)]
+
+    def _ground_truth(self, indices):
+        records = [(index, self.dataset.images[index]) for index in indices]
         annotations = []
 
-        def add(record, boxes, classes, areas, crowd):
+        def add(index, boxes, classes, areas, crowd):
             for box, label, area in zip(boxes.astype(np.float64), classes, areas):
                 annotations.append(
                     {
                         # From 1: pycocotools takes a match with id 0 for no match.
                         "id": len(annotations) + 1,
-                        "image_id": record.id,
-                        "category_id": self.dataset.category_ids[label],
+                        "image_id": index,
+                        "category_id": int(label),
                         "bbox": [*box[:2], *(box[2:] - box[:2])],
                         "area": float(area),
                         "iscrowd": crowd,
                     }
                 )
 
-        for record in records:
-            add(record, record.boxes, record.classes, record.areas, 0)
+        for index, record in records:
+            add(index, record.boxes, record.classes, record.areas, 0)
             sides = record.crowd_boxes[:, 2:] - record.crowd_boxes[:, :2]
-            add(record, record.crowd_boxes, record.crowd_classes, sides.prod(axis=1), 1)
+            add(index, record.crowd_boxes, record.crowd_classes, sides.prod(axis=1), 1)
         return {
-            "images": [{"id": r.id, "height": r.height, "width": r.width} for r in records],
+            "images": [{"id": index, "height": r.height, "width": r.width} for index, r in records],
             "annotations": annotations,
-            "categories": [
-                {"id": category_id, "name": name}
-                for category_id, name in zip(self.dataset.category_ids, self.dataset.class_names)
-            ],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(self.dataset.class_names)],
         }
 
     def _per_class(self, scorer):
         # [IoU threshold, recall, class, area, max detections]; the first area is "all".
         precision = scorer.eval["precision"][:, :, :, 0, -1]
         values = {}
-        for index, category_id in enumerate(scorer.params.catIds):
-            name = self.dataset.class_names[self.dataset.category_ids.index(category_id)]
-            known = precision[:, :, index][precision[:, :, index] > -1]
+        for label, name in enumerate(self.dataset.class_names):
+            known = precision[:, :, label][precision[:, :, label] > -1]
             values[name] = float(known.mean()) if known.size else -1.0
-        return {name: values[name] for name in self.dataset.class_names}
+        return values
 
 
 def _index(content):
@@ -221,11 +222,6 @@ def _index(content):
     indexed.dataset = content
     indexed.createIndex()
     return indexed
-
-
-def _copies(results):
-    # loadRes writes into the dicts.
-    return [dict(item) for item in results]
 
 
 def check_classes(model: "Detector", dataset: coco_data.CocoDataset) -> None:
@@ -272,10 +268,11 @@ def evaluate(
     evaluator = CocoEvaluator(dataset)
     for images, labels in batches:
         found = detections.to_original(detect(images), labels["original_shape"], labels["image_shape"])
-        for row in np.flatnonzero(labels["image_id"] >= 0):
-            evaluator.add(labels["image_id"][row], detections.of_image(found, row))
+        indices = np.asarray(labels["image_index"])
+        for row in np.flatnonzero(indices >= 0):
+            evaluator.add(dataset.images[indices[row]].id, detections.of_image(found, row))
         if progress:
             progress(evaluator.num_images, len(dataset.images))
     result = evaluator.result()
-    logging.info("AP %s on %d images.", _percent(result.metrics["AP"]), result.num_images)
+    logging.info("AP %s on %d images.", percent(result.metrics["AP"]), result.num_images)
     return result

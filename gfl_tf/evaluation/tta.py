@@ -119,22 +119,19 @@ def evaluate(
         return detect(model, images, scales, flip)
 
     evaluator = coco.CocoEvaluator(dataset)
-    for image_id, image in _original_images(dataset):
-        evaluator.add(image_id, detections.of_image(detect_one(image[tf.newaxis])))
+    for record, image in zip(dataset.images, _original_images(dataset)):
+        evaluator.add(record.id, detections.of_image(detect_one(image[tf.newaxis])))
         if progress:
             progress(evaluator.num_images, len(dataset.images))
     return evaluator.result()
 
 
 def _original_images(dataset):
-    """`tf.data.Dataset` of (image id, uint8 [h, w, 3])."""
+    """`tf.data.Dataset` of uint8 [h, w, 3], in the data set's order."""
     records = dataset.images
-    ids = tf.constant([record.id for record in records], tf.int64)
     sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
     orientations = [record.orientation for record in records]
-    files = tf.data.Dataset.from_tensor_slices((ids, [record.path for record in records], sizes, orientations))
-
-    def read(image_id, path, size, orientation):
-        return image_id, image_ops.read_rgb(path, size, orientation)
-
-    return files.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    files = tf.data.Dataset.from_tensor_slices(([record.path for record in records], sizes, orientations))
+    return files.map(image_ops.read_rgb, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(
+        tf.data.AUTOTUNE
+    )

@@ -262,4 +262,7 @@ def _records(annotations, files, class_names):
     unknown = [str(file) for file in files if file.name not in by_name]
     if unknown:
         raise ValueError(f"{annotations} has no image {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}")
-    return dataset, [by_name[file.name] for file in files]
+    records = [by_name[file.name] for file in files]
+    if not any(len(record.boxes) for record in records):
+        raise ValueError(f"{annotations} has no box on these images, so no AP can be measured: leave it out")
+    return dataset, records

@@ -10,7 +10,7 @@ import ml_collections
 from absl import logging
 
 from gfl_tf.data import augmentations, formats, shapes
-from gfl_tf.data.coco import CocoDataset, load_coco
+from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco
 from gfl_tf.data.formats.splits import find_splits
 from gfl_tf.training.progress import Progress
 
@@ -157,7 +157,8 @@ def load_datasets(
         the names and `model.num_classes` their number.
 
     Raises:
-        ValueError: a path is not set or does not exist (names the field); annotations that cannot be used.
+        ValueError: a path is not set or does not exist (names the field); annotations that cannot be used, or from
+            which nothing can be learnt.
         FileNotFoundError: an image is missing.
     """
     config = complete(config)
@@ -168,6 +169,7 @@ def load_datasets(
     elif config.data.path:
         _find_parts(config.data)
     train = load_split(config, "train")
+    check_trainable(train)
     config.data.class_names = tuple(train.class_names)
     config.model.num_classes = len(train.class_names)
     val = load_split(config, "val") if config.data.val_annotations else None

@@ -13,6 +13,7 @@ from gfl_tf import compat
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import augmentations, pipeline
+from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
@@ -34,7 +35,7 @@ class Outcome:
         model: the trained model, with the weights of its last step.
         config: the resolved config.
         step, total_steps: steps made and to make.
-        best_ap, best_step: of the best evaluation; None without one.
+        best_ap, best_step: of the best evaluation, as `Validation.best` has them.
         stopped_by: number of the signal that stopped it, or None: it is finished.
     """
 
@@ -130,7 +131,7 @@ class _Training:
         best_ap, best_step = self._validation.best() if self._validation else (None, None)
         finished = step == self._total_steps and not self._stop.signal
         if finished:
-            best = "not evaluated" if best_ap is None else f"best AP {100 * best_ap:.1f} at step {best_step}"
+            best = "not evaluated" if best_ap is None else f"best AP {percent(best_ap)} at step {best_step}"
             self._progress.say(f"Finished {step} steps, {best}. Everything lies in {self._run.path}.")
         else:
             self._progress.say(

@@ -53,16 +53,22 @@ class Validation:
             pad_value=model.pad_value,
             cache=config.data.cache,
         )
+        if not dataset.num_boxes:
+            progress.say(
+                f"{dataset.report.source} has no box to find: there is no AP, and the best weights are the newest."
+            )
 
     def is_done(self, step):
         return self._file(step).exists()
 
     def best(self):
-        """(AP, step) of the best evaluation, the first of equals; (None, None) before the first."""
-        files = sorted(self._run.evaluation.glob("step-*.json"))
-        stored = [json.loads(file.read_text()) for file in files]
-        best = max(stored, key=lambda evaluation: evaluation["metrics"]["AP"], default=None)
-        return (best["metrics"]["AP"], best["step"]) if best else (None, None)
+        """(AP, step) of the best evaluation, the last of equals; (None, None) before the first.
+
+        An AP of -1: there is no box to find.
+        """
+        stored = [json.loads(file.read_text()) for file in self._run.evaluation.glob("step-*.json")]
+        scores = [(evaluation["metrics"]["AP"], evaluation["step"]) for evaluation in stored]
+        return max(scores, default=(None, None))
 
     def evaluate(self, step):
         """Evaluates, reports, and keeps the weights if they are the best so far. Raises Stopped."""
@@ -73,16 +79,18 @@ class Validation:
             )
             self._draw_samples(step)
             best_ap, _ = self.best()
-            is_best = best_ap is None or result.metrics["AP"] > best_ap
+            is_best = best_ap is None or result.metrics["AP"] >= best_ap
             if is_best:
                 self._run.save_weights(self._model, "best")
         # After the weights: best.npz is never older than what is written here.
         run_dir.write_whole(self._file(step), json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
         for name, value in result.metrics.items():
-            tf.summary.scalar(f"evaluation/{name}", value, step=step)
+            if value >= 0:  # there is such an object
+                tf.summary.scalar(f"evaluation/{name}", value, step=step)
         self.seconds = time.perf_counter() - start
-        numbers = "  ".join(f"{name} {100 * result.metrics[name]:.1f}" for name in ("AP", "AP50", "AP75"))
-        self._progress.say(f"evaluation at step {step}: {numbers}{' (best so far)' if is_best else ''}")
+        numbers = "  ".join(f"{name} {coco.percent(result.metrics[name])}" for name in ("AP", "AP50", "AP75"))
+        best = " (best so far)" if is_best and self._dataset.num_boxes else ""
+        self._progress.say(f"evaluation at step {step}: {numbers}{best}")
 
     def _file(self, step):
         return self._run.evaluation / f"step-{step:08d}.json"

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gfl_tf.data.coco import load_coco
+from gfl_tf.data.coco import check_trainable, load_coco
+from gfl_tf.data.pipeline import training_batches
 
 
 def write_image(path, height=40, width=60, value=90):
@@ -121,10 +122,10 @@ def change(path, value):
         (lambda c: annotate(c, id=77, bbox=["1", 2, 3, 4]), ["annotation 77", "bbox"]),
         (change(["images", 0, "file_name"], None), ["image 7", "'file_name'"]),
         (change(["images", 0, "width"], 0), ["image 7", "a.png", "width"]),
-        (change(["images", 1, "id"], "x"), ["image id 'x'", "integer"]),
         (change(["annotations", 1, "bbox"], None), ["annotation 5", "'bbox'"]),
         (change(["annotations", 1, "id"], None), ["annotation number 1", "'id'"]),
-        (lambda c: c.pop("annotations"), ["'annotations'"]),
+        (lambda c: c.update(annotations={}), ["'annotations'"]),
+        (lambda c: c.pop("images"), ["'images'"]),
         (lambda c: c.update(categories=[]), ["no categories"]),
     ],
 )
@@ -138,10 +139,97 @@ def test_errors_say_where(content, tmp_path, edit, words):
 
 
 def test_unknown_class_names(content, tmp_path):
-    with pytest.raises(ValueError, match="'horse'.*cat, dog"):
-        load_coco(content, tmp_path, class_names=["cat", "dog", "horse"])
+    with pytest.raises(ValueError, match="cow, horse, none of which is a category.*cat, dog"):
+        load_coco(content, tmp_path, class_names=["cow", "horse"])
     with pytest.raises(ValueError, match="annotation 0 is of category 'dog'"):
         load_coco(content, tmp_path, class_names=["cat"])
+
+
+def test_a_class_that_the_file_lacks_is_said_and_not_trained(content, caplog):
+    dataset = load_coco(content, None, class_names=["cat", "horse", "dog"])
+    assert dataset.category_ids == (3, None, 90) and "has no category horse" in caplog.text
+    with pytest.raises(ValueError, match="class_names has horse, which is no category of the annotations"):
+        check_trainable(dataset)
+
+
+def test_ids_are_kept_as_they_are(content):
+    for image, image_id in zip(content["images"], ["IMG_1", 1.5]):
+        image["id"] = image_id
+    for annotation, annotation_id in zip(content["annotations"], [-1, "b1"]):
+        annotation.update(id=annotation_id, image_id="IMG_1")
+    dataset = load_coco(content, None)
+    assert [record.id for record in dataset.images] == ["IMG_1", 1.5] and dataset.num_boxes == 2
+
+
+def test_a_list_of_images_has_no_boxes(content, caplog):
+    for annotations in ({}, {"annotations": None}):
+        del content["annotations"]
+        content.update(annotations)
+        dataset = load_coco(content, None)
+        assert len(dataset.images) == 2 and dataset.num_boxes == 0
+        assert "has no annotations: detections on its images get no score" in caplog.text
+        content["annotations"] = []
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"iscrowd": 1}, ["Of its 2 annotations", '2 are groups ("iscrowd": 1)']),
+        ({"bbox": [70, 0, 5, 5]}, ["2 lie outside their image"]),
+        ({"bbox": [7, 0, 0, 5]}, ["2 have no width or height"]),
+        ({"bbox": [0.25, 0.5, 0.5, 0.25]}, ["2 lie in 0..1, as if relative to their image, but must be in pixels"]),
+        ({"bbox": [0.25, 0.5, 0.5, 0.25], "iscrowd": 1}, ["2 are groups"]),
+    ],
+)
+def test_a_data_set_without_a_box_does_not_train(content, changes, words):
+    for annotation in content["annotations"]:
+        annotation.update(changes)
+    dataset = load_coco(content, None)
+    for start in (check_trainable, lambda dataset: training_batches(dataset, 2)):
+        with pytest.raises(ValueError) as error:
+            start(dataset)
+        for word in ["the annotations leaves no box to train on", *words]:
+            assert word in str(error.value)
+
+
+def test_a_data_set_whose_boxes_are_left_out_does_not_train(content, tmp_path):
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match="Of its 2 annotations 2 belong to images that were left out"):
+        check_trainable(load_coco(content, tmp_path, on_bad_image="skip"))
+
+
+def test_some_boxes_in_0_to_1_are_said_once(content, caplog):
+    for _ in range(2):
+        annotate(content, bbox=[0, 0, 1, 1])
+    dataset = load_coco(content, None)
+    check_trainable(dataset)
+    assert len(caplog.records) == 1 and "2 boxes lie in 0..1" in caplog.text and "annotation 102." in caplog.text
+
+
+def test_one_file_as_several_images_is_said_once(content, tmp_path, caplog):
+    content["images"] += [{**content["images"][0], "id": image_id, "file_name": "./a.png"} for image_id in (8, 9)]
+    dataset = load_coco(content, tmp_path)
+    assert dataset.report.repeated_images == [str(tmp_path / "a.png")] and len(dataset.images) == 4
+    assert len(caplog.records) == 1 and "1 files are listed as several images" in caplog.text
+
+
+def test_file_names_of_other_tools_are_mended_and_said_once(content, tmp_path, caplog):
+    (tmp_path / "sub").mkdir()
+    for image, name in zip(content["images"], ("my a.png", "b.png")):
+        write_image(tmp_path / "sub" / name)
+        image["file_name"] = f"sub\\{name.replace(' ', '%20')}"
+    dataset = load_coco(content, tmp_path)
+    assert [record.path for record in dataset.images] == [str(tmp_path / "sub" / n) for n in ("my a.png", "b.png")]
+    assert len(caplog.records) == 1 and "2 file names were found only" in caplog.text
+
+
+def test_a_file_name_that_leads_out_of_the_folder(content, tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("../a.png", str(tmp_path / "a.png")):
+        content["images"][0]["file_name"] = name
+        with pytest.raises(ValueError, match="image 7 has the file name .* leads out"):
+            load_coco(content, tmp_path / "images", on_bad_image="skip")
+        assert load_coco(content, None).images[0].path == name
 
 
 def test_files_that_are_not_coco(tmp_path):
@@ -195,7 +283,7 @@ def test_all_bad_images_are_counted_and_the_first_named(content, tmp_path):
 def test_nothing_left_is_an_error(content, tmp_path):
     content = copy.deepcopy(content)
     content["annotations"] = []
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(ValueError, match="leaves no image to use of 2. It has no annotations."):
         load_coco(content, tmp_path, keep_empty=False)
 
 

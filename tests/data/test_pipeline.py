@@ -426,17 +426,17 @@ def test_evaluation_sees_every_image_once(tmp_path, exact_canvas):
     batches = pipeline.evaluation_batches(dataset, 4, scale=(80, 48), pad_value=(9, 9, 9), exact_canvas=exact_canvas)
     found = take(batches, 100)
     assert len(found) == batches.cardinality()
-    ids = np.concatenate([labels["image_id"] for _, labels in found])
-    assert sorted(ids[ids >= 0]) == [record.id for record in dataset.images]
+    indices = np.concatenate([labels["image_index"] for _, labels in found])
+    assert sorted(indices[indices >= 0]) == list(range(len(dataset.images)))
     for batch_images, labels in found:
         assert batch_images.shape[0] == 4
-        for row, image_id in enumerate(labels["image_id"]):
-            if image_id < 0:
+        for row, index in enumerate(labels["image_index"]):
+            if index < 0:
                 np.testing.assert_array_equal(batch_images[row], 9)
                 np.testing.assert_array_equal(labels["image_shape"][row], 0)
                 np.testing.assert_array_equal(labels["classes"][row], -1)
                 continue
-            original = MIXED[image_id - 10]
+            original = MIXED[index]
             new = batching.keep_ratio_sizes([original], (80, 48))[0]
             np.testing.assert_array_equal(labels["original_shape"][row], original)
             np.testing.assert_array_equal(labels["image_shape"][row], new)

@@ -71,6 +71,49 @@ def test_from_an_annotation_file(tmp_path):
     assert result.detections[0]["bbox"] == [10, 10, 20, 20]
 
 
+@pytest.mark.parametrize(
+    "image_ids, category_ids",
+    [((-1, 0, 5), (-1, 0)), ((10**20, 1, 2), (10**20, 3)), (("IMG_1", "b", ""), ("x", "y")), ((1.0, 2.5, 3), (0.5, 4))],
+)
+def test_ids_of_every_kind_score_and_come_back(image_ids, category_ids):
+    """-1 among them, which stands for no image in batches."""
+    content = content_of(SEVERAL, category_ids)
+    for image, image_id in zip(content["images"], image_ids):
+        image["id"] = image_id
+    for annotation in content["annotations"]:
+        annotation["image_id"] = image_ids[annotation["image_id"]]
+    evaluator = CocoEvaluator(load_coco(json.loads(json.dumps(content)), None))
+    feed_truth(evaluator)
+    result = evaluator.result()
+    assert result.metrics["AP"] == pytest.approx(1.0)
+    ids = [(item["image_id"], item["category_id"]) for item in json.loads(json.dumps(result.detections))]
+    assert ids == [(a["image_id"], a["category_id"]) for a in content["annotations"]]
+    assert [type(item) for item in ids[0]] == [type(image_ids[0]), type(category_ids[0])]
+
+
+def test_a_class_that_the_file_lacks_has_no_score_and_no_detections():
+    dataset = load_coco(content_of(SEVERAL, (3, 90)), None, class_names=["class3", "horse", "class90"])
+    evaluator = CocoEvaluator(dataset)
+    feed_truth(evaluator, dataset.images[1:])
+    first = dataset.images[0]
+    evaluator.add(first.id, record_of([*first.boxes, [0, 0, 9, 9]], [*first.classes, 1], [0.9, 0.8, 0.99]))
+    result = evaluator.result()
+    assert result.metrics["AP"] == pytest.approx(1.0)
+    assert result.per_class == {"class3": pytest.approx(1.0), "horse": -1.0, "class90": pytest.approx(1.0)}
+    assert "| horse   |    - |" in result.table()
+    assert {item["category_id"] for item in result.detections} == {3, 90} and len(result.detections) == 4
+
+
+def test_a_list_of_images_has_detections_and_no_score():
+    content = content_of(ONE, (7,))
+    del content["annotations"]
+    evaluator = CocoEvaluator(load_coco(content, None))
+    evaluator.add(0, record_of([[0, 0, 5, 5]], [0], [0.5]))
+    result = evaluator.result()
+    assert result.detections == [{"image_id": 0, "category_id": 7, "bbox": [0, 0, 5, 5], "score": 0.5}]
+    assert set(result.metrics.values()) == {-1.0} and result.table().split("\n")[2].strip("| ").startswith("-")
+
+
 @pytest.mark.parametrize("added", [True, False])
 def test_no_detections_score_zero(added):
     evaluator = CocoEvaluator(load_coco(content_of(SEVERAL, (3, 90)), None))
@@ -214,7 +257,7 @@ class Oracle:
 
 @pytest.fixture
 def painted(tmp_path):
-    """Black images of different shapes, some with rectangles, as a data set."""
+    """Black images of different shapes, some with rectangles, as a data set with ids from -4."""
     rng = np.random.default_rng(0)
     images, annotations = [], []
     for index, (height, width) in enumerate([(200, 300), (300, 200), (240, 320), (240, 320), (200, 300)]):
@@ -226,13 +269,13 @@ def painted(tmp_path):
             annotations.append(
                 {
                     "id": len(annotations),
-                    "image_id": index,
+                    "image_id": -index,
                     "category_id": label,
                     "bbox": [int(x), int(y), int(w), int(h)],
                 }
             )
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-        images.append({"id": index, "file_name": f"{index}.png", "height": height, "width": width})
+        images.append({"id": -index, "file_name": f"{index}.png", "height": height, "width": width})
     categories = [{"id": 0, "name": "bright"}, {"id": 1, "name": "dim"}]
     return load_coco({"images": images, "annotations": annotations, "categories": categories}, tmp_path)
 

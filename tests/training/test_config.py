@@ -19,14 +19,14 @@ CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
 
 
 def _dataset(folder, names=("cat", "dog")):
-    """A COCO file with one category per name, descending ids, and one image without boxes."""
+    """A COCO file with one category per name, descending ids, and one image with one box."""
     from PIL import Image
 
     (folder / "images").mkdir()
     Image.new("RGB", (40, 30)).save(folder / "images" / "a.png")
     content = {
         "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
-        "annotations": [],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 9, "bbox": [5, 5, 20, 10]}],
         "categories": [{"id": 9 - index, "name": name} for index, name in enumerate(names)],
     }
     (folder / "a.json").write_text(json.dumps(content))

@@ -83,7 +83,7 @@ def test_unreadable_images_are_refused_or_skipped(written, tmp_path):
         path.write_text("path,label,x1,y1,x2,y2\na.png,cat,1,1,2,2\nb.png,cat,1,1,2,2\n")
     image = next(tmp_path.rglob("b.png"))
     image.write_text("none")
-    with pytest.raises(ValueError, match="b.png of .*(b.txt|line 3) cannot be read as JPEG.*: mend it"):
+    with pytest.raises(ValueError, match="image of .*(b.txt|line 3): .*b.png is no JPEG.*: mend it"):
         load(path)
     assert "b.png" not in found(load(path, on_bad_image="skip"))[0]
 
