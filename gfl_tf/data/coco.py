@@ -182,11 +182,11 @@ def load_coco(
 def check_trainable(dataset: CocoDataset) -> None:
     """Raises ValueError where nothing can be learnt from a `CocoDataset`, or nothing of one of its classes.
 
-    That is: it has no boxes, or boxes that look relative to their image; or its file has no category of a class.
+    That is: it has no boxes, or most look relative to their image; or its file has no category of a class.
     """
     report = dataset.report
-    if not dataset.num_boxes or len(report.relative_annotations) == report.boxes + report.crowd_boxes > 0:
-        raise ValueError(f"{report.source} leaves no box to train on. {_where_boxes_are(report)}")
+    if not dataset.num_boxes or 2 * len(report.relative_annotations) > report.boxes + report.crowd_boxes:
+        raise ValueError(f"{report.source} cannot be trained on. {_where_boxes_are(report)}")
     unknown = _classes_without_category(dataset)
     if unknown:
         raise ValueError(

@@ -33,7 +33,7 @@ def _is_number(value):
 
 
 def _is_id(value):
-    return isinstance(value, str) or (_is_number(value) and (isinstance(value, int) or math.isfinite(value)))
+    return isinstance(value, str) or math.isfinite(as_float(value))
 
 
 def _is_text(value):
@@ -41,6 +41,10 @@ def _is_text(value):
     if not isinstance(value, str) or "\0" in value:
         return False
     return value != "" and value.encode("utf-8", "ignore").decode() == value  # half of a surrogate pair is no text
+
+
+def _is_name(value):
+    return _is_text(value) or math.isfinite(as_float(value))
 
 
 def _is_side(value):
@@ -55,12 +59,12 @@ def _is_bbox(value):
 _ID = Field(_is_id, "a number or a text")
 _SIDE = Field(_is_side, f"a whole number of pixels from 1 to {MAX_SIDE_PX}")
 IMAGE = {"id": _ID, "file_name": Field(_is_text, "a file name"), "height": _SIDE, "width": _SIDE}
-CATEGORY = {"id": _ID, "name": Field(lambda value: _is_text(value) or _is_number(value), "a name")}
+CATEGORY = {"id": _ID, "name": Field(_is_name, "a text")}
 ANNOTATION = {
     "id": _ID,
     "image_id": _ID,
     "category_id": _ID,
-    "bbox": Field(_is_bbox, "four numbers x, y, width, height"),
+    "bbox": Field(_is_bbox, "four numbers: x, y, width, height"),
     "iscrowd": Field(lambda value: value in (0, 1, "0", "1"), "0 or 1", required=False),
 }
 
@@ -122,7 +126,7 @@ def checked(entries: list, fields: dict[str, Field], kind: str, source: str) -> 
 def _fault(entry, key, field):
     if not isinstance(entry, dict) or key not in entry:
         return f"has no '{key}'."
-    return f"has {key} {reprlib.repr(entry[key])}; {field.wanted} is needed."
+    return f"has {key} {reprlib.repr(entry[key])}; it must be {field.wanted}."
 
 
 def _name(kind, entry, position):

@@ -251,7 +251,7 @@ def evaluate(
             `pad_value`.
         dataset: `CocoDataset`.
         batch_size, scale, exact_canvas: as in `pipeline.evaluation_batches`.
-        batches: the evaluation batches, where they exist already (several evaluations on cached
+        batches: the evaluation batches of `dataset`, where they exist already (several evaluations on cached
             images); then the three arguments before do not count.
         detect: `tf.function(model.detect)`, where several evaluations are to share its traces.
         progress: called after every batch with (images done, images in all).

@@ -188,7 +188,7 @@ def test_a_data_set_without_a_box_does_not_train(content, changes, words):
     for start in (check_trainable, lambda dataset: training_batches(dataset, 2)):
         with pytest.raises(ValueError) as error:
             start(dataset)
-        for word in ["the annotations leaves no box to train on", *words]:
+        for word in ["the annotations cannot be trained on", *words]:
             assert word in str(error.value)
 
 
@@ -202,7 +202,7 @@ def test_some_boxes_in_0_to_1_are_said_once(content, caplog):
     for _ in range(2):
         annotate(content, bbox=[0, 0, 1, 1])
     dataset = load_coco(content, None)
-    check_trainable(dataset)
+    check_trainable(dataset)  # it is not most
     assert len(caplog.records) == 1 and "2 boxes lie in 0..1" in caplog.text and "annotation 102." in caplog.text
 
 

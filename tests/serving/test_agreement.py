@@ -127,6 +127,14 @@ def exports(monkeypatch):
     monkeypatch.setattr(runners, "model_file", lambda path: None)
 
 
+def test_annotations_without_boxes_on_the_images(pictures, exports):
+    content = json.loads((pictures / "truth.json").read_text())
+    content["annotations"] = content["annotations"][2:]
+    (pictures / "truth.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="truth.json has no box on these images"):
+        agreement.compare_exports("good", ["half"], [pictures / "pictures"], pictures / "truth.json")
+
+
 def test_exports_with_annotations(pictures, exports):
     results = agreement.compare_exports("good", ["good", "half"], [pictures / "pictures"], pictures / "truth.json")
     assert list(results) == ["good", "half"]
