@@ -18,7 +18,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from gfl_tf import files
+from gfl_tf import config_files, files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.detectors.detector import Detector
@@ -44,7 +44,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
-        self.config_file = self.path / "config.json"
+        self.config_file = self.path / config_files.RUN_FILE
         self.checkpoints = self.path / "checkpoints"
         self.evaluation = self.path / "evaluation"
         self.logs = self.path / "logs"
@@ -64,11 +64,7 @@ class RunDirectory:
         Raises:
             ValueError: the directory holds no run.
         """
-        if not self.exists():
-            raise ValueError(
-                f"{self.path} holds no run: there is no {self.config_file}. gfl-train --config=FILE makes one."
-            )
-        return configs.from_json(self.config_file.read_text())
+        return config_files.read_run(self.path)
 
     def evaluation_of(self, which: str) -> dict[str, typing.Any] | None:
         """The evaluation of the "best" or "last" weights: its JSON content and "file", relative to the run directory.
