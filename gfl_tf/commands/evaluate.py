@@ -3,6 +3,7 @@
 Examples:
     gfl-evaluate --run_dir=runs/shapes
     gfl-evaluate --run_dir=runs/shapes --annotations=data/test.json --images=data/test --output=test_scores
+    gfl-evaluate --run_dir=runs/shapes --images=/new/place/val                  (the run's images have moved)
     gfl-evaluate --run_dir=runs/shapes --tta
     gfl-evaluate --run_dir=runs/shapes --tta --tta_scales=1333x640,1333x800,1600x960 --notta_flip
 
@@ -23,8 +24,14 @@ FLAGS = flags.FLAGS
 def define_flags():
     flags.DEFINE_string("run_dir", None, "Run directory of the training.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
-    flags.DEFINE_string("annotations", None, "COCO JSON file; by default the run's validation data.")
-    flags.DEFINE_string("images", None, "Folder of the images that --annotations names.")
+    flags.DEFINE_string("annotations", None, "COCO JSON file; by default that of the run's validation data.")
+    flags.DEFINE_string("images", None, "Folder of its images; by default that of the run's validation data.")
+    flags.DEFINE_enum(
+        "on_bad_image",
+        None,
+        ["error", "skip"],
+        "What an image does that cannot be read; by default as in the training.",
+    )
     flags.DEFINE_string(
         "output", None, "Folder to write to; by default evaluation/NAME in the run directory, another with --tta."
     )
@@ -54,6 +61,7 @@ def main():
             FLAGS.batch_size,
             views,
             FLAGS.tta_flip,
+            FLAGS.on_bad_image,
         )
     except (OSError, ValueError) as error:
         raise SystemExit(f"evaluate: {error}") from error
