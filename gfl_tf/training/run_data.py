@@ -82,7 +82,8 @@ def naming_bad_images(remedy: str) -> collections.abc.Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        bad = re.search(r"Image file '[^']*'[^.]*", str(error))
+        bad = re.search(r"Image file .*?(cannot be read: [^.]*|annotations say \d+ x \d+)", str(error))
         if not bad:
             raise
-        raise ValueError(f"{bad[0]}. {remedy}") from error
+        text = re.sub(r"\\(.)", r"\1", bad[0])  # TensorFlow escapes quotes
+        raise ValueError(f"{text}. {remedy}") from error
