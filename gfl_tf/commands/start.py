@@ -132,10 +132,13 @@ def split_arguments(arguments):
 def _parse(arguments):
     if "config" not in flags.FLAGS:
         return app.parse_flags_with_usage(arguments)
-    rest = app.parse_flags_with_usage(split_arguments(arguments)[0])
-    if flags.FLAGS.config is not None:
-        try:
+    try:
+        arguments, _ = split_arguments(arguments)
+        rest = app.parse_flags_with_usage(arguments)
+        if flags.FLAGS.config is not None:
             config_files.find(flags.FLAGS.config.partition(":")[0])
-        except ValueError as error:
-            raise SystemExit(f"--config: {error}") from error
+    except flags.Error as error:  # a --flagfile that cannot be read
+        raise SystemExit(str(error)) from error
+    except ValueError as error:
+        raise SystemExit(f"--config: {error}") from error
     return rest

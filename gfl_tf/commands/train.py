@@ -6,10 +6,12 @@ Examples:
         --config.data.train_annotations=mine/train.json --config.data.train_images=mine/train \
         --config.data.val_annotations=mine/val.json --config.data.val_images=mine/val --config.train.epochs=50
     gfl-train --run_dir=runs/mine                (goes on after Ctrl-C, a crash or a power cut)
+    gfl-train --run_dir=runs/mine --config.data.train_images=/new/train          (goes on with images that have moved)
     tensorboard --logdir=runs                    (watches)
 
 Every field of the config can be set with --config.PART.FIELD=VALUE; gfl_tf/training/fields.py explains the fields of
-data and train. The run directory then holds all that gfl-evaluate, gfl-predict and gfl-export need.
+data and train. The run directory then holds all that gfl-evaluate, gfl-predict and gfl-export need, a picture of the
+first batch with its boxes (first_batch.jpg) and, at the end, a report (report.md).
 """
 
 import sys

@@ -129,6 +129,7 @@ def check_given(arguments: collections.abc.Sequence[str]) -> None:
     config = filled(ml_collections.ConfigDict())
     known = rf"--?(no)?config\.({'|'.join(config)})\b[^\[=]*(=|$)"
     config = config_files.overridden(config, [argument for argument in arguments if re.match(known, argument)])
+    config = filled(config)  # a whole part may have been set
     check_values(config)
     for name in DATA_PATHS:
         if config.data[name]:

@@ -164,7 +164,7 @@ class _Training:
                 if step not in (first_step, saved_step):
                     self._save()
                 raise
-            if not self._run.first_batch_file.exists():
+            if step == 0 or not self._run.first_batch_file.exists():
                 self._draw_first_batch(batch)
             metrics = train_step(batch)
             step += 1

@@ -134,7 +134,7 @@ class RunDirectory:
         if listed:
             raise ValueError(
                 "\n".join([f"{self.path} holds a run with another config:", *listed])
-                + "\nChoose another --run_dir to start anew, or leave out --config to go on as the run began."
+                + "\nChoose another --run_dir to start anew, or leave --config and these fields out to go on with it."
             )
 
     def _check_data(self, data):

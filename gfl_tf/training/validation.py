@@ -39,6 +39,7 @@ class Validation:
 
     def __init__(self, model, dataset, config, run, progress, stop, averaged):
         self.seconds = 0.0  # that the last evaluation took
+        self._countdown = None  # of the evaluation that goes on
         self._model = model
         self._dataset = dataset
         self._config = config

@@ -92,6 +92,8 @@ def test_what_tensorflow_says_before_it_fails_is_shown(tmp_path, ending):
         (["--config=gflv2_shapes", "--config.train.epoch=3"], "--config.train.epoch: .* Did you mean train.epochs, "),
         (["--config=gflv2_shapes", "--config.data.cache", "more"], "--config.data.cache=more: .*Non-boolean"),
         (["--config=gflv2_shapes", "--config.train.epochs=0"], "config.train.epochs is 0; it must be at least 1"),
+        (["--config=gflv2_shapes", "--config.train={'epoch': 3}"], "config.train has no field epoch; it has "),
+        (["--flagfile=no_such_file"], "no_such_file"),
         (["--config=gflv2_bccd", "--config.data.val_images=no"], "config.data.val_images: there is no folder .*/no. "),
     ],
 )
