@@ -42,6 +42,11 @@ of a part gets here.
 A config is a Python file with `get_config()`, which returns a ConfigDict of plain values; `configs/` has examples. The
 commands take fields by their dotted names, such as `--config.model.boxes.bin_width=0.5`. A run keeps the resolved
 config in its `config.json`. A wrong name or value is refused before anything is built.
+
+A run goes on with `gfl-train --run_dir=RUN`, and there too fields can be set: those of `data` that say where its images
+and annotations lie, `data.on_bad_image`, and what changes no weights, such as `train.log_every`. All others are
+refused. So data may move, if they stay the same: `--config.data.train_images=NEW`. Their number, ids, file names, boxes
+and classes are compared with what the run's `data.json` says of them.
 """
 TOP = {
     "name": "Of the model, and of the folder of its exports.",

@@ -88,6 +88,7 @@ def default_model(detector: str = "gflv2") -> ml_collections.ConfigDict:
 
     A part is `dict(name=..., **arguments of its class)`; its fields are described there.
     """
+    _check_choice("the detector", detector, RECIPES)
     recipe = RECIPES[detector]
     model = ml_collections.ConfigDict()
     # Of the whole detector, to start from: a run's .npz file, or a .pth or .safetensors file as published for the

@@ -1,15 +1,20 @@
-"""Config files: where they are, by path or by the name of one that comes with gfl_tf, and how they are read."""
+"""Config files: where they are, by path or by the name of one that comes with gfl_tf, how they are read and changed."""
 
+import collections.abc
 import difflib
 import importlib.util
+import json
 import os
 from pathlib import Path
 
 import ml_collections
+from absl import flags
+from ml_collections import config_flags
 
 PACKAGE = Path(__file__).resolve().parent
 # An installation has them inside the package, a checkout beside it.
 FOLDER = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
+RUN_FILE = "config.json"  # in a run directory
 
 
 def names() -> list[str]:
@@ -45,3 +50,70 @@ def load_config(config: str | os.PathLike) -> ml_collections.ConfigDict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return ml_collections.ConfigDict(module.get_config(argument) if colon else module.get_config())
+
+
+def overridden(
+    config: ml_collections.ConfigDict, arguments: collections.abc.Sequence[str]
+) -> ml_collections.ConfigDict:
+    """A copy of a config with the fields that a command line sets.
+
+    Args:
+        arguments: such as "--config.train.epochs=3", as ml_collections takes them.
+
+    Raises:
+        ValueError: there is no such field, or its type is another.
+    """
+    config = ml_collections.ConfigDict(config.to_dict())
+    for argument in arguments:
+        _check_field(config, argument.partition("=")[0].partition(".")[2])
+    values = flags.FlagValues()
+    command_line = ["gfl_tf", *arguments]
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=command_line)
+    try:
+        values(command_line)
+    except (flags.Error, TypeError) as error:
+        raise ValueError(str(error)) from error
+    return values.config
+
+
+def _check_field(config, name):
+    try:
+        config_flags.config_path.get_type(name, config)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        near = difflib.get_close_matches(name, _field_names(config), n=3)
+        meant = f" Did you mean {', '.join(near)}?" if near else " docs/configuration.md lists them."
+        raise ValueError(f"--config.{name}: the config has no such field.{meant}") from None
+
+
+def _field_names(config, prefix=""):
+    for name, value in config.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, ml_collections.ConfigDict):
+            yield from _field_names(value, f"{prefix}{name}.")
+
+
+def read_run(run_dir: str | os.PathLike) -> ml_collections.ConfigDict:
+    """The resolved config that a run directory keeps.
+
+    Raises:
+        ValueError: the directory holds no run.
+    """
+    file = Path(run_dir) / RUN_FILE
+    if not file.is_file():
+        raise ValueError(f"{run_dir} holds no run: there is no {file}. gfl-train --config=FILE makes one.")
+    return from_json(file.read_text())
+
+
+def to_json(config: ml_collections.ConfigDict) -> str:
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> ml_collections.ConfigDict:
+    """The ConfigDict of `to_json`, with the tuples that JSON turned into lists."""
+    return ml_collections.ConfigDict(_tuples(json.loads(text)))
+
+
+def _tuples(value):
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -51,3 +51,40 @@ def test_all_names_are_told_where_none_is_near():
 def test_needs_no_tensorflow():
     program = "import sys; from gfl_tf import config_files; config_files.names(); sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    "argument, field, expected",
+    [
+        ("--config.train.epochs=3", "epochs", 3),
+        ("--config.train.learning_rate=1", "learning_rate", 1.0),
+        ("--config.train.decay_bias", "decay_bias", True),
+        ("--noconfig.train.decay_bias", "decay_bias", False),
+        ("--config.train.milestones=(3, 4)", "milestones", (3, 4)),
+    ],
+)
+def test_fields_from_a_command_line(argument, field, expected):
+    config = config_files.load_config("gflv2_shapes")
+    before = config.to_dict()
+    changed = config_files.overridden(config, [argument])
+    assert changed.train[field] == expected and type(changed.train[field]) is type(expected)
+    assert config.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    "argument, message",
+    [
+        ("--config.train.epoch=3", "--config.train.epoch: the config has no such field. Did you mean train.epochs, "),
+        ("--config.trian.epochs=3", "--config.trian.epochs: .* Did you mean train.epochs, "),
+        ("--config.data.augmentations[7].probability=1", r"augmentations\[7\].probability: the config"),
+        ("--config.train.epochs.x=1", "--config.train.epochs.x: the config has no such field"),
+        ("--config.train.epochs=2.5", "--config.train.epochs=2.5: invalid literal"),
+        ("--config.data.cache=maybe", "--config.data.cache=maybe: .*Non-boolean"),
+        ("--config.train.epochs", "Missing value for flag --config.train.epochs"),
+        ("--config.=1", "the config has no such field"),
+    ],
+)
+def test_wrong_fields_of_a_command_line(argument, message):
+    with pytest.raises(ValueError, match=message) as error:
+        config_files.overridden(config_files.load_config("gflv2_shapes"), [argument])
+    assert len(str(error.value).splitlines()) == 1

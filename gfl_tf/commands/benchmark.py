@@ -6,7 +6,6 @@ Examples:
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from gfl_tf.commands import start
 
@@ -14,21 +13,20 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    config_flags.DEFINE_config_file("config", None, "Config of the detector, by name or file.")
+    start.define_config("Config of the detector, by name or file.")
     flags.DEFINE_integer("height", 640, "Of the images, in pixels.", lower_bound=1)
     flags.DEFINE_integer("width", 640, "Of the images, in pixels.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 1, "Images at a time.", lower_bound=1)
     flags.DEFINE_integer("boxes", 8, "Ground-truth boxes of an image.", lower_bound=1)
     flags.DEFINE_integer("repeats", 10, "How often each part is timed; the median is printed.", lower_bound=1)
-    flags.mark_flag_as_required("config")
 
 
 def main():
-    start.import_tensorflow()
+    config = start.load_config()
     from gfl_tf.build import build_detector
     from gfl_tf.evaluation import speed
 
-    model = build_detector(FLAGS.config)
+    model = build_detector(config)
     shape = (FLAGS.height, FLAGS.width)
     print(speed.table(speed.measure(model, shape, FLAGS.batch_size, FLAGS.boxes, FLAGS.repeats)))
 

@@ -3,6 +3,7 @@
 Examples:
     gfl-evaluate --run_dir=runs/shapes
     gfl-evaluate --run_dir=runs/shapes --annotations=data/test.json --images=data/test --output=test_scores
+    gfl-evaluate --run_dir=runs/shapes --images=/new/place/val                  (the run's images have moved)
     gfl-evaluate --run_dir=runs/shapes --tta
     gfl-evaluate --run_dir=runs/shapes --tta --tta_scales=1333x640,1333x800,1600x960 --notta_flip
 
@@ -25,7 +26,13 @@ def define_flags():
     flags.DEFINE_string("run_dir", None, "Run directory of the training.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
     flags.DEFINE_string("annotations", None, "In any format of gfl-train; by default the run's validation data.")
-    flags.DEFINE_string("images", None, "Folder of the images of --annotations, where these do not say it.")
+    flags.DEFINE_string("images", None, "Folder of the images; by default the run's, or as --annotations say.")
+    flags.DEFINE_enum(
+        "on_bad_image",
+        None,
+        ["error", "skip"],
+        "What an image does that cannot be read; by default as in the training.",
+    )
     flags.DEFINE_string(
         "output", None, "Folder to write to; by default evaluation/NAME in the run directory, another with --tta."
     )
@@ -42,22 +49,21 @@ def main():
     if not FLAGS.tta and (FLAGS.tta_scales or not FLAGS.tta_flip):
         raise app.UsageError("--tta_scales and --tta_flip belong to --tta: give it too.")
     start.import_tensorflow()
-    from gfl_tf.data import images
     from gfl_tf.training import evaluate_run
 
     try:
         views = [numbers.parse("tta_scales", text, "x", 2) for text in FLAGS.tta_scales or ()] if FLAGS.tta else None
-        with images.named_errors():
-            result, output = evaluate_run.evaluate_run(
-                FLAGS.run_dir,
-                FLAGS.checkpoint,
-                FLAGS.annotations,
-                FLAGS.images,
-                FLAGS.output,
-                FLAGS.batch_size,
-                views,
-                FLAGS.tta_flip,
-            )
+        result, output = evaluate_run.evaluate_run(
+            FLAGS.run_dir,
+            FLAGS.checkpoint,
+            FLAGS.annotations,
+            FLAGS.images,
+            FLAGS.output,
+            FLAGS.batch_size,
+            views,
+            FLAGS.tta_flip,
+            FLAGS.on_bad_image,
+        )
     except (OSError, ValueError) as error:
         raise SystemExit(f"evaluate: {error}") from error
     print(result.table())

@@ -15,7 +15,6 @@ one.
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from gfl_tf.commands import start
 
@@ -23,7 +22,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    config_flags.DEFINE_config_file("config", None, "Config of the model in the checkpoint, by name or file.")
+    start.define_config("Config of the model in the checkpoint, by name or file.")
     flags.DEFINE_string("checkpoint", None, "The .pth file, or one of numpy arrays in a pickle, or .safetensors.")
     flags.DEFINE_string("run_dir", None, "Where the run is made; must not be there yet.")
     flags.DEFINE_bool(
@@ -39,16 +38,16 @@ def define_flags():
         "Of a file with several such models: what the names of the right one's tensors begin with, such as 'teacher.'; "
         "--prefix= those with nothing before them.",
     )
-    flags.mark_flags_as_required(["config", "checkpoint", "run_dir"])
+    flags.mark_flags_as_required(["checkpoint", "run_dir"])
 
 
 def main():
-    start.import_tensorflow()
+    config = start.load_config()
     from gfl_tf.training import import_run
 
     try:
         imported = import_run.import_run(
-            FLAGS.config, FLAGS.checkpoint, FLAGS.run_dir, FLAGS.ema, FLAGS.partial, FLAGS.prefix
+            config, FLAGS.checkpoint, FLAGS.run_dir, FLAGS.ema, FLAGS.partial, FLAGS.prefix
         )
     except (OSError, ValueError) as error:
         raise SystemExit(f"import_checkpoint: {error}") from error

@@ -2,12 +2,14 @@
 
 import importlib
 import os
+import re
 import signal
 import sys
 
 from absl import app, flags
 
 from gfl_tf import config_files
+from gfl_tf.training import fields
 
 QUIET = "3"  # TF_CPP_MIN_LOG_LEVEL
 DONE = b"\0"  # ends what `import_tensorflow` holds back, when all went well
@@ -82,31 +84,64 @@ def _hold_back(reader):
         held += part
 
 
-def _parse(arguments):
-    if "config" in flags.FLAGS:
-        try:
-            arguments = find_config(arguments)
-        except ValueError as error:
-            raise SystemExit(f"--config: {error}") from error
-    return app.parse_flags_with_usage(arguments)
+def define_config(help_string, required=True):
+    """Defines --config and, behind it, --config.PART.FIELD of all its fields; see `load_config`."""
+    flags.DEFINE_string("config", None, help_string)
+    if required:
+        flags.mark_flag_as_required("config")
 
 
-def find_config(arguments):
-    """The command line `arguments` with the path of the config file in the place of a config's name."""
-    found = list(arguments)
-    for index, argument in enumerate(arguments):
-        if argument == "--":
-            break
-        flag, equals, value = argument.partition("=")
-        if flag not in ("--config", "-config"):
+def load_config(run_dir=None):
+    """Imports TensorFlow, and returns the config of --config with the fields that the command line sets.
+
+    Wrong ones end the command. What can be checked without TensorFlow is, before it comes: it takes seconds, and the
+    config files import it.
+
+    Args:
+        run_dir: whose config it is where there is no --config.
+    """
+    _, field_arguments = split_arguments(sys.argv)
+    name = flags.FLAGS.config
+    try:
+        fields.check_given(field_arguments)
+        if name is None:
+            config = fields.filled(config_files.read_run(run_dir))
+            if any(re.match(r"--?config\.data\.path=", argument) for argument in field_arguments):
+                config.data.update(dict.fromkeys(fields.DATA_PATHS, ""))  # the folder gives them anew
+            config = config_files.overridden(config, field_arguments)
+            import_tensorflow()
+        else:
+            import_tensorflow()
+            config = config_files.overridden(config_files.load_config(name), field_arguments)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{os.path.basename(sys.argv[0])}: {error}") from error
+    return config
+
+
+def split_arguments(arguments):
+    """A command line without the fields of --config, and these alone as "--config.FIELD=VALUE"."""
+    arguments = flags.FLAGS.read_flags_from_files(arguments, force_gnu=False)
+    others, field_arguments = [], []
+    while arguments and arguments[0] != "--":
+        argument = arguments.pop(0)
+        if not re.match(r"--?(no)?config\.", argument):
+            others.append(argument)
             continue
-        if equals:
-            found[index] = f"{flag}={_path(value)}"
-        elif index + 1 < len(arguments):
-            found[index + 1] = _path(arguments[index + 1])
-    return found
+        has_value = "=" in argument or not arguments or re.match(r"--?([a-z]|$)", arguments[0])
+        field_arguments.append(argument if has_value else f"{argument}={arguments.pop(0)}")
+    return others + arguments, field_arguments
 
 
-def _path(value):
-    name, colon, argument = value.partition(":")  # ml_collections hands what follows a colon to get_config()
-    return f"{config_files.find(name)}{colon}{argument}"
+def _parse(arguments):
+    if "config" not in flags.FLAGS:
+        return app.parse_flags_with_usage(arguments)
+    try:
+        arguments, _ = split_arguments(arguments)
+        rest = app.parse_flags_with_usage(arguments)
+        if flags.FLAGS.config is not None:
+            config_files.find(flags.FLAGS.config.partition(":")[0])
+    except flags.Error as error:  # a --flagfile that cannot be read
+        raise SystemExit(str(error)) from error
+    except ValueError as error:
+        raise SystemExit(f"--config: {error}") from error
+    return rest

@@ -6,16 +6,17 @@ Examples:
         --config.data.train_annotations=mine/train.json --config.data.train_images=mine/train \
         --config.data.val_annotations=mine/val.json --config.data.val_images=mine/val --config.train.epochs=50
     gfl-train --run_dir=runs/mine                (goes on after Ctrl-C, a crash or a power cut)
+    gfl-train --run_dir=runs/mine --config.data.train_images=/new/train          (goes on with images that have moved)
     tensorboard --logdir=runs                    (watches)
 
-Every field of the config can be set with --config.PART.FIELD=VALUE; gfl_tf/training/config.py explains the fields of
-data and train. The run directory then holds all that gfl-evaluate, gfl-predict and gfl-export need.
+Every field of the config can be set with --config.PART.FIELD=VALUE; gfl_tf/training/fields.py explains the fields of
+data and train. The run directory then holds all that gfl-evaluate, gfl-predict and gfl-export need, a picture of the
+first batch with its boxes (first_batch.jpg) and, at the end, a report (report.md).
 """
 
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from gfl_tf.commands import start
 
@@ -23,9 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    config_flags.DEFINE_config_file(
-        "config", None, "Config, by name or file; not needed to go on with the run in --run_dir."
-    )
+    start.define_config("Config, by name or file; not needed to go on with the run in --run_dir.", required=False)
     flags.DEFINE_string("run_dir", None, "Where the run is kept. A run that is there already goes on.")
     flags.DEFINE_enum(
         "strategy", "auto", ["auto", "one_device", "mirrored"], "mirrored: on all GPUs; auto: if there are several."
@@ -34,13 +33,11 @@ def define_flags():
 
 
 def main():
-    start.import_tensorflow()
-    from gfl_tf.data import images
+    config = start.load_config(FLAGS.run_dir)
     from gfl_tf.training import fit, report
 
     try:
-        with images.named_errors():
-            outcome = fit.train(FLAGS.config, FLAGS.run_dir, FLAGS.strategy)
+        outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy)
     except (OSError, ValueError, report.DivergedError) as error:
         raise SystemExit(f"train: {error}") from error
     if outcome.stopped_by:

@@ -69,7 +69,7 @@ class LoadReport:
     replaced_areas: list = dataclasses.field(default_factory=list)  # ids of those whose `area` is no number above 0
     repeated_images: list = dataclasses.field(default_factory=list)  # paths that several images have
     mended_file_names: list = dataclasses.field(default_factory=list)
-    bad_images: list = dataclasses.field(default_factory=list)  # paths
+    bad_images: list = dataclasses.field(default_factory=list)  # the `ImageRecord`s of files that cannot be used
     dropped_empty_images: int = 0
 
 
@@ -252,7 +252,7 @@ def _without_bad_images(records, on_bad_image, report, source, progress):
         raise (FileNotFoundError if missing else ValueError)(text)
     for problem in problems.values():
         logging.warning("Image skipped: %s.", problem)
-    report.bad_images = list(problems)
+    report.bad_images = [record for record in records if record.path in problems]
     kept = [(record, check) for record, check in zip(records, checks) if not check.problem]
     image_checks.check_depth([record.path for record, check in kept if check.bits > 8], source)
     image_checks.warn_of_orientations([check for _, check in kept], [record.path for record, _ in kept])

@@ -21,10 +21,7 @@ _TURNS = (
 SKIP_FLAG = "--config.data.on_bad_image=skip"
 # What the message of a file that cannot be read starts and ends with. No quotes: an operation's error escapes them.
 _MESSAGE_START = "Image file "
-_MESSAGE_END = (
-    " Mend the file, or take it out of the annotations. A new run leaves out files that are bad from its start with"
-    f" {SKIP_FLAG}."
-)
+_MESSAGE_END = " Mend the file, or take it out of the annotations."
 
 
 def decode_rgb(encoded: tf.Tensor | bytes) -> tf.Tensor:
@@ -127,8 +124,8 @@ def _check(condition, message):
 
 
 @contextlib.contextmanager
-def named_errors() -> collections.abc.Iterator[None]:
-    """A context in which the error of `read_rgb` in a pipeline is raised as a ValueError of one line.
+def named_errors(remedy: str) -> collections.abc.Iterator[None]:
+    """A context in which the error of `read_rgb` in a pipeline is raised as a ValueError of one line, with the remedy.
 
     Raises:
         ValueError: naming the file and what is wrong with it. All other errors pass.
@@ -139,7 +136,8 @@ def named_errors() -> collections.abc.Iterator[None]:
         found = re.search(f"{_MESSAGE_START}.*?{re.escape(_MESSAGE_END)}", str(error))
         if not found:
             raise
-        raise ValueError(re.sub(r"\\(['\"\\])", r"\1", found[0])) from error
+        text = re.sub(r"\\(['\"\\])", r"\1", found[0])
+        raise ValueError(f"{text} {remedy}") from error
 
 
 def _size_text(hw):

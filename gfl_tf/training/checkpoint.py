@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from gfl_tf import compat
+from gfl_tf import compat, quiet
 
 
 class Checkpoints:
@@ -38,7 +38,8 @@ class Checkpoints:
         self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=max(keep, 1))
 
     def save(self):
-        self._manager.save(checkpoint_number=int(self._optimizer.iterations.numpy()))
+        with quiet.absl():  # TensorFlow tells there how long a part of it took
+            self._manager.save(checkpoint_number=int(self._optimizer.iterations.numpy()))
 
     def restore_latest(self):
         """Takes over the newest checkpoint, where there is one.

@@ -5,8 +5,10 @@ import json
 import os
 import pathlib
 
+from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import coco, tta
 from gfl_tf.training import config as configs
+from gfl_tf.training import fields
 from gfl_tf.training import run_dir as run_dirs
 
 
@@ -19,6 +21,7 @@ def evaluate_run(
     batch_size: int | None = None,
     views: collections.abc.Sequence[tuple[int, int]] | None = None,
     flip: bool = True,
+    on_bad_image: str | None = None,
 ) -> tuple[coco.CocoResult, pathlib.Path]:
     """Evaluates the model of a run directory and writes metrics.json and detections.json.
 
@@ -33,6 +36,7 @@ def evaluate_run(
         views: with test-time augmentation: sizes as in `tta.detect`, or () for `tta.default_scales` of the config's
             size. The images then go one by one, and metrics.json says which views they were.
         flip: whether test-time augmentation has the views' mirror images too.
+        on_bad_image: "error" or "skip"; default the config's.
 
     Returns:
         (`CocoResult`, output folder).
@@ -40,23 +44,27 @@ def evaluate_run(
     Raises:
         ValueError, FileNotFoundError: no such run, weights or data; says which.
     """
-    if images and not annotations:
-        raise ValueError("images belong to annotations: give both, or neither for the run's validation data")
     with_tta = views is not None
     if with_tta and batch_size:
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     config = run_dirs.RunDirectory(run_dir).read_config()
     if annotations:
-        config.data.update(val_annotations=str(annotations), val_images=str(images or ""), format="auto")
+        config.data.update(val_annotations=str(annotations), val_images="", format="auto")
+    config.data.val_images = str(images or config.data.val_images)
+    for name in ("annotations", "images"):
+        if config.data[f"val_{name}"] or name == "annotations":
+            fields.check_path(f"val_{name}", config.data[f"val_{name}"], flag=f"--{name}")
+    config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     dataset = configs.load_split(config, "val")
     model, _ = run_dirs.load_run(run_dir, which)
-    if with_tta:
-        scales = views or tta.default_scales(config.data.scale)
-        result = tta.evaluate(model, dataset, scales, flip)
-        metrics = {**result.to_dict(), "tta": {"scales": scales, "flip": flip}}
-    else:
-        result = coco.evaluate(model, dataset, batch_size or config.train.evaluation_batch_size, config.data.scale)
-        metrics = result.to_dict()
+    with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
+        if with_tta:
+            scales = views or tta.default_scales(config.data.scale)
+            result = tta.evaluate(model, dataset, scales, flip)
+            metrics = {**result.to_dict(), "tta": {"scales": scales, "flip": flip}}
+        else:
+            result = coco.evaluate(model, dataset, batch_size or config.train.evaluation_batch_size, config.data.scale)
+            metrics = result.to_dict()
     name = f"{which}-{'tta-' if with_tta else ''}{pathlib.Path(config.data.val_annotations).stem}"
     output = pathlib.Path(output) if output else run_dirs.RunDirectory(run_dir).evaluation / name
     output.mkdir(parents=True, exist_ok=True)

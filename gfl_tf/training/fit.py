@@ -12,9 +12,10 @@ import tensorflow as tf
 from gfl_tf import compat
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
-from gfl_tf.data import augmentations, pipeline
+from gfl_tf.data import augmentations, images, pipeline
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import config as configs
+from gfl_tf.training import first_batch, run_data, summary
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
@@ -68,11 +69,12 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
     strategy = build_strategy(strategy)
     config, train_data, val_data = configs.load_datasets(config)
     check_batch_size(config.train.batch_size, strategy)
-    run.start(config)
+    run.start(config, run_data.describe(config, train_data, val_data))
     progress = Progress(run.log_file)
     writer = tf.summary.create_file_writer(str(run.logs))
+    remedy = f"Or go on without such images: gfl-train --run_dir={run.path} --config.data.on_bad_image=skip"
     try:
-        with writer.as_default(), StopRequest() as stop:
+        with writer.as_default(), StopRequest() as stop, images.named_errors(remedy):
             return _Training(config, run, strategy, train_data, val_data, progress, stop).run()
     finally:
         writer.close()
@@ -132,7 +134,11 @@ class _Training:
         finished = step == self._total_steps and not self._stop.signal
         if finished:
             best = "not evaluated" if best_ap is None else f"best AP {percent(best_ap)} at step {best_step}"
-            self._progress.say(f"Finished {step} steps, {best}. Everything lies in {self._run.path}.")
+            report = summary.text(self._run, self._config, step)
+            run_dirs.write_whole(self._run.report_file, report)
+            self._progress.say(
+                f"{report}\nFinished {step} steps, {best}. Everything lies in {self._run.path}, this report too."
+            )
         else:
             self._progress.say(
                 f"Stopped at step {step} of {self._total_steps} by {signal.Signals(self._stop.signal).name}; saved in "
@@ -144,7 +150,7 @@ class _Training:
     def _steps(self, step):
         """From `step` on; returns the step reached."""
         train_step = self._distributed_step()
-        batches = saved_step = None
+        batches, first_step, saved_step = None, step, None
         while not self._stop.signal:
             if self._evaluates_at(step) and not self._validation.is_done(step) and not self._evaluate(step):
                 break
@@ -153,7 +159,14 @@ class _Training:
             if batches is None:
                 batches = self._batches(step, self._config.data.cache)
                 self._report.restart_timer()
-            batch, data_seconds = timed_next(batches)
+            try:
+                batch, data_seconds = timed_next(batches)
+            except tf.errors.InvalidArgumentError:  # a bad image: the run can go on without it
+                if step not in (first_step, saved_step):
+                    self._save()
+                raise
+            if step == 0 or not self._run.first_batch_file.exists():
+                self._draw_first_batch(batch)
             metrics = train_step(batch)
             step += 1
             if self._report.step_done(step, metrics, data_seconds, self._evaluation_seconds_left(step)):
@@ -200,6 +213,13 @@ class _Training:
         )
         return iter(self._strategy.experimental_distribute_dataset(batches))
 
+    def _draw_first_batch(self, batch):
+        whole = tf.nest.map_structure(lambda part: tf.concat(self._strategy.experimental_local_results(part), 0), batch)
+        picture = first_batch.draw(whole, self._model.bounding_box_format, self._config.data.class_names)
+        first_batch.write(self._run.first_batch_file, picture)
+        self._progress.say(f"images and boxes as the model gets them: {self._run.first_batch_file}")
+        self._report.restart_timer()
+
     def _is_due(self, step, epochs):
         return step % (epochs * self._steps_per_epoch) == 0 or step in (self._main_steps, self._total_steps)
 
@@ -232,9 +252,12 @@ class _Training:
         return True
 
     def _evaluation_seconds_left(self, step):
+        """None: no evaluation has shown yet how long they take."""
         next_epoch_ends = range(step - step % self._steps_per_epoch, self._total_steps + 1, self._steps_per_epoch)[1:]
         evaluations = sum(self._evaluates_at(end) for end in next_epoch_ends)
-        return self._validation.seconds * evaluations if evaluations else 0.0
+        if not evaluations:
+            return 0.0
+        return self._validation.seconds * evaluations or None
 
     def _save(self):
         self._report.check_finite()

@@ -78,6 +78,23 @@ class StepTimer:
         return self.data_seconds / max(self.steps, 1)
 
 
+class Countdown:
+    """Time left of work that goes on evenly but for its first part, which compiles."""
+
+    def __init__(self):
+        self._first = None
+
+    def left(self, done, total):
+        """As text, when `done` of `total` are done; to be called after each part."""
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = done, now
+        first, start = self._first
+        if done == first:
+            return "time left not known yet"
+        return f"{duration((now - start) / (done - first) * (total - done))} left"
+
+
 def duration(seconds):
     """Hours, minutes and seconds, as 1:02:03."""
     return str(datetime.timedelta(seconds=int(round(seconds))))

@@ -43,7 +43,7 @@ class StepReport:
             step: steps made, this one included.
             metrics: dict of scalars, means since they last started anew, "loss" among them.
             data_seconds: how long this step waited for its batch.
-            other_seconds: what is expected to be still spent beside the steps.
+            other_seconds: what is expected to be still spent beside the steps, in evaluations; None: not known yet.
 
         Raises:
             DivergedError: at a logged step, where the loss of a step up to here is not finite.
@@ -104,7 +104,8 @@ class StepReport:
             seconds = self._timer.seconds_per_step
         if seconds is None:
             return "time left not known yet"
-        return f"{duration((self._total_steps - step) * seconds + other_seconds)} left"
+        left = f"{duration((self._total_steps - step) * seconds + (other_seconds or 0.0))} left"
+        return left if other_seconds is not None else f"{left}, evaluations not counted"
 
 
 def _listed(values):

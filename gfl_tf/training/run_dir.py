@@ -1,10 +1,14 @@
 """A run directory: everything that one training leaves behind, and all that other commands need of it.
 
 config.json          the resolved config: with class names, number of classes, absolute data paths
+data.json            which images, classes and boxes the data hold, see `gfl_tf.training.run_data`
 checkpoints/         model, optimizer and progress, to go on from (TensorFlow checkpoints)
 best.npz             the weights of the best AP so far, see `gfl_tf.checkpoints.weight_file`
 last.npz             the weights of the last checkpoint
 evaluation/*.json    the metrics of each evaluation
+first_batch.jpg      the images and boxes that the training began with, after augmentation
+worst_images.json    the validation images on which the best weights are most wrong
+report.md            of the finished run: scores, weights, which commands follow
 logs/                TensorBoard
 train.log            what was printed
 """
@@ -17,12 +21,14 @@ import typing
 import keras
 import ml_collections
 import tensorflow as tf
+from absl import logging
 
-from gfl_tf import files
+from gfl_tf import config_files, files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.training import config as configs
+from gfl_tf.training import fields, run_data
 
 WEIGHTS = ("best", "last")
 # A run may go on with other values of these: they change what is reported and kept, not what is learned.
@@ -37,6 +43,8 @@ HARMLESS_FIELDS = tuple(
         "sample_images",
     )
 ) + ("data.cache",)
+# The data may lie elsewhere: that they are the same is checked by what they hold. `load_datasets` checks the directory.
+MOVED_FIELDS = tuple(f"data.{name}" for name in (*fields.DATA_PATHS, "directory", "on_bad_image"))
 
 
 class RunDirectory:
@@ -44,7 +52,11 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
-        self.config_file = self.path / "config.json"
+        self.config_file = self.path / config_files.RUN_FILE
+        self.data_file = self.path / "data.json"
+        self.first_batch_file = self.path / "first_batch.jpg"
+        self.worst_images_file = self.path / "worst_images.json"
+        self.report_file = self.path / "report.md"
         self.checkpoints = self.path / "checkpoints"
         self.evaluation = self.path / "evaluation"
         self.logs = self.path / "logs"
@@ -64,11 +76,7 @@ class RunDirectory:
         Raises:
             ValueError: the directory holds no run.
         """
-        if not self.exists():
-            raise ValueError(
-                f"{self.path} holds no run: there is no {self.config_file}. gfl-train --config=FILE makes one."
-            )
-        return configs.from_json(self.config_file.read_text())
+        return config_files.read_run(self.path)
 
     def evaluation_of(self, which: str) -> dict[str, typing.Any] | None:
         """The evaluation of the "best" or "last" weights: its JSON content and "file", relative to the run directory.
@@ -99,24 +107,51 @@ class RunDirectory:
     def has_checkpoint(self) -> bool:
         return any(self.checkpoints.glob("*.index"))
 
-    def start(self, config: ml_collections.ConfigDict) -> None:
+    def start(self, config: ml_collections.ConfigDict, data: dict[str, typing.Any] | None = None) -> None:
         """Writes the resolved config; where there is something to go on from, checks that it is the same.
 
+        Args:
+            config: the resolved config.
+            data: `run_data.describe` of a training's data.
+
         Raises:
-            ValueError: the stored config differs in more than `HARMLESS_FIELDS`.
+            ValueError: the stored config differs in more than `HARMLESS_FIELDS` and `MOVED_FIELDS`, or the data do.
         """
         if self.exists() and self.has_checkpoint():
-            stored = configs.complete(self.read_config())  # fields that are newer than the run have their defaults
-            differences = configs.differing_fields(stored, config, HARMLESS_FIELDS)
-            listed = [f"  config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences]
-            if listed:
-                raise ValueError(
-                    "\n".join([f"{self.path} holds a run with another config:", *listed])
-                    + "\nChoose another --run_dir to start anew, or leave out --config to go on as the run began."
-                )
+            self._check_config(config)
+            if data is not None:
+                self._check_data(data)
         self.path.mkdir(parents=True, exist_ok=True)
         self.evaluation.mkdir(exist_ok=True)
         write_whole(self.config_file, configs.to_json(config))
+        if data is not None:
+            write_whole(self.data_file, json.dumps(data, indent=2) + "\n")
+
+    def _check_config(self, config):
+        stored = configs.complete(self.read_config())  # fields that are newer than the run have their defaults
+        differences = configs.differing_fields(stored, config, HARMLESS_FIELDS + MOVED_FIELDS)
+        listed = [f"  config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences]
+        if listed:
+            raise ValueError(
+                "\n".join([f"{self.path} holds a run with another config:", *listed])
+                + "\nChoose another --run_dir to start anew, or leave --config and these fields out to go on with it."
+            )
+
+    def _check_data(self, data):
+        if not self.data_file.is_file():
+            logging.warning(
+                "%s is of an earlier version and has no %s: whether its data are the same is not checked.",
+                self.path,
+                self.data_file.name,
+            )
+            return
+        listed = [f"  {text}" for text in run_data.differences(json.loads(self.data_file.read_text()), data)]
+        if listed:
+            raise ValueError(
+                "\n".join([f"{self.path} holds a run with other data:", *listed])
+                + "\nChoose another --run_dir to start anew, or name the run's own data with --config.data."
+                + ", --config.data.".join(fields.DATA_PATHS)
+            )
 
     def save_weights(self, model: keras.Model, which: str) -> None:
         weight_file.save(weight_file.named_variables(model), self.weights_file(which))

@@ -9,7 +9,8 @@ import tensorflow as tf
 from gfl_tf import detections
 from gfl_tf.data import pipeline
 from gfl_tf.evaluation import coco
-from gfl_tf.training import run_dir
+from gfl_tf.training import run_dir, worst_images
+from gfl_tf.training.progress import Countdown
 from gfl_tf.visualization.detections import draw_detections, legible
 
 # Less sure detections are not drawn.
@@ -38,6 +39,7 @@ class Validation:
 
     def __init__(self, model, dataset, config, run, progress, stop, averaged):
         self.seconds = 0.0  # that the last evaluation took
+        self._countdown = None  # of the evaluation that goes on
         self._model = model
         self._dataset = dataset
         self._config = config
@@ -73,6 +75,7 @@ class Validation:
     def evaluate(self, step):
         """Evaluates, reports, and keeps the weights if they are the best so far. Raises Stopped."""
         start = time.perf_counter()
+        self._countdown = Countdown()
         with self._averaged():
             result = coco.evaluate(
                 self._model, self._dataset, batches=self._batches, detect=self._detect, progress=self._on_batch
@@ -82,6 +85,8 @@ class Validation:
             is_best = best_ap is None or result.metrics["AP"] >= best_ap
             if is_best:
                 self._run.save_weights(self._model, "best")
+                worst = {"step": step, "images": worst_images.find(self._dataset, result.detections)}
+                run_dir.write_whole(self._run.worst_images_file, json.dumps(worst, indent=2) + "\n")
         # After the weights: best.npz is never older than what is written here.
         run_dir.write_whole(self._file(step), json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
         for name, value in result.metrics.items():
@@ -96,7 +101,7 @@ class Validation:
         return self._run.evaluation / f"step-{step:08d}.json"
 
     def _on_batch(self, done, total):
-        self._progress.draw(done, total, "images evaluated")
+        self._progress.draw(done, total, f"images evaluated  {self._countdown.left(done, total)}")
         if self._stop.signal:
             raise Stopped
 

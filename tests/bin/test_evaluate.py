@@ -82,8 +82,8 @@ def test_missing_run(command):
 @pytest.mark.parametrize(
     "data, message",
     [
-        ({"images": "."}, "images belong to annotations"),
-        ({"annotations": "a.json", "images": "."}, "there is no annotation file"),
+        ({"annotations": "a.json"}, "there is no annotation file .* --annotations=PATH"),
+        ({"images": "nowhere"}, "there is no folder of images .* --images=PATH"),
         ({"views": (), "batch_size": 2}, "leave out the batch size"),
     ],
 )

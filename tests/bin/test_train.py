@@ -23,7 +23,8 @@ def test_stop_and_resume(trained_run):
 def test_what_a_run_leaves(trained_run):
     names = {path.name for path in trained_run.directory.iterdir()}
     assert names == {
-        "best.npz", "checkpoints", "config.json", "evaluation", "last.npz", "logs", "train.log"
+        "best.npz", "checkpoints", "config.json", "data.json", "evaluation", "first_batch.jpg", "last.npz", "logs",
+        "report.md", "train.log", "worst_images.json",
     }  # fmt: skip
     model, config = load_run(trained_run.directory, "last")
     assert config.train.log_every == 1 and model.num_classes == len(config.data.class_names) == 6

@@ -2,13 +2,13 @@
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gfl_tf import config_files
 from gfl_tf.commands import start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,10 +80,52 @@ def test_what_tensorflow_says_before_it_fails_is_shown(tmp_path, ending):
     assert "broken" in done.stderr or "Aborted" in done.stderr
 
 
-def test_config_names_become_paths():
-    path = str(config_files.find("gflv2_shapes"))
-    arguments = ["train", "--config=gflv2_shapes", "--run_dir=gflv2_shapes", "--config.name=gflv2_bccd"]
-    assert start.find_config(arguments) == ["train", f"--config={path}", *arguments[2:]]
-    assert start.find_config(["train", "--config", "gflv2_shapes"]) == ["train", "--config", path]
-    assert start.find_config(["train", "--config=gflv2_shapes:x"]) == ["train", f"--config={path}:x"]
-    assert start.find_config(["train", "--", "--config=x"]) == ["train", "--", "--config=x"]
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--config=gflv2_shapes", "--no_such_flag"], "Unknown command line flag 'no_such_flag'"),
+        (["--config=gflv2_shapes", "--strategy=x"], "--strategy=x: value should be one of"),
+        (["--config=gflv2_shap"], "--config: no config named 'gflv2_shap'"),
+        ([], "nowhere holds no run"),
+        (["--config.train.epochs=x"], "--config.train.epochs=x: invalid literal"),
+        (["--config=gflv2_shapes", "--config.train.epochs", "x"], "--config.train.epochs=x: invalid literal"),
+        (["--config=gflv2_shapes", "--config.train.epoch=3"], "--config.train.epoch: .* Did you mean train.epochs, "),
+        (["--config=gflv2_shapes", "--config.data.cache", "more"], "--config.data.cache=more: .*Non-boolean"),
+        (["--config=gflv2_shapes", "--config.train.epochs=0"], "config.train.epochs is 0; it must be at least 1"),
+        (["--config=gflv2_shapes", "--config.train={'epoch': 3}"], "config.train has no field epoch; it has "),
+        (["--flagfile=no_such_file"], "no_such_file"),
+        (["--config=gflv2_bccd", "--config.data.val_images=no"], "config.data.val_images: there is no folder .*/no. "),
+    ],
+)
+def test_what_is_wrong_is_said_before_tensorflow_comes(tmp_path, arguments, message):
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('imported too early')\n")
+    done = as_installed("gfl-train", "--run_dir=nowhere", *arguments, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert done.returncode == 1 and re.search(message, done.stderr)
+    assert "too early" not in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--config=gflv2_shapes:gfl3"], "gfl-train: the detector: 'gfl3' is not one of "),
+        (["--config=papers:gfl_9"], "gfl-train: papers has no row 'gfl_9'; choose one of "),
+        (["--config=gflv2_shapes", "--config.model.boxes.bins=4"], "gfl-train: --config.model.boxes.bins: "),
+    ],
+)
+def test_what_is_wrong_of_the_model_is_one_line(arguments, message):
+    done = as_installed("gfl-train", "--run_dir=nowhere", *arguments)
+    assert done.returncode == 1 and done.stderr.startswith(message) and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, others, fields",
+    [
+        (["--config=a", "--config.b.c=1", "--run_dir=r"], ["--config=a", "--run_dir=r"], ["--config.b.c=1"]),
+        (["--config.b", "1", "--x"], ["--x"], ["--config.b=1"]),
+        (["-config.b", "-1", "--config.c"], [], ["-config.b=-1", "--config.c"]),
+        (["--noconfig.b", "--config.c", "--x"], ["--x"], ["--noconfig.b", "--config.c"]),
+        (["--", "--config.b=1"], ["--", "--config.b=1"], []),
+    ],
+)
+def test_fields_of_the_config_are_taken_apart(arguments, others, fields):
+    assert start.split_arguments(["train", *arguments]) == (["train", *others], fields)

@@ -267,7 +267,7 @@ def test_bad_images_are_an_error_or_skipped(content, tmp_path, kind, caplog):
     assert lines[2].endswith("--config.data.on_bad_image=skip.")
     dataset = load_coco(content, tmp_path, on_bad_image="skip")
     assert [record.id for record in dataset.images] == [7]
-    assert dataset.report.bad_images == [str(tmp_path / "b.png")]
+    assert [record.path for record in dataset.report.bad_images] == [str(tmp_path / "b.png")]
     assert f"Image skipped: {tmp_path / 'b.png'} {said}" in caplog.text
     assert len(load_coco(content, None).images) == 2
 

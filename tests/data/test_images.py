@@ -59,17 +59,17 @@ def first_of(path, size=(5, 7)):
 @pytest.mark.parametrize("name", ["a.png", "Ä' \"]].png"])
 def test_a_file_that_goes_bad_is_named_in_one_line(name, tmp_path):
     path = tmp_path / name
-    with pytest.raises(ValueError) as error, images.named_errors():
+    with pytest.raises(ValueError) as error, images.named_errors("Or skip it."):
         first_of(path)
     assert str(error.value).startswith(f"Image file {path} cannot be read: it is missing, cut short")
     path.write_bytes(tf.io.encode_png(np.zeros((7, 5, 3), np.uint8)).numpy())
-    with pytest.raises(ValueError) as other, images.named_errors():
+    with pytest.raises(ValueError) as other, images.named_errors("Or skip it."):
         first_of(path)
     assert f"Image file {path} is 7 x 5 (height x width), but its annotations say 5 x 7." in str(other.value)
     for text in (str(error.value), str(other.value)):
-        assert text.endswith("--config.data.on_bad_image=skip.") and "\n" not in text
+        assert text.endswith("out of the annotations. Or skip it.") and "\n" not in text
 
 
 def test_other_errors_pass():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="another"), images.named_errors():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another"), images.named_errors("Or skip it."):
         tf.debugging.Assert(False, ["another"])

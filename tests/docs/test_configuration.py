@@ -33,7 +33,7 @@ def test_every_field_has_a_meaning(maker):
     missing = [f"{part}: {name}" for part, fields in maker.documented().items() for name in fields if not fields[name]]
     assert not missing, (
         "say what these are: in the docstring of the class, under Attributes: or Args:, or in a comment behind the "
-        "field in gfl_tf/training/config.py or gfl_tf/build.py"
+        "field in gfl_tf/training/fields.py or gfl_tf/build.py"
     )
 
 

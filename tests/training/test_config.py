@@ -1,16 +1,14 @@
 """Completing, checking and storing configs."""
 
 import json
-import sys
 from pathlib import Path
 
 import ml_collections
 import pytest
-from absl import flags, logging
-from ml_collections import config_flags
+from absl import logging
 
 from gfl_tf.build import build_detector
-from gfl_tf.config_files import load_config
+from gfl_tf.config_files import load_config, overridden
 from gfl_tf.training import config as configs
 from gfl_tf.training.run_dir import RunDirectory, load_run
 from tests.data.formats import examples
@@ -51,6 +49,16 @@ def test_given_class_names_decide_the_order(tmp_path):
     annotations, images = _dataset(tmp_path)
     given = _config(train_annotations=str(annotations), train_images=str(images), class_names=("cat", "dog"))
     assert configs.load_datasets(given)[0].data.class_names == ("cat", "dog")
+
+
+def test_paths_of_data_that_shapes_would_not_use_are_refused(tmp_path):
+    shapes = dict(num_train=1, num_val=1, image_size=(64, 64), seed=0)
+    given = _config(source="shapes", directory=str(tmp_path), shapes=shapes)
+    resolved, _, _ = configs.load_datasets(given)
+    assert configs.load_datasets(resolved)[0].to_dict() == resolved.to_dict()
+    given.data.train_images = str(tmp_path / "mine")
+    with pytest.raises(ValueError, match="config.data.train_images is .*/mine, but the data of .*'shapes' lie in"):
+        configs.load_datasets(given)
 
 
 def test_the_callers_config_is_left_alone(tmp_path):
@@ -119,6 +127,8 @@ def test_classes_of_the_training_data_are_those_of_the_validation_data(tmp_path)
         ({"augmentations": ("flip",)}, r"config.data.augmentations\[0\]: 'flip' is no dict"),
         ({"augmentations": ({"name": "flip"}, {"name": "blur", "sigma": 3})}, r"augmentations\[1\]: blur: sigma is 3"),
         ({"augmentations": ({"name": "flip"}, {"name": "zoom"})}, r"config.data.augmentations\[1\]: zoom works as"),
+        ({"keep_empty": "maybe"}, "config.data: Could not override field 'keep_empty'"),
+        ({"shapes": 3}, "config.data: "),
         ({"train_anotations": "a.json"}, "config.data has no field train_anotations; it has augmentations, cache"),
     ],
 )
@@ -191,14 +201,9 @@ def test_json_round_trip_keeps_tuples():
         ),
     ],
 )
-def test_operations_on_the_command_line(flag, expected, monkeypatch):
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    path = next(path for path in CONFIGS if path.stem == "gflv2_shapes")
-    # The flags of a config's fields are made from what the program was started with.
-    monkeypatch.setattr("sys.argv", ["train", f"--config={path}", f"--config.data.augmentations{flag}"])
-    values(sys.argv)
-    assert configs.complete(values.config).data.augmentations == expected
+def test_operations_on_the_command_line(flag, expected):
+    config = overridden(load_config("gflv2_shapes"), [f"--config.data.augmentations{flag}"])
+    assert configs.complete(config).data.augmentations == expected
 
 
 def test_differing_fields():

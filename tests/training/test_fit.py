@@ -2,17 +2,22 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import logging as absl_logging
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gfl_tf.checkpoints.weight_file import named_variables
 from gfl_tf.config_files import load_config
+from gfl_tf.data import pipeline
 from gfl_tf.data.augmentations.flips import Flip
 from gfl_tf.data.augmentations.resizing import Zoom
+from gfl_tf.data.batching import TrainingPlan
+from gfl_tf.training import config as configs
 from gfl_tf.training import fit
 from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.report import StepReport
@@ -47,6 +52,58 @@ def test_outcome(whole_run):
     assert sorted(evaluations) == ["step-00000005.json", "step-00000010.json"]
     assert outcome.best_ap == max(stored["metrics"]["AP"] for stored in evaluations.values())
     assert len(list(RunDirectory(run_dir).checkpoints.glob("ckpt-*.index"))) == 2
+
+
+def test_report_of_the_run(whole_run):
+    run_dir, outcome = whole_run
+    run = RunDirectory(run_dir)
+    report, log = run.report_file.read_text(), run.log_file.read_text()
+    assert f"- best, of step {outcome.best_step}: {run.weights_file('best')}" in report
+    assert "## Validation images with the most mistakes" in report
+    assert all(line in log for line in report.splitlines())
+    assert f"the model gets them: {run.first_batch_file}" in log and run.first_batch_file.is_file()
+
+
+def test_the_picture_is_of_the_batch_that_is_trained_on(tiny_config, tmp_path, monkeypatch):
+    class Drawn(Exception):
+        pass
+
+    def draw(batch, bounding_box_format, class_names):
+        raise Drawn(batch, bounding_box_format, class_names)
+
+    monkeypatch.setattr(fit.first_batch, "draw", draw)
+    tiny_config.model.bounding_box_format = "xywh"
+    with pytest.raises(Drawn) as drawn:
+        fit.train(tiny_config, tmp_path / "run")
+    (images, labels), bounding_box_format, class_names = drawn.value.args
+    config, dataset, _ = configs.load_datasets(tiny_config)
+    batches = pipeline.training_batches(dataset, 4, scale=(64, 64), bounding_box_format="xywh", seed=config.seed)
+    expected_images, expected = next(iter(batches))
+    np.testing.assert_array_equal(labels["boxes"], expected["boxes"])
+    np.testing.assert_array_equal(images, expected_images)
+    assert bounding_box_format == "xywh" and class_names == config.data.class_names
+
+
+def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path):
+    config, dataset, _ = configs.load_datasets(tiny_config)
+    config.data.update(source="coco", directory="", val_annotations="", val_images="")
+    config.data.train_images = str(shutil.copytree(config.data.train_images, tmp_path / "images"))
+    config.train.epochs = 1
+    sizes = [(record.height, record.width) for record in dataset.images]
+    third = TrainingPlan(sizes, 4, [(64, 64)], seed=config.seed).epoch(0)[2]
+    name = os.path.basename(dataset.images[third.indices[0]].path)
+    (tmp_path / "images" / name).write_bytes(b"")
+    run_dir = tmp_path / "run"
+    remedy = f"gfl-train --run_dir={run_dir} --config.data.on_bad_image=skip"
+    with pytest.raises(ValueError, match=f"^Image file '.*{name}' cannot be read.*{remedy}$"):
+        fit.train(config, run_dir)
+    stored = RunDirectory(run_dir).read_config()
+    stored.data.on_bad_image = "skip"
+    stored.data.train_images = str(shutil.move(tmp_path / "images", tmp_path / "elsewhere"))
+    picture = RunDirectory(run_dir).first_batch_file.stat()
+    assert fit.train(stored, run_dir).step == 5
+    assert "Going on from step 2" in RunDirectory(run_dir).log_file.read_text()
+    assert RunDirectory(run_dir).first_batch_file.stat() == picture
 
 
 def test_metrics_are_finite_and_of_whole_batches(whole_run):
@@ -174,6 +231,17 @@ def test_weights_of_the_config_are_left_out_only_where_a_checkpoint_brings_them(
     config.train.learning_rate = 0.5
     with pytest.raises(Built, match="True"):
         fit.train(config, tmp_path)
+
+
+def test_saving_a_checkpoint_says_nothing(whole_run, tmp_path, caplog):
+    _, outcome = whole_run
+    verbosity = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.INFO)
+    try:
+        Checkpoints(outcome.model, named_variables(outcome.model), tmp_path, keep=1).save()
+    finally:
+        absl_logging.set_verbosity(verbosity)
+    assert not caplog.records
 
 
 def test_damaged_checkpoint_is_an_error(whole_run, tmp_path):

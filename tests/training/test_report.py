@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from gfl_tf.training import progress as progress_module
-from gfl_tf.training.progress import Progress, duration
+from gfl_tf.training.progress import Countdown, Progress, duration
 from gfl_tf.training.report import DivergedError, StepReport
 
 
@@ -68,3 +68,20 @@ def test_a_loss_that_is_not_finite_is_found_before_a_checkpoint(tmp_path):
 
 def test_duration():
     assert [duration(seconds) for seconds in (0.4, 59.6, 3723)] == ["0:00:00", "0:01:00", "1:02:03"]
+
+
+def test_evaluations_of_unknown_length_are_named(tmp_path):
+    stream = io.StringIO()
+    report = _report(Progress(tmp_path / "log", stream))
+    for step in range(1, 7):
+        report.step_done(step, _metrics(1.5), 0.0, None if step < 5 else 60.0)
+    lines = stream.getvalue().splitlines()
+    assert lines[2].endswith("0:00:00 left, evaluations not counted") and lines[3].endswith("0:01:00 left")
+
+
+def test_countdown_leaves_the_first_part_out(monkeypatch):
+    times = iter([100.0, 102.0, 104.0])
+    monkeypatch.setattr(progress_module.time, "perf_counter", lambda: next(times))
+    countdown = Countdown()
+    left = [countdown.left(done, 40) for done in (4, 8, 12)]
+    assert left == ["time left not known yet", "0:00:16 left", "0:00:14 left"]

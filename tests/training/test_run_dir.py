@@ -3,9 +3,11 @@
 import json
 import os
 
+import ml_collections
 import pytest
 import tensorflow as tf
 
+from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir
 
 
@@ -65,6 +67,41 @@ def test_those_after_the_training(run):
     assert run.evaluation_of("last") == {"file": "evaluation/last-val/metrics.json", "metrics": {"AP": 0.7}}
     step_file(run, 4, 0.1)  # that of the training goes first
     assert run.evaluation_of("best")["step"] == 4
+
+
+def _config(**data):
+    return configs.complete(ml_collections.ConfigDict({"model": {}, "data": data}))
+
+
+def _data(num_images=3):
+    part = {"num_images": num_images, "class_names": ["cat"], "image_names": "a", "boxes": "b"}
+    return {"train": part, "val": None}
+
+
+def test_data_may_lie_elsewhere(run):
+    run.start(_config(train_images="/old"), _data())
+    save_checkpoint(run, 4)
+    moved = dict(train_annotations="/new.json", train_images="/new", val_annotations="/val.json", val_images="/val")
+    run.start(_config(**moved, on_bad_image="skip", directory="/shapes"), _data())
+    assert {name: run.read_config().data[name] for name in moved} == moved
+    with pytest.raises(ValueError, match="config.data.keep_empty: True in the run, now False"):
+        run.start(_config(**moved, keep_empty=False), _data())
+
+
+def test_other_data_are_refused(run):
+    run.start(_config(train_images="/old"), _data())
+    run.start(_config(train_images="/old"), _data(4))  # nothing was trained yet
+    save_checkpoint(run, 4)
+    with pytest.raises(ValueError, match="(?s)train: num_images 4 in the run, now 3.*--config.data.val_images"):
+        run.start(_config(train_images="/new"), _data(3))
+    assert run.read_config().data.train_images == "/old"
+
+
+def test_data_of_a_run_from_before_are_not_compared(run, caplog):
+    run.start(_config())
+    save_checkpoint(run, 4)
+    run.start(_config(train_images="/new"), _data())
+    assert "whether its data are the same is not checked" in caplog.text and run.data_file.exists()
 
 
 def test_unknown_weights(run):

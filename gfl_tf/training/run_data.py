@@ -1,0 +1,72 @@
+"""What a run is trained on, described, so that it may lie elsewhere when the run goes on."""
+
+import hashlib
+import os
+import typing
+
+import ml_collections
+
+from gfl_tf.data.coco import CocoDataset
+
+
+def describe(
+    config: ml_collections.ConfigDict, train_data: CocoDataset, val_data: CocoDataset | None
+) -> dict[str, typing.Any]:
+    """{"train", "val": number of images, class names and hashes; None where there is no validation}.
+
+    It is that of the annotations, whatever folder the images lie in and whichever of them are bad.
+
+    Args:
+        config: a run's resolved config.
+        train_data, val_data: the data that were loaded with it.
+    """
+    found = dict.fromkeys(("train", "val"))
+    for split, dataset in (("train", train_data), ("val", val_data)):
+        if dataset is not None:
+            keep_empty = config.data.keep_empty or split == "val"
+            bad = [record for record in dataset.report.bad_images if keep_empty or len(record.boxes)]
+            found[split] = _described([*dataset.images, *bad], dataset.class_names)
+    return found
+
+
+def _described(records, class_names):
+    records = sorted(records, key=lambda record: str(record.id))
+    names = (f"{record.id} {os.path.basename(record.path)}\n".encode() for record in records)
+    arrays = ("boxes", "classes", "crowd_boxes", "crowd_classes")
+    boxes = (getattr(record, name).tobytes() + b"\n" for record in records for name in arrays)
+    return {
+        "num_images": len(records),
+        "class_names": list(class_names),
+        "image_names": _hash(names),
+        "boxes": _hash(boxes),
+    }
+
+
+def _hash(parts):
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()
+
+
+def differences(one: dict[str, typing.Any], other: dict[str, typing.Any]) -> list[str]:
+    """What differs between two results of `describe`, in words."""
+    found = []
+    for split in ("train", "val"):
+        before, now = one[split], other[split]
+        if before is None or now is None:
+            if before is not now:
+                found.append(f"{split}: {_count(before)} in the run, now {_count(now)}")
+            continue
+        for name in ("num_images", "class_names"):
+            if before[name] != now[name]:
+                found.append(f"{split}: {name} {before[name]} in the run, now {now[name]}")
+        if before["num_images"] == now["num_images"]:  # else these differ anyway
+            for name, text in (("image_names", "image ids or file names"), ("boxes", "boxes or their classes")):
+                if before[name] != now[name]:
+                    found.append(f"{split}: other {text}")
+    return found
+
+
+def _count(described):
+    return "no data" if described is None else f"{described['num_images']} images"
