@@ -20,7 +20,14 @@ class Box(typing.NamedTuple):
     is_crowd: bool
 
 
-def by_image(annotations, images, categories, names, ids, report):
+def by_image(
+    annotations: dict[typing.Any, dict],
+    images: dict[typing.Any, dict],
+    categories: dict[typing.Any, dict],
+    names: tuple,
+    ids: tuple,
+    report: typing.Any,
+) -> dict[typing.Any, list[Box]]:
     """{image id: list of `Box`}, of all images.
 
     Args:

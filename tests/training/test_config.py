@@ -80,7 +80,7 @@ def test_a_folder_gives_all_paths_that_are_not_set(tmp_path, monkeypatch, caplog
     _folder(tmp_path, ["train", "valid", "other"])
     monkeypatch.chdir(tmp_path)
     config, _, val = configs.load_datasets(_config(path="."))
-    assert config.data.path == str(tmp_path) and config.data.train_images == str(tmp_path / "train")
+    assert not config.data.path and config.data.train_images == str(tmp_path / "train")
     assert config.data.val_annotations == str(tmp_path / "valid" / "_annotations.coco.json") and len(val.images) == 3
     assert configs.load_datasets(config)[0].to_dict() == config.to_dict()  # as a run that goes on
     given = _config(path=".", val_images="other", val_annotations="other/_annotations.coco.json")
