@@ -189,35 +189,29 @@ class TrainingPlan:
                 step += 1
 
 
-def evaluation_plan(
-    sizes: np.ndarray, batch_size: int, scale: tuple[int, int], exact_canvas: bool = False
-) -> list[Batch]:
-    """Batches that hold every image once.
+def evaluation_plan(sizes: np.ndarray, batch_size: int, scale: tuple[int, int]) -> list[Batch]:
+    """Batches that hold every image once, each with images of one padded size.
+
+    No image is padded beyond its own next multiple of 32, as in the reference and in exported models: padding reaches
+    the features of the whole image through group normalization.
 
     Args:
         sizes: int [N, 2], height and width of every image.
-        batch_size: images in a batch; a bucket's last batch is completed with index -1.
+        batch_size: images in a batch; the last batch of a size is completed with index -1.
         scale: (long, short).
-        exact_canvas: one bucket per padded image size, so that no image gets more padding than up
-            to its next multiple of 32: more shapes, and results that do not depend on the batch.
 
     Returns:
-        list of `Batch`.
+        list of `Batch`, those of the most frequent size first.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
     sizes = np.asarray(sizes, np.int64).reshape(-1, 2)
-    if exact_canvas:
-        padded = -(-keep_ratio_sizes(sizes, scale) // STRIDE)
-        buckets = np.unique(padded, axis=0, return_inverse=True)[1].reshape(-1)
-    else:
-        buckets = _buckets(sizes)
-    canvases = _Canvases(sizes, scale, buckets)
+    padded = -(-keep_ratio_sizes(sizes, scale) // STRIDE) * STRIDE
+    canvases, canvas_of, counts = np.unique(padded, axis=0, return_inverse=True, return_counts=True)
     limits = np.asarray([max(scale), min(scale)], np.int32)
     batches = []
-    for bucket in np.unique(buckets):
-        members = np.flatnonzero(buckets == bucket)
-        canvas = canvases.smallest(members)
+    for index in np.argsort(-counts, kind="stable"):
+        canvas, members = canvases[index].astype(np.int32), np.flatnonzero(canvas_of.reshape(-1) == index)
         for start in range(0, len(members), batch_size):
             part = members[start : start + batch_size]
             missing = batch_size - len(part)

@@ -10,7 +10,7 @@ right; labels a dict of
     classes      float32 [B, M], -1 where there is none
     image_shape  int32 [B, 2], height and width of the resized image in the canvas
 and for evaluation also
-    image_index     int64 [B], of the image in the data set; -1: no image, only there to complete the batch
+    image_index     int64 [B], of the image in the data set
     original_shape  int32 [B, 2], height and width of the image file
 """
 
@@ -116,20 +116,25 @@ def evaluation_batches(
     pad_value: tuple[float, ...] = (0.0, 0.0, 0.0),
     bounding_box_format: str = "xyxy",
     max_boxes: int | None = None,
-    exact_canvas: bool = False,
     cache: bool = False,
 ) -> tf.data.Dataset:
     """A `tf.data.Dataset` of batches with every image once; see the module for their form.
 
-    The images come by bucket, not in the data set's order. Arguments as in `training_batches`, and
-        exact_canvas: no image is padded beyond its own next multiple of 32: detections then do not
-            depend on the other images, at the price of many different shapes.
+    A batch has images of one size after resizing and padding to a multiple of 32, so that detections do not depend on
+    the other images; the last of a size has fewer. The images come by size, not in the data set's order. Arguments as
+    in `training_batches`.
     """
     form = _form(dataset, pad_value, bounding_box_format, max_boxes, evaluation=True)
-    plan = batching.evaluation_plan(_sizes(dataset), batch_size, scale, exact_canvas)
+    plan = batching.evaluation_plan(_sizes(dataset), batch_size, scale)
     source = _Source(dataset, cache, form.max_boxes)
-    batches = _assemble(lambda: enumerate(plan), source, batch_size, form)
+    batches = _assemble(lambda: enumerate(plan), source, batch_size, form).map(_without_padding)
     return batches.apply(tf.data.experimental.assert_cardinality(len(plan)))
+
+
+def _without_padding(images, labels):
+    """A batch without the rows that only complete it."""
+    is_image = labels["image_index"] >= 0
+    return tf.nest.map_structure(lambda value: tf.boolean_mask(value, is_image), (images, labels))
 
 
 def _assemble(plan, source, batch_size, form, augment=None, seed=0):

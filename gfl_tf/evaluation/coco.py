@@ -233,6 +233,12 @@ def check_classes(model: "Detector", dataset: coco_data.CocoDataset) -> None:
         )
 
 
+def detect_function(model: "Detector") -> collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """`model.detect` as one graph for batches of all sizes."""
+    signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
+    return tf.function(lambda images: model.detect(images), input_signature=signature, autograph=False)
+
+
 def evaluate(
     model: "Detector",
     dataset: coco_data.CocoDataset,
@@ -241,7 +247,6 @@ def evaluate(
     *,
     batches: collections.abc.Iterable | None = None,
     detect: collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]] | None = None,
-    exact_canvas: bool = False,
     progress: collections.abc.Callable[[int, int], None] | None = None,
 ) -> CocoResult:
     """Runs a detector over a data set and scores it.
@@ -250,10 +255,10 @@ def evaluate(
         model: has `detect` (images [B, H, W, 3] -> the record of `gfl_tf.detections`, in canvas pixels) and
             `pad_value`.
         dataset: `CocoDataset`.
-        batch_size, scale, exact_canvas: as in `pipeline.evaluation_batches`.
+        batch_size, scale: as in `pipeline.evaluation_batches`.
         batches: the evaluation batches of `dataset`, where they exist already (several evaluations on cached
-            images); then the three arguments before do not count.
-        detect: `tf.function(model.detect)`, where several evaluations are to share its traces.
+            images); then the two arguments before do not count.
+        detect: `detect_function(model)`, where several evaluations are to share it.
         progress: called after every batch with (images done, images in all).
 
     Returns:
@@ -261,16 +266,13 @@ def evaluate(
     """
     check_classes(model, dataset)
     if batches is None:
-        batches = pipeline.evaluation_batches(
-            dataset, batch_size, scale=scale, pad_value=model.pad_value, exact_canvas=exact_canvas
-        )
-    detect = detect or tf.function(model.detect)
+        batches = pipeline.evaluation_batches(dataset, batch_size, scale=scale, pad_value=model.pad_value)
+    detect = detect or detect_function(model)
     evaluator = CocoEvaluator(dataset)
     for images, labels in batches:
         found = detections.to_original(detect(images), labels["original_shape"], labels["image_shape"])
-        indices = np.asarray(labels["image_index"])
-        for row in np.flatnonzero(indices >= 0):
-            evaluator.add(dataset.images[indices[row]].id, detections.of_image(found, row))
+        for row, index in enumerate(labels["image_index"].numpy()):
+            evaluator.add(dataset.images[index].id, detections.of_image(found, row))
         if progress:
             progress(evaluator.num_images, len(dataset.images))
     result = evaluator.result()

@@ -47,7 +47,7 @@ class Validation:
         self._progress = progress
         self._stop = stop
         self._averaged = averaged
-        self._detect = tf.function(model.detect, autograph=False)
+        self._detect = coco.detect_function(model)
         self._batches = pipeline.evaluation_batches(
             dataset,
             config.train.evaluation_batch_size,

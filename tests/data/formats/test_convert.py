@@ -59,9 +59,7 @@ def test_what_does_not_fit_is_refused(written, options, message, tmp_path):
 def test_missing_images_are_refused(tmp_path):
     path = examples.write_csv(tmp_path / "boxes.csv", tmp_path)
     (tmp_path / "a.png").unlink()
-    with pytest.raises(
-        FileNotFoundError, match="1 of 3 images of .*boxes.csv cannot be used:\n.*a.png cannot be op"
-    ):
+    with pytest.raises(FileNotFoundError, match="1 of 3 images of .*boxes.csv cannot be used:\n.*a.png cannot be op"):
         convert(path, tmp_path / "out.json")
 
 
