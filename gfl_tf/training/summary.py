@@ -44,7 +44,7 @@ def _scores(evaluation):
 
 def _commands(run, config):
     run_dir = f"--run_dir={shlex.quote(str(run.path))}"
-    images = shlex.quote(config.data.val_images or config.data.train_images)
+    images = shlex.quote(config.data.val_images or config.data.train_images or "FOLDER")  # YOLO's say it themselves
     return [
         f"gfl-predict {run_dir} --images={images} --output={shlex.quote(str(run.path / 'predictions'))}",
         f"gfl-evaluate {run_dir} --tta",

@@ -53,7 +53,8 @@ def _right_and_false(record, found, category_ids):
         return 0, len(found)
     truth = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     iou = mask.iou(np.float64([item["bbox"] for item in found]), truth, is_crowd.astype(np.uint8))
-    iou *= np.asarray(category_ids)[classes] == np.array([[item["category_id"]] for item in found])
+    class_of = {category_id: index for index, category_id in enumerate(category_ids)}  # ids may be of several types
+    iou *= classes == np.array([[class_of[item["category_id"]]] for item in found])
     free = ~is_crowd
     right = false = 0
     for overlaps in iou:
