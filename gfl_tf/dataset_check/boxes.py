@@ -88,7 +88,8 @@ def _overhang(entry, record):
 def _example(entry, record, what=""):
     box = ", ".join(f"{as_float(value):g}" for value in entry["bbox"])
     text = f"annotation {entry['id']} of {record.path}: x, y, width, height {box}{what}"
-    return Example(text, record.path, tuple(_corners(entry)))
+    corners = _corners(entry)
+    return Example(text, record.path, corners if all(map(math.isfinite, corners)) else ())
 
 
 def tiny(split: Split, boxes: Boxes) -> list[Finding]:

@@ -160,4 +160,4 @@ def summary_lines(dataset: CocoDataset, scale: tuple[int, int] = Settings.scale)
         )
         findings += box_checks.tiny(split, boxes) + box_checks.duplicates(split, boxes)
         lines += suggestions.of_scale(boxes, scale)
-    return lines + [f"{each.count} {each.title}, such as {each.examples[0].text}" for each in findings]
+    return lines + [f"{each.title}: {each.count}, such as {each.examples[0].text}" for each in findings]

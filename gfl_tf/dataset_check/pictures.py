@@ -26,10 +26,7 @@ def data_uri(path: str, box: tuple = (), turned: bool = False) -> str | None:
             picture = _to_rgb(ImageOps.exif_transpose(image) if turned else image)
     except Exception:  # of damaged bytes Pillow raises nearly anything
         return None
-    if box and np.isfinite(box).all():
-        picture = _with_box(picture, np.array(box, np.float64))
-    else:
-        picture = _fitted(picture)
+    picture = _with_box(picture, np.array(box, np.float64)) if box else _fitted(picture)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -10,6 +10,7 @@ from gfl_tf.dataset_check.targets import Targets
 SMALL_PX, LARGE_PX = 16, 256  # of the median box; see `of_scale`
 MOST_BEYOND = 0.01  # of the targets
 MOST_UNASSIGNED = 0.01  # of the boxes
+HIGHEST_FIRST = 5  # level that a pyramid can begin with
 
 
 def of_scale(boxes: Boxes, scale: tuple[int, int]) -> list[str]:
@@ -37,7 +38,7 @@ def of_bins(targets: Targets, num_bins: int, bin_width: float) -> list[str]:
 
 
 def of_levels(targets: Targets) -> list[str]:
-    """A finer level where boxes are learnt nowhere, and none where no box is learnt."""
+    """A finer level where boxes are learnt nowhere, and no levels below or above those where boxes are."""
     *levels, _ = targets.levels
     first, found = levels[0], []
     if targets.unassigned > MOST_UNASSIGNED * targets.boxes:
@@ -49,7 +50,10 @@ def of_levels(targets: Targets) -> list[str]:
             f"levels: no place learns {targets.unassigned} of {targets.boxes} boxes; {first.name} with its stride of "
             f"{first.stride} px is too coarse for them: {remedy}"
         )
-    unused = [level.name for level in levels if not level.positives]
-    if unused and len(unused) < len(levels):
-        found.append(f"levels: no box is learnt on {', '.join(unused)}: config.model.grid.levels can do without")
+    numbers = [int(level.name[1:]) for level in levels]
+    used = [number for number, level in zip(numbers, levels) if level.positives]
+    kept = tuple(range(min(used[0], HIGHEST_FIRST), used[-1] + 1)) if used else ()
+    if kept and kept != tuple(numbers):
+        unused = ", ".join(f"P{number}" for number in numbers if number not in kept)
+        found.append(f"levels: no box is learnt on {unused}; config.model.grid.levels={kept} would do")
     return found

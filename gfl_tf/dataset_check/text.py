@@ -37,8 +37,8 @@ def overview_rows(report: Report) -> list[tuple]:
 
 def heading(found: Finding) -> str:
     """One line on a finding."""
-    where = f" ({found.split})" if found.split else ""
-    return f"{found.severity.upper()}{where}: {found.count} {found.title}"
+    where = f" in {found.split}" if found.split else ""
+    return f"{found.severity.upper()}{where}, {found.kind}: {found.title}: {found.count}"
 
 
 def _finding(found):
@@ -98,7 +98,7 @@ def columns(rows: list[tuple], left: tuple = (0,)) -> list[str]:
 def verdict(report: Report) -> str:
     """The last line."""
     errors = sum(each.severity == ERROR for each in report.findings)
-    return f"{errors} kinds of errors, {len(report.findings) - errors} of remarks"
+    return f"Errors: {errors}. Remarks: {len(report.findings) - errors}."
 
 
 def content(report: Report) -> dict[str, typing.Any]:
