@@ -84,7 +84,7 @@ KINDS = {
     "unassigned_box": Kind(
         REMARK,
         "boxes of the sampled images that no place learns",
-        "they are too small, or others take all their places",
+        "too small, or others take all their places",
     ),
     "class_without_box": Kind(REMARK, "classes without any box", "remove them: an output is never trained"),
     "class_not_in_val": Kind(REMARK, "classes with boxes in train and none in val", "move images: they have no score"),

@@ -54,8 +54,9 @@ def difference_hash(image: Image.Image) -> np.ndarray | None:
     """bool [64], or None of a picture without contrast."""
     image.draft("L", (8 * COLUMNS, 8 * ROWS))  # a JPEG is decoded at a fraction of its size
     is_deep = image.mode.startswith("I")  # 16 bits, which "L" would clip
-    grey = image.convert("F" if is_deep else "L").resize((COLUMNS, ROWS), Image.Resampling.BOX)
-    small = np.asarray(grey, np.float32) / (256 if is_deep else 1)
+    grey = (image if is_deep else image.convert("L")).convert("F")  # not rounded when shrunk
+    # Not BOX: it counts whole pixels, which makes the values depend on the picture's size.
+    small = np.asarray(grey.resize((COLUMNS, ROWS), Image.Resampling.BILINEAR)) / (256 if is_deep else 1)
     if np.ptp(small) < LEAST_CONTRAST:
         return None
     return (small[:, 1:] > small[:, :-1]).ravel()

@@ -9,7 +9,7 @@ from gfl_tf.dataset_check.targets import Targets
 
 SMALL_PX, LARGE_PX = 16, 256  # of the median box; see `of_scale`
 MOST_BEYOND = 0.01  # of the targets
-MOST_UNASSIGNED = 0.01  # of the boxes
+MOST_TOO_SMALL = 0.01  # of the boxes
 HIGHEST_FIRST = 5  # level that a pyramid can begin with
 
 
@@ -20,9 +20,10 @@ def of_scale(boxes: Boxes, scale: tuple[int, int]) -> list[str]:
         return []
     factor = (2 * SMALL_PX if median < SMALL_PX else LARGE_PX / 2) / median
     long_side, short_side = (max(32, round(side * factor / 32) * 32) for side in (max(scale), min(scale)))
+    gain = min(long_side / max(scale), short_side / min(scale))
     return [
         f"scale: the median box has {median:.0f} px after the resize to {max(scale)} x {min(scale)}; "
-        f"config.data.scale=({long_side}, {short_side}) would make it about {median * factor:.0f}"
+        f"config.data.scale=({long_side}, {short_side}) would make it about {median * gain:.0f}"
     ]
 
 
@@ -41,14 +42,14 @@ def of_levels(targets: Targets) -> list[str]:
     """A finer level where boxes are learnt nowhere, and no levels below or above those where boxes are."""
     *levels, _ = targets.levels
     first, found = levels[0], []
-    if targets.unassigned > MOST_UNASSIGNED * targets.boxes:
+    if targets.too_small > MOST_TOO_SMALL * targets.boxes:
         remedy = "raise config.data.scale"
         if first.stride > 4:
             finer = int(first.name[1:]) - 1
             remedy += f", or begin config.model.grid.levels at {finer}, of stride {first.stride // 2}"
         found.append(
-            f"levels: no place learns {targets.unassigned} of {targets.boxes} boxes; {first.name} with its stride of "
-            f"{first.stride} px is too coarse for them: {remedy}"
+            f"levels: no place learns {targets.too_small} of {targets.boxes} boxes, which have a side below the stride "
+            f"of {first.name}, {first.stride} px: {remedy}"
         )
     numbers = [int(level.name[1:]) for level in levels]
     used = [number for number, level in zip(numbers, levels) if level.positives]

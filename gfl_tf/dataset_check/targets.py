@@ -36,11 +36,20 @@ class Level(typing.NamedTuple):
 
 
 class Targets(typing.NamedTuple):
-    """Of the sampled images: their number, that of their boxes and of those without a positive, and the `Level`s."""
+    """What was assigned in the sampled images.
+
+    Attributes:
+        images: how many.
+        boxes: how many they have.
+        unassigned: how many of these have no positive.
+        too_small: how many of those have a side below the first level's stride.
+        levels: `Level`s, the last of all together.
+    """
 
     images: int
     boxes: int
     unassigned: int
+    too_small: int
     levels: tuple
 
 
@@ -65,28 +74,29 @@ def measure(
     records = [split.dataset.images[index] for index in sample]
     sizes = batching.keep_ratio_sizes([(record.height, record.width) for record in records], scale)
     assign = _assignment(spec)
-    strides, distances, unassigned, num_boxes = [], [], [], 0
+    strides, distances, unassigned, too_small = [], [], [], 0
     for index, record, size in zip(sample, records, sizes):
         own = boxes.resized[boxes.image == index]
         stride, distance, box = (value.numpy() for value in assign(own, size.astype(np.int32)))
         strides.append(stride)
         distances.append(distance)
-        num_boxes += len(own)
         left_out = np.setdiff1d(np.arange(len(own)), box)
+        too_small += np.count_nonzero((own[left_out, 2:] - own[left_out, :2]).min(axis=1) < spec.strides[0])
         unassigned += [_example(split, record, own, each) for each in left_out]
     strides, distances = np.concatenate(strides), np.concatenate(distances)
     rows = [
         _level(f"P{level}", stride, distances[strides == stride], reach) for level, stride in zip(levels, spec.strides)
     ]
     rows.append(_level("all", 0, distances, reach))
-    targets = Targets(len(sample), num_boxes, len(unassigned), tuple(rows))
+    num_boxes = int(np.isin(boxes.image, sample).sum())
+    targets = Targets(len(sample), num_boxes, len(unassigned), int(too_small), tuple(rows))
     return targets, finding("unassigned_box", split.name, unassigned)
 
 
 def _assignment(spec):
     """A function of boxes [M, 4] and an image's size [2]: the positives' strides [K], distances [K, 4], boxes [K]."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 4]), tf.TensorSpec([2], tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec([None, 4]), tf.TensorSpec([2], tf.int32)], autograph=False)
     def assign(boxes, size):
         grid = spec.on(size)
         assignment = ATSSAssigner()(boxes[tf.newaxis], tf.zeros([1, tf.shape(boxes)[0]], tf.int32), grid)
