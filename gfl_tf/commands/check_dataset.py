@@ -36,13 +36,18 @@ def define_flags():
 def main():
     if not (FLAGS.path or FLAGS.train_annotations or FLAGS.val_annotations):
         raise app.UsageError("name the data: --path=FOLDER, or --train_annotations=PATH and --train_images=FOLDER.")
+    try:
+        scale, levels = numbers.parse("scale", FLAGS.scale, "x", 2), numbers.parse("levels", FLAGS.levels, ",")
+        if FLAGS.output:
+            os.makedirs(FLAGS.output, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise app.UsageError(str(error)) from error
     start.import_tensorflow()
     from gfl_tf.data.formats.splits import Part
     from gfl_tf.dataset_check import check, files, text
     from gfl_tf.training.progress import Progress
 
     try:
-        scale, levels = numbers.parse("scale", FLAGS.scale, "x", 2), numbers.parse("levels", FLAGS.levels, ",")
         settings = check.Settings(scale, FLAGS.num_bins, FLAGS.bin_width, levels)
     except ValueError as error:
         raise app.UsageError(str(error)) from error

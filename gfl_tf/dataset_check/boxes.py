@@ -4,6 +4,7 @@ import math
 import typing
 
 import numpy as np
+from pycocotools import mask
 
 from gfl_tf.data import batching
 from gfl_tf.data.coco import CocoDataset
@@ -103,23 +104,17 @@ def tiny(split: Split, boxes: Boxes) -> list[Finding]:
 
 def duplicates(split: Split, boxes: Boxes) -> list[Finding]:
     """Boxes of the same image and class as one before them, with an IoU above `DUPLICATE_IOU`."""
-    found = []
+    found, xyxy = [], boxes.xyxy.astype(np.float64)
+    xywh = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
     starts = np.searchsorted(boxes.image, np.arange(len(split.dataset.images) + 1))
     for start, end in zip(starts, starts[1:]):
-        iou = pairwise_iou(boxes.xyxy[start:end]) * (boxes.classes[start:end, None] == boxes.classes[start:end])
-        highest = np.tril(iou, -1).max(axis=1, initial=0)
-        found += [(highest[i], start + i) for i in np.flatnonzero(highest > DUPLICATE_IOU)]
+        if end - start > 1:
+            iou = mask.iou(xywh[start:end], xywh[start:end], np.zeros(end - start, np.uint8))
+            iou *= boxes.classes[start:end, None] == boxes.classes[start:end]
+            highest = np.tril(iou, -1).max(axis=1)
+            found += [(highest[i], start + i) for i in np.flatnonzero(highest > DUPLICATE_IOU)]
     found.sort(key=lambda item: -item[0])
     return finding("duplicate_box", split.name, [_of(split, boxes, i, f"IoU {iou:.3f}") for iou, i in found])
-
-
-def pairwise_iou(boxes: np.ndarray) -> np.ndarray:
-    """IoU of each pair of boxes [n, 4] -> [n, n]."""
-    boxes = boxes.astype(np.float64)
-    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=-1)
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
-    return shared / np.maximum(area[:, None] + area - shared, 1e-12)
 
 
 def _of(split, boxes, index, what):

@@ -10,16 +10,14 @@ from gfl_tf.files import replacing
 
 
 def write(report: Report, folder: str | os.PathLike) -> None:
-    """Writes report.json and report.html; makes the folder.
+    """Writes report.json and report.html into a folder that is there.
 
     Raises:
         OSError: they cannot be written.
     """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in (
         ("report.json", json.dumps(text.content(report), indent=1)),
         ("report.html", page.render(report)),
     ):
-        with replacing(folder / name) as file:
+        with replacing(pathlib.Path(folder) / name) as file:
             file.write(content)

@@ -108,9 +108,10 @@ def _held_back():
     lines = []
 
     def hold(record):
-        if record.levelno >= logging.converter.STANDARD_WARNING:
+        is_warning = record.levelno >= logging.converter.STANDARD_WARNING
+        if is_warning:
             lines.append(record.getMessage())
-        return False
+        return not is_warning
 
     logger = logging.get_absl_logger()
     logger.addFilter(hold)

@@ -15,6 +15,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from gfl_tf.data import images as image_files
 from gfl_tf.data.image_checks import THREADS
 from gfl_tf.dataset_check.findings import Example, Finding, finding
 from gfl_tf.dataset_check.loading import Progress, Split
@@ -31,7 +32,7 @@ class Fingerprint(typing.NamedTuple):
     Attributes:
         contents: a hash of its bytes.
         bits: bool [64], the hash of its picture; None where that has no contrast or cannot be decoded.
-        is_damaged: whether it cannot be decoded.
+        is_damaged: whether Pillow cannot decode it.
     """
 
     contents: bytes
@@ -102,10 +103,19 @@ def check(splits: collections.abc.Sequence[Split], progress: Progress | None = N
         found = _repeats(paths["val"], prints["val"], paths["train"], prints["train"])
         findings += finding("leak", "val", found)
     for name, own in paths.items():
-        damaged = [path for path, each in zip(own, prints[name]) if each.is_damaged]
-        findings += finding("damaged_image", name, [Example(path) for path in damaged])
+        findings += finding("damaged_image", name, _damaged(own, prints[name]))
         findings += finding("repeated_picture", name, _repeats(own, prints[name], own, prints[name], only_before=True))
     return findings
+
+
+def _damaged(paths, prints):
+    """An `Example` of each file that a training cannot decode either."""
+    for path, each in zip(paths, prints):
+        if each.is_damaged:
+            try:
+                image_files.read_file(path)
+            except ValueError as error:
+                yield Example(str(error))
 
 
 def _repeats(paths, prints, other_paths, other_prints, only_before=False):

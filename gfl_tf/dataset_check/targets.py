@@ -1,5 +1,6 @@
 """What the box branch of a detector would have to learn: distances in strides, per level (GFL, figure 5c)."""
 
+import functools
 import typing
 
 import numpy as np
@@ -93,6 +94,7 @@ def measure(
     return targets, finding("unassigned_box", split.name, unassigned)
 
 
+@functools.cache
 def _assignment(spec):
     """A function of boxes [M, 4] and an image's size [2]: the positives' strides [K], distances [K, 4], boxes [K]."""
 

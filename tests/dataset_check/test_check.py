@@ -191,6 +191,14 @@ def test_data_that_are_not_there(given, words):
     assert text.content(report)["splits"] == {}
 
 
+def test_a_file_name_that_is_no_text(maker, tmp_path):
+    write_picture(maker.folder / "train" / "3.png", 3)
+    os.rename(maker.folder / "train" / "3.png", os.fsencode(maker.folder / "train") + b"/\xff.png")
+    report = maker.check()
+    files.write(report, tmp_path)
+    assert "/?.png" in (tmp_path / "report.html").read_text() and "/?.png" in text.render(report)
+
+
 def test_all_files_bad(maker):
     for name in ("1.png", "2.png"):
         (maker.folder / "train" / name).write_bytes(b"no image")
@@ -212,11 +220,11 @@ def test_written_files(maker, tmp_path):
             fault(maker)
     maker.annotate(bbox=[float("nan"), 0, 5, 5])
     report = maker.check()
-    files.write(report, tmp_path / "out")
-    content = json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=pytest.fail)
+    files.write(report, tmp_path)
+    content = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
     assert content["exit_code"] == 1 and content["splits"]["train"]["boxes"] == 5
     assert {each["kind"]: each["count"] for each in content["findings"]}["degenerate_box"] == 2
-    page = (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
     assert "<script" not in page and "prefers-color-scheme: dark" in page
     assert not re.search(r'(src|href)="(?!data:image/jpeg;base64,)', page)
     assert page.count("<img") == sum(
@@ -248,6 +256,13 @@ def test_the_page_lists_every_kind_with_its_severity():
     assert rows == {kind: value.severity for kind, value in KINDS.items()}
 
 
+def test_real_data(shared):
+    """BCCD as published: a degenerate box in each split, and a picture of train again in val."""
+    report = check.check(str(shared / "data" / "bccd"), settings=check.Settings(scale=(320, 256)))
+    errors = {key: count for key, count in kinds(report).items() if KINDS[key[0]].severity == "error"}
+    assert errors == {("degenerate_box", "train"): 1, ("degenerate_box", "val"): 1, ("leak", "val"): 1}
+
+
 def run(*flags):
     command = [sys.executable, str(ROOT / "bin" / "check_dataset"), *flags]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -264,6 +279,7 @@ def test_command(maker, tmp_path):
         ([], "name the data"),
         ([f"--path={path}", "--scale=96"], "--scale has '96'"),
         ([f"--path={path}", "--levels=3,5"], "levels are consecutive"),
+        ([f"--path={path}", f"--output={path / 'train' / '1.png' / 'out'}"], "1.png"),
     ):
         refused = run(*flags)
         assert (
