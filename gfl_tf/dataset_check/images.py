@@ -46,8 +46,8 @@ def unlisted(splits: collections.abc.Sequence[Split]) -> list[Finding]:
         files = sorted(pathlib.Path(folder).iterdir()) if os.path.isdir(folder) else []
         paths = [str(file) for file in files if file.suffix.lower() in image_files.SUFFIXES]
         found[name] += [path for path in paths if path not in known]
-    return [
-        each
-        for name, paths in found.items()
-        for each in finding("unlisted_image", name, [Example(p, p) for p in paths])
-    ]
+    return [each for name in found for each in finding("unlisted_image", name, map(_of_folder, found[name]))]
+
+
+def _of_folder(path):
+    return Example(path.encode(errors="replace").decode(), path)  # a name of bytes that are no text can be printed
