@@ -23,7 +23,7 @@ from gfl_tf.dataset_check.loading import Progress, Split
 ROWS, COLUMNS = 8, 9
 MAX_DISTANCE = 4  # of 64 bits that may differ in pictures that are nearly the same
 LEAST_CONTRAST = 8.0  # grey levels between the darkest and the brightest value; below it the bits are noise
-CHUNK = 1024
+CHUNK = 256
 
 
 class Fingerprint(typing.NamedTuple):
