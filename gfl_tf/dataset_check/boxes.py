@@ -60,8 +60,8 @@ def of_annotations(split: Split) -> list[Finding]:
             clipped.append((overhang, _example(entry, record, f", {overhang:.1f} px outside")))
     clipped = [example for _, example in sorted(clipped, key=lambda item: -item[0])]
 
-    def named(ids, what=""):
-        return [_example(entries[each], records[entries[each]["image_id"]], what) for each in ids]
+    def named(ids):
+        return [_example(entries[each], records[entries[each]["image_id"]]) for each in ids]
 
     crowds = [entry["id"] for entry in entries.values() if entry.get("iscrowd") in (1, "1")]
     return [

@@ -1,6 +1,5 @@
 """How large, how oblong and how many the boxes are."""
 
-import collections.abc
 import typing
 
 import numpy as np
@@ -30,15 +29,23 @@ def of(split: Split, boxes: Boxes) -> list[Histogram]:
     return [
         _histogram("box size: square root of the area after the resize, px", split, np.sqrt(width * height), SIZES_PX),
         _histogram("aspect: width / height", split, width / height, ASPECTS),
-        _histogram("boxes in an image", split, per_image, NUMBERS),
+        _histogram("boxes in an image", split, per_image, NUMBERS, _whole_numbers),
         Histogram("boxes of a class", split.name, sorted(per_class, key=lambda bar: -bar[1])),
     ]
 
 
-def _histogram(title, split, values, edges: collections.abc.Sequence[float]):
+def _numbers(low, high):
+    return f"{low:g} to below {high:g}"
+
+
+def _whole_numbers(low, high):
+    return str(low) if high == low + 1 else f"{low} to {high - 1}"
+
+
+def _histogram(title, split, values, edges, label=_numbers):
     """Bars from each edge up to the next, and those below and above all; without empty ones at the ends."""
     counts = np.bincount(np.digitize(values, edges), minlength=len(edges) + 1).tolist()
-    between = [f"{low:g} to below {high:g}" for low, high in zip(edges, edges[1:])]
-    bars = list(zip([f"below {edges[0]:g}", *between, f"{edges[-1]:g} and more"], counts))
+    labels = [label(low, high) for low, high in zip(edges, edges[1:])]
+    bars = list(zip([f"below {edges[0]:g}", *labels, f"{edges[-1]:g} and more"], counts))
     used = np.flatnonzero(counts)
     return Histogram(title, split.name, bars[used[0] : used[-1] + 1] if len(used) else [])

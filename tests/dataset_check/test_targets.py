@@ -61,7 +61,7 @@ def test_histograms():
     sizes, aspects, numbers, classes = (each.bars for each in histograms.of(split, boxes))
     assert sizes == [("8 to below 16", 1), ("16 to below 32", 1), ("32 to below 64", 1)]
     assert aspects == [("0.8 to below 1.25", 2), ("1.25 to below 2", 0), ("2 to below 4", 0), ("4 to below 8", 1)]
-    assert numbers == [("2 to below 4", 1)] and classes == [("cat", 3)]
+    assert numbers == [("2 to 3", 1)] and classes == [("cat", 3)]
 
 
 @pytest.mark.parametrize(
