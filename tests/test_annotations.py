@@ -20,10 +20,9 @@ INTERNAL = """
     __init__ backbone_weights compat stacks
     checkpoints/other_files checkpoints/pickles checkpoints/places checkpoints/prefixes checkpoints/safetensors_file
     checkpoints/tensors checkpoints/torch_file checkpoints/torch_tar
-    commands/__init__ commands/benchmark commands/benchmark_serving commands/compare_exports commands/convert_dataset
-    commands/evaluate
-    commands/export commands/import_checkpoint commands/numbers commands/predict commands/query_server commands/start
-    commands/train
+    commands/__init__ commands/benchmark commands/benchmark_serving commands/check_dataset commands/compare_exports
+    commands/convert_dataset commands/evaluate commands/export commands/import_checkpoint commands/numbers
+    commands/predict commands/query_server commands/start commands/train
     data/augmentations/blur data/augmentations/color_jitter data/augmentations/crop data/augmentations/cutout
     data/augmentations/equalize data/augmentations/flips data/augmentations/resizing data/augmentations/sharpness
     data/augmentations/warps data/image_formats data/shape_scenes

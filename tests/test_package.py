@@ -28,6 +28,7 @@ ROWS = [
     {"data"},
     {"evaluation"},
     {"visualization"},  # below training, which shows drawn detections in TensorBoard
+    {"dataset_check"},
     {"training", "serving"},
     {"commands"},
     {"__init__"},

@@ -70,6 +70,7 @@ class LoadReport:
     repeated_images: list = dataclasses.field(default_factory=list)  # paths that several images have
     mended_file_names: list = dataclasses.field(default_factory=list)
     bad_images: list = dataclasses.field(default_factory=list)  # the `ImageRecord`s of files that cannot be used
+    image_checks: dict = dataclasses.field(default_factory=dict)  # path: `image_checks.Check` of each file
     dropped_empty_images: int = 0
 
 
@@ -245,7 +246,8 @@ def _without_bad_images(records, on_bad_image, report, source, progress):
     """The records whose image files can be used, with the orientation to read each in."""
     sizes = [(record.height, record.width) for record in records]
     checks = image_checks.check_files([record.path for record in records], sizes, progress)
-    problems = {record.path: check.problem for record, check in zip(records, checks) if check.problem}
+    report.image_checks = {record.path: check for record, check in zip(records, checks)}
+    problems = {path: check.problem for path, check in report.image_checks.items() if check.problem}
     if problems and on_bad_image == "error":
         missing = any(not os.path.exists(path) for path in problems)
         text = image_checks.refusal(list(problems.values()), len(records), source)

@@ -74,7 +74,8 @@ def to_coco(
     Args:
         export: what a reader returned.
         class_names: the classes in the wanted order; by default the format's list, or all that occur, sorted.
-        on_bad_image: "skip": an image whose size only its file could say, and does not, is logged and left out.
+        on_bad_image: "skip": an image whose size only its file could say, and does not, is logged and left out; the
+            list "skipped" of the content says why, a text each.
 
     Raises:
         ValueError: an object of a class that is not among the names; an image annotated twice or unreadable.
@@ -82,7 +83,7 @@ def to_coco(
     names = _names(export, class_names)
     images_dir, file_names = _below_one_folder(export)
     category_of = {name: index + 1 for index, name in enumerate(names)}
-    images, annotations, seen = [], [], {}
+    images, annotations, skipped, seen = [], [], [], {}
     for entry, file_name in zip(export.entries, file_names):
         if file_name in seen:
             raise ValueError(
@@ -98,6 +99,7 @@ def to_coco(
                     "--config.data.on_bad_image=skip"
                 ) from error
             logging.warning("%s; skipped", error)
+            skipped.append(str(error))
             continue
         images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height})
         for box in entry.boxes:
@@ -110,7 +112,8 @@ def to_coco(
             annotation = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category_of[box.name]}
             annotations.append({**annotation, **_shape(box, scale), "iscrowd": 0, "difficult": int(box.difficult)})
     categories = [{"id": category_of[name], "name": name} for name in names]
-    return {"images": images, "annotations": annotations, "categories": categories}, images_dir
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return {**content, "skipped": skipped} if skipped else content, images_dir
 
 
 def _below_one_folder(export):
