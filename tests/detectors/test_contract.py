@@ -173,6 +173,9 @@ def test_one_step_save_and_load(case, tmp_path):
     np.testing.assert_allclose(*steps, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "case", [*RECIPES, *(pytest.param(row, marks=pytest.mark.slow) for row in ROWS)], indirect=True
+)
 def test_resume(case, tmp_path):
     """Weights and momentum from a run's checkpoint: the third step is that of a training that was not stopped."""
     images, labels = bright_boxes()

@@ -84,7 +84,7 @@ def test_the_picture_is_of_the_batch_that_is_trained_on(tiny_config, tmp_path, m
     assert bounding_box_format == "xywh" and class_names == config.data.class_names
 
 
-def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path):
+def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path, monkeypatch):
     config, dataset, _ = configs.load_datasets(tiny_config)
     config.data.update(source="coco", directory="", val_annotations="", val_images="")
     config.data.train_images = str(shutil.copytree(config.data.train_images, tmp_path / "images"))
@@ -92,10 +92,20 @@ def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path):
     sizes = [(record.height, record.width) for record in dataset.images]
     third = TrainingPlan(sizes, 4, [(64, 64)], seed=config.seed).epoch(0)[2]
     name = os.path.basename(dataset.images[third.indices[0]].path)
-    (tmp_path / "images" / name).write_bytes(b"")
+    broken = tmp_path / "images" / name
+
+    def load_and_break(config, load=configs.load_datasets):
+        loaded = load(config)
+        broken.write_bytes(b"")
+        return loaded
+
     run_dir = tmp_path / "run"
     remedy = f"gfl-train --run_dir={run_dir} --config.data.on_bad_image=skip"
-    with pytest.raises(ValueError, match=f"^Image file '.*{name}' cannot be read.*{remedy}$"):
+    with (
+        pytest.raises(ValueError, match=f"^Image file .*{name} cannot be read.*{remedy}$"),
+        monkeypatch.context() as own,
+    ):
+        own.setattr(configs, "load_datasets", load_and_break)
         fit.train(config, run_dir)
     stored = RunDirectory(run_dir).read_config()
     stored.data.on_bad_image = "skip"

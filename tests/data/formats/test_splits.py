@@ -85,7 +85,7 @@ def test_layouts(layout, tmp_path):
 
 def test_several_formats(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     coco_below(tmp_path, "train")
     yolo_classes(tmp_path, "train")
     assert find_splits(tmp_path)["train"].annotations.endswith("_annotations.coco.json")

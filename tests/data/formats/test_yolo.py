@@ -17,7 +17,7 @@ def boxes(path, split="train"):
 def said(caplog, monkeypatch):
     """What was logged, as one text."""
     monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     return lambda: "\n".join(record.getMessage() for record in caplog.records)
 
 
