@@ -4,6 +4,7 @@ Examples:
     gfl-evaluate --run_dir=runs/shapes
     gfl-evaluate --run_dir=runs/shapes --annotations=data/test.json --images=data/test --output=test_scores
     gfl-evaluate --run_dir=runs/shapes --images=/new/place/val                  (the run's images have moved)
+    gfl-evaluate --run_dir=runs/shapes --scale=1600x960 --nms=soft_linear --output=soft
     gfl-evaluate --run_dir=runs/shapes --tta
     gfl-evaluate --run_dir=runs/shapes --tta --tta_scales=1333x640,1333x800,1600x960 --notta_flip
 
@@ -20,6 +21,7 @@ from absl import app, flags
 from gfl_tf.commands import numbers, start
 
 FLAGS = flags.FLAGS
+DECODER = ("nms", "score_threshold", "iou_threshold", "max_detections")
 
 
 def define_flags():
@@ -39,6 +41,11 @@ def define_flags():
     flags.DEFINE_integer(
         "batch_size", None, "Images in a batch; by default the config's; without --tta.", lower_bound=1
     )
+    flags.DEFINE_string("scale", None, "LONGxSHORT, limits of the resized image in pixels; by default the config's.")
+    flags.DEFINE_enum("nms", None, ["hard", "soft_linear", "soft_gaussian"], "By default the config's.")
+    flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")
+    flags.DEFINE_float("iou_threshold", None, "Overlap at which NMS drops the weaker box; by default the config's.")
+    flags.DEFINE_integer("max_detections", None, "Detections per image at most; by default the config's.")
     flags.DEFINE_bool("tta", False, "Test-time augmentation: several sizes and mirror images, merged before one NMS.")
     flags.DEFINE_list("tta_scales", None, "With --tta: the sizes, LONGxSHORT in pixels, instead of the default ones.")
     flags.DEFINE_bool("tta_flip", True, "With --tta: whether each size is also mirrored.")
@@ -48,6 +55,9 @@ def define_flags():
 def main():
     if not FLAGS.tta and (FLAGS.tta_scales or not FLAGS.tta_flip):
         raise app.UsageError("--tta_scales and --tta_flip belong to --tta: give it too.")
+    decoder = {name: FLAGS[name].value for name in DECODER if FLAGS[name].value is not None}
+    if (decoder or FLAGS.scale) and not FLAGS.output:
+        raise app.UsageError("name a folder for scores of other settings than the run's: --output=FOLDER")
     start.import_tensorflow()
     from gfl_tf.training import evaluate_run
 
@@ -63,6 +73,8 @@ def main():
             views,
             FLAGS.tta_flip,
             FLAGS.on_bad_image,
+            numbers.parse("scale", FLAGS.scale, "x", 2) if FLAGS.scale else None,
+            decoder,
         )
     except (OSError, ValueError) as error:
         raise SystemExit(f"evaluate: {error}") from error

@@ -4,6 +4,7 @@ import collections.abc
 import json
 import os
 import pathlib
+import typing
 
 from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import coco, tta
@@ -22,6 +23,8 @@ def evaluate_run(
     views: collections.abc.Sequence[tuple[int, int]] | None = None,
     flip: bool = True,
     on_bad_image: str | None = None,
+    scale: tuple[int, int] | None = None,
+    decoder: dict[str, typing.Any] | None = None,
 ) -> tuple[coco.CocoResult, pathlib.Path]:
     """Evaluates the model of a run directory and writes metrics.json and detections.json.
 
@@ -37,6 +40,8 @@ def evaluate_run(
             size. The images then go one by one, and metrics.json says which views they were.
         flip: whether test-time augmentation has the views' mirror images too.
         on_bad_image: "error" or "skip"; default the config's.
+        scale: limits of the resized image, (long, short) in pixels; default the config's.
+        decoder: values of `PredictionDecoder` in place of the run's.
 
     Returns:
         (`CocoResult`, output folder).
@@ -55,8 +60,10 @@ def evaluate_run(
         if config.data[f"val_{name}"] or name == "annotations":
             fields.check_path(f"val_{name}", config.data[f"val_{name}"], flag=f"--{name}")
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
+    config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
     model, _ = run_dirs.load_run(run_dir, which)
+    model.prediction_decoder = model.prediction_decoder.changed(**(decoder or {}))
     with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
         if with_tta:
             scales = views or tta.default_scales(config.data.scale)
@@ -65,6 +72,8 @@ def evaluate_run(
         else:
             result = coco.evaluate(model, dataset, batch_size or config.train.evaluation_batch_size, config.data.scale)
             metrics = result.to_dict()
+    if scale or decoder:
+        metrics["settings"] = {"scale": config.data.scale, **(decoder or {})}
     name = f"{which}-{'tta-' if with_tta else ''}{pathlib.Path(config.data.val_annotations).stem}"
     output = pathlib.Path(output) if output else run_dirs.RunDirectory(run_dir).evaluation / name
     output.mkdir(parents=True, exist_ok=True)
