@@ -13,6 +13,7 @@ from gfl_tf import compat
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import augmentations, images, pipeline
+from gfl_tf.dataset_check.check import summary_lines
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import config as configs
 from gfl_tf.training import first_batch, run_data, summary
@@ -269,6 +270,8 @@ class _Training:
         self._report.restart_timer()
 
     def _introduce(self, step):
+        if not step:
+            self._progress.say("\n".join(summary_lines(self._train_data, self._config.data.scale)))
         train, replicas = self._config.train, self._strategy.num_replicas_in_sync
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         classes = self._config.data.class_names

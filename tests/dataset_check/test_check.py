@@ -246,7 +246,7 @@ def test_short_form(maker):
     FAULTS["duplicate_box", "train"](maker)
     FAULTS["empty_image", "train"](maker)
     lines = check.summary_lines(load_coco(maker.contents["train"], maker.folder / "train"), (96, 64))
-    assert lines[0].startswith("the annotations: 3 images")
+    assert lines[0].startswith("the annotations: images 3")
     assert [line.partition(":")[0] for line in lines[2:]] == [KINDS["empty_image"].title, KINDS["duplicate_box"].title]
 
 
