@@ -197,7 +197,21 @@ def test_resume(case, tmp_path):
         np.testing.assert_allclose(results[1][name], value, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("row", sorted(set(PAPERS.ROWS) - set(ROWS)))
+def _kinds(value):
+    """The names and switches of a config without its numbers."""
+    if isinstance(value, dict):
+        return tuple((name, _kinds(item)) for name, item in sorted(value.items()))
+    return value if isinstance(value, (str, bool)) else None
+
+
+def _other_rows():
+    """Rows that differ from one before in numbers alone, such as beta, are slow tests."""
+    rows = [*ROWS, *sorted(set(PAPERS.ROWS) - set(ROWS))]
+    first = {_kinds(PAPERS.get_config(row).model.to_dict()): row for row in reversed(rows)}.values()
+    return [row if row in first else pytest.param(row, marks=pytest.mark.slow) for row in rows[len(ROWS) :]]
+
+
+@pytest.mark.parametrize("row", _other_rows())
 def test_every_other_row_is_built_and_trained_a_step(row):
     model = build_row(row)
     model.compile(optimizer="sgd", run_eagerly=True)
