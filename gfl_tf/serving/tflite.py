@@ -95,7 +95,7 @@ def _integer_layers(model):
     """The layers of a detector whose operations int8 computes in integers: backbone, neck, convolutions of towers."""
     body = [layer for layer in model.layers if isinstance(layer, keras.Model) or layer is model.neck]
     blocks = [layer for layer in compat.nested_layers(model.head) if isinstance(layer, ConvGN)]
-    return body + [block.conv for block in blocks]
+    return body + [block.conv if block.norm is not None else block for block in blocks]
 
 
 def _float_layers(model):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import gfl_tf
 from gfl_tf import compat
 from gfl_tf.ops import boxes as box_ops
 from gfl_tf.ops import sampling
 from gfl_tf.serving import canvas, export, tflite
 from gfl_tf.training import run_dir
+from tests.tiny import build_tiny
 
 CANVAS = (64, 96)
 IMAGE_SHAPE = np.array([60, 90], np.int32)
@@ -104,15 +106,30 @@ def test_int8(gflv2, expected, tmp_path):
     assert_close(interpreted(content, picture(1)), expected, min_iou=0.7, max_score=0.05)
 
     tensors = compat.tflite_interpreter(content).get_tensor_details()
-    kernels = [t for t in tensors if t["dtype"] == np.int8 and len(t["quantization_parameters"]["scales"]) > 1]
-    in_integers = sum(np.prod(kernel["shape"]) for kernel in kernels)
-    convolutions = [weight for weight in gflv2.weights if weight.shape.rank == 4]
-    output_convolutions = [gflv2.head.classification.kernel, gflv2.head.box.kernel]
-    assert in_integers == sum(map(tf.size, convolutions)).numpy() - sum(map(tf.size, output_convolutions)).numpy()
+    assert weights_in_integers(content) == convolution_weights(gflv2)
     # Keras 3 adds a number to each name.
     in_float = re.compile(r"^Softmax|NonMaxSuppression|/norm(_1)?/(Mean|unstack)|TopK|/(box|classification)(_\d+)?/")
     of_float = [tensor for tensor in tensors if in_float.search(tensor["name"])]
     assert len(of_float) > 20 and not [tensor["name"] for tensor in of_float if tensor["dtype"] == np.int8]
+
+
+def test_int8_of_towers_without_normalization():
+    """All convolutions but the output ones compute in integers."""
+    model = build_tiny(gfl_tf.RetinaNet, head_options=dict(groups=0))
+    content = tflite.convert(model, *CANVAS, "int8", [(picture(2), IMAGE_SHAPE)] * 2)
+    assert weights_in_integers(content) == convolution_weights(model)
+
+
+def weights_in_integers(content):
+    tensors = compat.tflite_interpreter(content).get_tensor_details()
+    kernels = [t for t in tensors if t["dtype"] == np.int8 and len(t["quantization_parameters"]["scales"]) > 1]
+    return sum(np.prod(kernel["shape"]) for kernel in kernels)
+
+
+def convolution_weights(model):
+    """Of all convolutions but the output ones."""
+    kernels = sum(int(tf.size(weight)) for weight in model.weights if weight.shape.rank == 4)
+    return kernels - sum(int(tf.size(layer.kernel)) for layer in (model.head.classification, model.head.box))
 
 
 @pytest.mark.slow
