@@ -48,6 +48,7 @@ DETECTORS = [
 ]
 # Their parts, or parts that differ in width alone, are in other models of the list: these are in `make test-slow`.
 SLOW = {
+    "gfl_r101_fpn_ms2x",
     "gfl_x101_32x4d_fpn_ms2x",
     "gflv2_r101_fpn_ms2x",
     "gflv2_r101_fpn_dcn_ms2x",
