@@ -63,8 +63,8 @@ class LoadReport:
     boxes: int = 0
     crowd_boxes: int = 0
     clipped_boxes: int = 0
-    outside_boxes: int = 0  # of the degenerate ones
     degenerate_annotations: list = dataclasses.field(default_factory=list)  # annotation ids
+    outside_annotations: list = dataclasses.field(default_factory=list)  # ids of boxes of which nothing is inside
     relative_annotations: list = dataclasses.field(default_factory=list)  # ids of those with boxes in 0..1
     replaced_areas: list = dataclasses.field(default_factory=list)  # ids of those whose `area` is no number above 0
     repeated_images: list = dataclasses.field(default_factory=list)  # paths that several images have
@@ -170,9 +170,7 @@ def load_coco(
     if images_dir is not None:
         records = _without_bad_images(records, on_bad_image, report, source, progress)
     if not keep_empty:
-        kept = [record for record in records if len(record.boxes)]
-        report.dropped_empty_images = len(records) - len(kept)
-        records = kept
+        records = _without_empty_images(records, report)
     if not records:
         raise ValueError(f"{source} leaves no image to use of {len(images)}. {_where_boxes_are(report)}")
     dataset = CocoDataset(records, names, ids, report)
@@ -202,11 +200,12 @@ def _classes_without_category(dataset):
 def _where_boxes_are(report):
     """What became of the annotations, as a sentence."""
     degenerate, relative = len(report.degenerate_annotations), len(report.relative_annotations)
+    outside = len(report.outside_annotations)
     total = report.boxes + report.crowd_boxes + degenerate
     counts = {
         'are groups ("iscrowd": 1)': report.crowd_boxes,
-        "lie outside their image": report.outside_boxes,
-        "have no width or height, or are not finite": degenerate - report.outside_boxes,
+        "lie outside their image": outside,
+        "have no width or height, or are not finite": degenerate - outside,
         "lie in 0..1, as if relative to their image, but must be in pixels": relative,
         "belong to images that were left out": report.boxes - relative,
     }
@@ -259,6 +258,12 @@ def _without_bad_images(records, on_bad_image, report, source, progress):
     image_checks.check_depth([record.path for record, check in kept if check.bits > 8], source)
     image_checks.warn_of_orientations([check for _, check in kept], [record.path for record, _ in kept])
     return [dataclasses.replace(record, orientation=check.orientation) for record, check in kept]
+
+
+def _without_empty_images(records, report):
+    kept = [record for record in records if len(record.boxes)]
+    report.dropped_empty_images = len(records) - len(kept)
+    return kept
 
 
 def _log(dataset):

@@ -79,7 +79,8 @@ def _clipped(annotation, image, where, report):
                 report.relative_annotations.append(annotation["id"])
             return clipped
     report.degenerate_annotations.append(annotation["id"])
-    report.outside_boxes += is_box
+    if is_box:
+        report.outside_annotations.append(annotation["id"])
     logging.warning(
         "%s of %s has the degenerate box %s (x, y, width, height); it is skipped.",
         where,

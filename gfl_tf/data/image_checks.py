@@ -13,6 +13,7 @@ from gfl_tf.data import headers
 from gfl_tf.data import images as image_files
 
 THREADS = 8  # reading waits for the disk, the rest for Python's lock
+SKIP_FLAG = "--config.data.on_bad_image=skip"
 MOST_NAMED = 10  # files in a message
 MOST_SAMPLED = 16  # images of more than 8 bits that are decoded
 # Of 256; an image that stays below it in the upper 8 of its 16 bits is all but black.
@@ -83,7 +84,7 @@ def refusal(problems: collections.abc.Sequence[str], num_images: int, source: st
     return "\n".join([
         f"{len(problems)} of {num_images} images of {source} cannot be used:",
         *(f"  {line}" for line in first_ones(problems)),
-        f"Mend them, or check the images folder; gfl-train leaves them out with {image_files.SKIP_FLAG}.",
+        f"Mend them, or check the images folder; gfl-train leaves them out with {SKIP_FLAG}.",
     ])  # fmt: skip
 
 

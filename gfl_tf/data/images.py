@@ -18,7 +18,6 @@ SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", "
 _TURNS = (
     (False, []), (False, [1]), (False, [0, 1]), (False, [0]), (True, []), (True, [1]), (True, [0, 1]), (True, [0]),
 )  # fmt: skip
-SKIP_FLAG = "--config.data.on_bad_image=skip"
 # What the message of a file that cannot be read starts and ends with. No quotes: an operation's error escapes them.
 _MESSAGE_START = "Image file "
 _MESSAGE_END = " Mend the file, or take it out of the annotations."

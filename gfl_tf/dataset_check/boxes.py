@@ -50,27 +50,27 @@ def of_annotations(split: Split) -> list[Finding]:
     report = split.dataset.report
     records = {record.id: record for record in (*split.dataset.images, *report.bad_images)}
     entries = {entry["id"]: entry for entry in split.content["annotations"] or []}
-    lost, degenerate, outside, clipped = set(report.degenerate_annotations), [], [], []
-    for entry in entries.values():
-        record = records[entry["image_id"]]
-        overhang = _overhang(entry, record)
-        if entry["id"] in lost:
-            (outside if overhang > 0 else degenerate).append(_example(entry, record))
-        elif overhang > CLIPPED_PX:
-            clipped.append((overhang, _example(entry, record, f", {overhang:.1f} px outside")))
-    clipped = [example for _, example in sorted(clipped, key=lambda item: -item[0])]
+    lost, outside = set(report.degenerate_annotations), set(report.outside_annotations)
+    kept = [entry for entry in entries.values() if entry["id"] not in lost]
+    overhangs = [(_overhang(entry, records[entry["image_id"]]), entry) for entry in kept]
+    clipped = sorted((each for each in overhangs if each[0] > CLIPPED_PX), key=lambda each: -each[0])
 
     def named(ids):
         return [_example(entries[each], records[entries[each]["image_id"]]) for each in ids]
 
-    crowds = [entry["id"] for entry in entries.values() if entry.get("iscrowd") in (1, "1")]
     return [
-        *finding("degenerate_box", split.name, degenerate),
-        *finding("outside_box", split.name, outside),
+        *finding(
+            "degenerate_box", split.name, named(each for each in report.degenerate_annotations if each not in outside)
+        ),
+        *finding("outside_box", split.name, named(report.outside_annotations)),
         *finding("relative_box", split.name, named(report.relative_annotations)),
-        *finding("clipped_box", split.name, clipped),
+        *finding(
+            "clipped_box",
+            split.name,
+            [_example(entry, records[entry["image_id"]], f", {px:.1f} px outside") for px, entry in clipped],
+        ),
         *finding("replaced_area", split.name, named(report.replaced_areas)),
-        *finding("crowd_box", split.name, named(each for each in crowds if each not in lost)),
+        *finding("crowd_box", split.name, named(entry["id"] for entry in kept if entry.get("iscrowd") in (1, "1"))),
     ]
 
 
@@ -80,10 +80,9 @@ def _corners(entry):
 
 
 def _overhang(entry, record):
-    """Pixels by which a box leaves its image; NaN where it is no box."""
+    """Pixels by which a box leaves its image."""
     x1, y1, x2, y2 = _corners(entry)
-    is_box = all(map(math.isfinite, (x1, y1, x2, y2))) and x2 > x1 and y2 > y1
-    return max(-x1, -y1, x2 - record.width, y2 - record.height, 0.0) if is_box else math.nan
+    return max(-x1, -y1, x2 - record.width, y2 - record.height, 0.0)
 
 
 def _example(entry, record, what=""):

@@ -147,10 +147,9 @@ def overview(splits: collections.abc.Sequence[Split]) -> list[tuple[str, list[in
 
 
 def summary_lines(dataset: CocoDataset, scale: tuple[int, int] = Settings.scale) -> list[str]:
-    """A few lines on a `CocoDataset` that is loaded: no image is decoded, nothing is assigned."""
+    """What `load_coco` has not said yet of a `CocoDataset`: no image is decoded, nothing is assigned."""
     split = Split("", dataset, {"categories": [], "annotations": []}, [])
-    counts = ", ".join(f"{what} {numbers[0]}" for what, numbers in overview([split]) if numbers[0])
-    lines = [f"{dataset.report.source}: {counts}"]
+    lines = []
     findings = classes.check([split]) + images.empty(dataset, "")
     if dataset.num_boxes:
         boxes = box_checks.all_boxes(dataset, scale)

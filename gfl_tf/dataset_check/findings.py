@@ -3,6 +3,8 @@
 import collections.abc
 import typing
 
+from gfl_tf.data.image_checks import SKIP_FLAG
+
 ERROR, REMARK = "error", "remark"
 
 
@@ -21,7 +23,7 @@ KINDS = {
     "bad_image": Kind(
         ERROR,
         "image files that cannot be used",
-        "mend or remove them; gfl-train leaves them out with --config.data.on_bad_image=skip",
+        f"mend or remove them; gfl-train leaves them out with {SKIP_FLAG}",
     ),
     "damaged_image": Kind(ERROR, "image files that are damaged in their middle", "mend or remove them"),
     "degenerate_box": Kind(
@@ -116,26 +118,33 @@ class Finding(typing.NamedTuple):
     """All that was found of one kind in one split.
 
     Attributes:
-        kind: one of `KINDS`.
-        severity: `ERROR` or `REMARK`.
+        kind: one of `KINDS`, which say its severity, title and remedy.
         split: its name; "" where it is about all.
-        count: how many there are.
-        title: what they are.
         examples: list of `Example`, all of them, the worst first.
-        remedy: what to do.
     """
 
     kind: str
-    severity: str
     split: str
-    count: int
-    title: str
     examples: list
-    remedy: str
+
+    @property
+    def severity(self) -> str:
+        return KINDS[self.kind].severity
+
+    @property
+    def title(self) -> str:
+        return KINDS[self.kind].title
+
+    @property
+    def remedy(self) -> str:
+        return KINDS[self.kind].remedy
+
+    @property
+    def count(self) -> int:
+        return len(self.examples)
 
 
 def finding(kind: str, split: str, examples: collections.abc.Iterable[Example]) -> list[Finding]:
     """One `Finding` with these examples, or none where there is no example."""
     examples = list(examples)
-    severity, title, remedy = KINDS[kind]
-    return [Finding(kind, severity, split, len(examples), title, examples, remedy)] if examples else []
+    return [Finding(kind, split, examples)] if examples else []

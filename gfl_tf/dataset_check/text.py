@@ -115,7 +115,11 @@ def content(report: Report) -> dict[str, typing.Any]:
             for split in report.splits
         },
         "findings": [
-            {**each._asdict(), "examples": [example._asdict() for example in each.examples]} for each in report.findings
+            {
+                **{name: getattr(each, name) for name in ("kind", "severity", "split", "count", "title", "remedy")},
+                "examples": [example._asdict() for example in each.examples],
+            }
+            for each in report.findings
         ],
         "histograms": [each._asdict() for each in report.histograms],
         "targets": _targets_content(report.targets),

@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
     from gfl_tf.detectors.detector import Detector
 
 
+NOTHING = {"boxes": np.zeros([0, 4]), "classes": np.zeros([0], int), "confidence": np.zeros([0])}
 # In the order of COCOeval.stats.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -155,29 +156,29 @@ class CocoEvaluator:
         indices = [index for index in range(len(self.dataset.images)) if not only_added or index in self._found]
         if not indices:
             raise ValueError("There is no image to score: add detections first.")
-        # pycocotools takes integers alone for ids: it gets the indices of images and classes.
-        classes = range(self.dataset.num_classes)
-        results = self._results(indices, indices, classes)
+        results = []
+        for index in indices:
+            image_id = self.dataset.images[index].id
+            results += detections.to_coco(self._found.get(index, NOTHING), image_id, self.dataset.category_ids)
+        # pycocotools takes integers alone for ids: it gets the indices of images and classes, in copies of its own.
+        label_of = {category_id: label for label, category_id in enumerate(self.dataset.category_ids)}
+        indexed = [
+            {**item, "image_id": self._index_of[item["image_id"]], "category_id": label_of[item["category_id"]]}
+            for item in results
+        ]
         # It prints its progress.
         with contextlib.redirect_stdout(io.StringIO()):
             truth = _index(self._ground_truth(indices))
             # Its loadRes cannot take an empty list.
-            found = truth.loadRes(results) if results else _index({"images": [], "annotations": [], "categories": []})
+            found = truth.loadRes(indexed) if indexed else _index({"images": [], "annotations": [], "categories": []})
             scorer = COCOeval(truth, found, "bbox")
             scorer.params.imgIds = indices
-            scorer.params.catIds = list(classes)
+            scorer.params.catIds = list(range(self.dataset.num_classes))
             scorer.evaluate()
             scorer.accumulate()
             scorer.summarize()
         metrics = {name: float(value) for name, value in zip(METRICS, scorer.stats)}
-        image_ids = [self.dataset.images[index].id for index in indices]
-        in_file_ids = self._results(indices, image_ids, self.dataset.category_ids)
-        return CocoResult(metrics, self._per_class(scorer), in_file_ids, len(indices))
-
-    def _results(self, indices, image_ids, category_ids):
-        """COCO's results of the images at `indices`, with these ids."""
-        found = [(self._found[index], image_id) for index, image_id in zip(indices, image_ids) if index in self._found]
-        return [item for of_image, image_id in found for item in detections.to_coco(of_image, image_id, category_ids)]
+        return CocoResult(metrics, self._per_class(scorer), results, len(indices))
 
     def _ground_truth(self, indices):
         records = [(index, self.dataset.images[index]) for index in indices]

@@ -87,8 +87,7 @@ def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
     if images:
         fields.check_path(f"{split}_images", images)
     names = tuple(data.class_names) or None
-    format = data.get("format", "auto")  # a run from before there were formats has none
-    annotations, images = formats.read(path, images or None, format, split, names, data.on_bad_image)
+    annotations, images = formats.read(path, images or None, data.format, split, names, data.on_bad_image)
     with contextlib.closing(Progress(os.devnull)) as progress:
         return load_coco(
             annotations,

@@ -53,12 +53,7 @@ def evaluate_run(
     if with_tta and batch_size:
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     config = run_dirs.RunDirectory(run_dir).read_config()
-    if annotations:
-        config.data.update(val_annotations=str(annotations), val_images="", format="auto")
-    config.data.val_images = str(images or config.data.val_images)
-    for name in ("annotations", "images"):
-        if config.data[f"val_{name}"] or name == "annotations":
-            fields.check_path(f"val_{name}", config.data[f"val_{name}"], flag=f"--{name}")
+    _set_data(config.data, annotations, images)
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
@@ -80,3 +75,13 @@ def evaluate_run(
     run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     run_dirs.write_whole(output / "detections.json", json.dumps(result.detections))
     return result, output
+
+
+def _set_data(data, annotations, images):
+    """Puts other validation data into a run's `config.data`, and checks that they are there."""
+    if annotations:
+        data.update(val_annotations=str(annotations), val_images="", format="auto")
+    data.val_images = str(images or data.val_images)
+    fields.check_path("val_annotations", data.val_annotations, flag="--annotations")
+    if data.val_images:
+        fields.check_path("val_images", data.val_images, flag="--images")

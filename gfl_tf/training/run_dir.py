@@ -76,7 +76,7 @@ class RunDirectory:
         Raises:
             ValueError: the directory holds no run.
         """
-        return config_files.read_run(self.path)
+        return fields.filled(config_files.read_run(self.path))  # what is newer than the run has its default
 
     def evaluation_of(self, which: str) -> dict[str, typing.Any] | None:
         """The evaluation of the "best" or "last" weights: its JSON content and "file", relative to the run directory.
@@ -128,8 +128,7 @@ class RunDirectory:
             write_whole(self.data_file, json.dumps(data, indent=2) + "\n")
 
     def _check_config(self, config):
-        stored = configs.complete(self.read_config())  # fields that are newer than the run have their defaults
-        differences = configs.differing_fields(stored, config, HARMLESS_FIELDS + MOVED_FIELDS)
+        differences = configs.differing_fields(self.read_config(), config, HARMLESS_FIELDS + MOVED_FIELDS)
         listed = [f"  config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences]
         if listed:
             raise ValueError(

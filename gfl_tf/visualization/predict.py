@@ -86,12 +86,16 @@ def predict(
         record = {"file": str(file), "width": image.shape[1], "height": image.shape[0]}
         record["picture"] = f"{names[file]}.jpg"
         found.append({**record, "detections": detections.to_json(result, class_names)})
-    for doubt, number in collections.Counter(doubts).items():
-        logging.warning("%d of %d images: %s", number, len(paths), doubt)
+    _warn_of(doubts, len(paths))
     content = {"images": found, "skipped": skipped}
     with files.replacing(output / JSON_FILE) as file:
         file.write(json.dumps(content, indent=1) + "\n")
     return content
+
+
+def _warn_of(doubts, num_images):
+    for doubt, number in collections.Counter(doubts).items():
+        logging.warning("%d of %d images: %s", number, num_images, doubt)
 
 
 def _warn_of_other_files(others):

@@ -246,8 +246,8 @@ def test_short_form(maker):
     FAULTS["duplicate_box", "train"](maker)
     FAULTS["empty_image", "train"](maker)
     lines = check.summary_lines(load_coco(maker.contents["train"], maker.folder / "train"), (96, 64))
-    assert lines[0].startswith("the annotations: images 3")
-    assert [line.partition(":")[0] for line in lines[2:]] == [KINDS["empty_image"].title, KINDS["duplicate_box"].title]
+    assert lines[0].startswith("box size after the resize: 5% below")
+    assert [line.partition(":")[0] for line in lines[1:]] == [KINDS["empty_image"].title, KINDS["duplicate_box"].title]
 
 
 def test_the_page_lists_every_kind_with_its_severity():

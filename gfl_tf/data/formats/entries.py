@@ -9,7 +9,7 @@ import typing
 
 from absl import logging
 
-from gfl_tf.data import headers
+from gfl_tf.data import headers, image_checks
 from gfl_tf.data import images as image_files
 
 
@@ -96,7 +96,7 @@ def to_coco(
             if on_bad_image != "skip":
                 raise ValueError(
                     f"{error}: mend it, remove its annotations, or let gfl-train leave out all such images with "
-                    "--config.data.on_bad_image=skip"
+                    f"{image_checks.SKIP_FLAG}"
                 ) from error
             logging.warning("%s; skipped", error)
             skipped.append(str(error))

@@ -10,6 +10,7 @@ import pathlib
 import yaml
 from absl import logging
 
+from gfl_tf.data import image_checks
 from gfl_tf.data import images as image_files
 from gfl_tf.data.formats import entries
 from gfl_tf.data.formats.entries import Box, Entry, Export
@@ -239,5 +240,4 @@ def _corners(values):
 
 
 def _listed(items):
-    items = list(map(str, items))
-    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+    return ", ".join(image_checks.first_ones(list(map(str, items))))
