@@ -17,7 +17,8 @@ from gfl_tf.detectors.checks import unpack
 class MovingAverage:
     """The exponential moving average of the weights, from those that the training starts with.
 
-    Keras has it in its optimizers, but Keras 3 begins with the weights of the first update.
+    Its momentum rises: at update t, counted from 0, it is the smaller of `momentum` and (1 + t) / (10 + t), as in
+    `tf.train.ExponentialMovingAverage`. The optimizers of Keras have an average, too, but not that.
 
     Args:
         model: built `keras.Model`.
@@ -30,9 +31,13 @@ class MovingAverage:
         self._weights = _trainable(model, variables)
         self.state = {name: tf.Variable(weight, trainable=False) for name, weight in self._weights.items()}
 
-    def update(self, updates):
-        """To be called in the cross-replica context after a step; `updates`: int64 [], 0 where the step was skipped."""
-        momentum = tf.where(updates > 0, self._momentum, 1.0)
+    def update(self, before, after):
+        """To be called in the cross-replica context after a step, with the numbers of updates made before and after it.
+
+        Both are int64 []; they are equal where the step was skipped.
+        """
+        made = tf.cast(before, tf.float32)
+        momentum = tf.where(after > before, tf.minimum(self._momentum, (1.0 + made) / (10.0 + made)), 1.0)
         for name, weight in self._weights.items():
             average = self.state[name]
             average.assign(momentum * average + (1.0 - momentum) * weight)

@@ -39,6 +39,11 @@ def _check_swa(train):
             f"config.train.swa_epochs is {train.swa_epochs}; it must be 0 or a multiple of "
             f"config.train.swa_cycle_epochs, which is {train.swa_cycle_epochs}"
         )
+    if train.swa_epochs and train.patience:
+        raise ValueError(
+            "config.train.swa_epochs and config.train.patience are both set, but a training that loses patience does "
+            "not come to its averaging: set one of them to 0"
+        )
     if train.swa_epochs and train.ema_momentum:
         raise ValueError(
             "config.train.swa_epochs and config.train.ema_momentum are both set, but only one average of the weights "

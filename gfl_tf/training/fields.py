@@ -13,9 +13,10 @@ FORMER_AUGMENTATIONS = ("crop", "zoom", "cutout", "flip", "vertical_flip", "colo
 SOURCES = ("coco", "shapes")
 # Fields of `train` that must be at least 1.
 COUNTS = (
-    "batch_size", "base_batch_size", "epochs", "evaluate_every", "evaluation_batch_size", "checkpoint_every",
-    "keep_checkpoints", "log_every", "swa_cycle_epochs", "swa_bn_batches",
+    "batch_size", "base_batch_size", "epochs", "min_steps_per_epoch", "evaluate_every", "evaluation_batch_size",
+    "checkpoint_every", "keep_checkpoints", "log_every", "swa_cycle_epochs", "swa_bn_batches",
 )  # fmt: skip
+SHARES = ("warmup_factor", "warmup_share", "ema_momentum")  # fields of `train` from 0 to 1
 # Where the data lie, which may be elsewhere when a run goes on.
 DATA_PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
@@ -54,6 +55,9 @@ def default_train() -> ml_collections.ConfigDict:
     train = ml_collections.ConfigDict()
     train.batch_size = 16  # over all replicas
     train.epochs = 12  # times that each training image is seen; with `swa_epochs` there are more
+    # Updates that an epoch has at least: a small data set is gone through several times in one. It counts for all that
+    # is said in epochs.
+    train.min_steps_per_epoch = 1
     train.optimizer = "sgd"  # or "adamw"
     train.learning_rate = 0.01  # for a batch of base_batch_size; scaled linearly with the batch
     train.base_batch_size = 16  # the batch that `learning_rate` is meant for
@@ -66,12 +70,13 @@ def default_train() -> ml_collections.ConfigDict:
     train.decay_norm = True  # and for the scales and offsets of normalizations
     train.clip_norm = 0.0  # of all gradients together; 0: off
     train.warmup_steps = 500  # in which the learning rate rises linearly to its full value
+    train.warmup_share = 1.0  # of the steps of `epochs`, that the warm-up takes at most
     train.warmup_factor = 0.001  # of the learning rate at the first of these
     train.schedule = "step"  # or "cosine"
     train.milestones = (8, 11)  # epochs at which "step" multiplies the learning rate by gamma
     train.gamma = 0.1  # the factor at each of `milestones`
-    # Of a moving average of the weights, which is then evaluated and kept; 0: off. The average starts from the first
-    # weights: it needs many times 1 / (1 - momentum) steps.
+    # Of a moving average of the weights, which is then evaluated and kept; 0: off. It rises to this value, as (1 + t) /
+    # (10 + t) at update t, so that the average soon forgets the first weights.
     train.ema_momentum = 0.0
     # Stochastic weight averaging: after `epochs` come `swa_epochs` more, in cycles of `swa_cycle_epochs`. In each cycle
     # the learning rate falls by a cosine from `swa_learning_rate` (scaled like `learning_rate`) to `swa_final_factor`
@@ -83,6 +88,8 @@ def default_train() -> ml_collections.ConfigDict:
     # Training batches, at most an epoch's, that measure the mean's batch statistics, where a model has any in training.
     train.swa_bn_batches = 50
     train.evaluate_every = 1  # epochs
+    # The training ends when that many evaluations one after the other have not been the best so far; 0: never.
+    train.patience = 0
     train.evaluation_batch_size = 8  # images that are evaluated at a time
     train.checkpoint_every = 1  # epochs
     train.keep_checkpoints = 2  # how many of the last ones stay
@@ -117,6 +124,9 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     for name in COUNTS:
         if config.train[name] < 1:
             raise ValueError(f"config.train.{name} is {config.train[name]}; it must be at least 1")
+    for name in SHARES:
+        if not 0 <= config.train[name] <= 1:
+            raise ValueError(f"config.train.{name} is {config.train[name]}; it must be from 0 to 1")
     if config.data.source not in SOURCES:
         raise ValueError(f"config.data.source is {config.data.source!r}; choose one of {', '.join(SOURCES)}")
 

@@ -23,7 +23,7 @@ from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.progress import Progress
 from gfl_tf.training.report import StepReport, timed_next
-from gfl_tf.training.schedule import build_schedule, scaled_learning_rate
+from gfl_tf.training.schedule import build_schedule, scaled_learning_rate, warmup_steps
 from gfl_tf.training.stop import StopRequest
 from gfl_tf.training.strategy import build_strategy, check_batch_size
 from gfl_tf.training.validation import Stopped, Validation
@@ -93,7 +93,9 @@ class _Training:
         self._progress = progress
         self._stop = stop
         train = config.train
-        self._steps_per_epoch = pipeline.steps_per_epoch(train_data, train.batch_size)
+        self._steps_per_epoch = max(
+            pipeline.steps_per_epoch(train_data, train.batch_size), train.min_steps_per_epoch
+        )
         # Weight averaging goes on from the last weights, as VarifocalNet's section 5.3 has it, and their momentum. Its
         # code begins with the best checkpoint and no momentum: the result would then depend on the validation data,
         # and a momentum of 0.9 is forgotten after some tens of steps.
@@ -132,9 +134,11 @@ class _Training:
         self._introduce(step)
         step = self._steps(step)
         best_ap, best_step = self._validation.best() if self._validation else (None, None)
-        finished = step == self._total_steps and not self._stop.signal
+        finished = self._is_done(step) and not self._stop.signal
         if finished:
             best = "not evaluated" if best_ap is None else f"best AP {percent(best_ap)} at step {best_step}"
+            if step < self._total_steps:
+                self._progress.say(f"The last {self._config.train.patience} evaluations were not the best: it ends here.")
             report = summary.text(self._run, self._config, step)
             run_dirs.write_whole(self._run.report_file, report)
             self._progress.say(
@@ -155,7 +159,7 @@ class _Training:
         while not self._stop.signal:
             if self._evaluates_at(step) and not self._validation.is_done(step) and not self._evaluate(step):
                 break
-            if step == self._total_steps:
+            if self._is_done(step):
                 break
             if batches is None:
                 batches = self._batches(step, self._config.data.cache)
@@ -177,7 +181,7 @@ class _Training:
             if self._is_due(step, self._config.train.checkpoint_every):
                 self._save()
                 saved_step = step
-        if self._stop.signal and saved_step != step:
+        if step not in (first_step, saved_step):
             self._save()
         return step
 
@@ -190,7 +194,7 @@ class _Training:
             before = tf.identity(iterations)
             metrics = self._strategy.run(self._model.train_step, args=(batch,))
             if moving_average:
-                moving_average.update(iterations - before)
+                moving_average.update(before, iterations)
             # Keras metrics are the mean over replicas on each of them.
             return {name: self._strategy.experimental_local_results(value)[0] for name, value in metrics.items()}
 
@@ -220,6 +224,14 @@ class _Training:
         first_batch.write(self._run.first_batch_file, picture)
         self._progress.say(f"images and boxes as the model gets them: {self._run.first_batch_file}")
         self._report.restart_timer()
+
+    def _is_done(self, step):
+        return step == self._total_steps or self._lost_patience()
+
+    def _lost_patience(self):
+        """Whether as many evaluations as `train.patience` went by since the best one."""
+        patience = self._config.train.patience
+        return bool(patience and self._validation and self._validation.since_best() >= patience)
 
     def _is_due(self, step, epochs):
         return step % (epochs * self._steps_per_epoch) == 0 or step in (self._main_steps, self._total_steps)
@@ -276,13 +288,14 @@ class _Training:
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         classes = self._config.data.class_names
         epochs = f"{train.epochs} + {train.swa_epochs}" if train.swa_epochs else train.epochs
+        warm_up = warmup_steps(train, self._steps_per_epoch)
         listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         self._progress.say(
             f"{self._config.name}: {len(self._train_data.images)} training images, {len(classes)} classes ({listed})\n"
             f"{self._total_steps} steps: {epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
             f"on {replicas} {kind} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
             f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
-            f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of {train.warmup_steps} steps\n"
+            f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of {warm_up} steps\n"
             + (self._about_averaging() if train.swa_epochs else "")
             + (f"Going on from step {step}." if step else "The first step of each image size takes long: it compiles.")
         )

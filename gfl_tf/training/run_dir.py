@@ -40,6 +40,7 @@ HARMLESS_FIELDS = tuple(
         "evaluation_batch_size",
         "keep_checkpoints",
         "log_every",
+        "patience",
         "sample_images",
     )
 ) + ("data.cache",)

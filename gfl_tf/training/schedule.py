@@ -91,6 +91,11 @@ def scaled_learning_rate(train, learning_rate=None):
     return learning_rate * train.batch_size / train.base_batch_size
 
 
+def warmup_steps(train, steps_per_epoch):
+    """How many steps the warm-up takes: `train.warmup_steps`, or `train.warmup_share` of `epochs` where that is less."""
+    return min(train.warmup_steps, int(train.warmup_share * train.epochs * steps_per_epoch))
+
+
 def build_schedule(train, steps_per_epoch):
     """The schedule that `config.train` describes, over the number of updates made so far.
 
@@ -107,7 +112,7 @@ def build_schedule(train, steps_per_epoch):
         decayed = keras.optimizers.schedules.CosineDecay(peak, train.epochs * steps_per_epoch)
     else:
         raise ValueError(f"config.train.schedule is {train.schedule!r}; choose 'step' or 'cosine'")
-    schedule = LinearWarmup(decayed, train.warmup_steps, train.warmup_factor)
+    schedule = LinearWarmup(decayed, warmup_steps(train, steps_per_epoch), train.warmup_factor)
     if not train.swa_epochs:
         return schedule
     peak = scaled_learning_rate(train, train.swa_learning_rate)

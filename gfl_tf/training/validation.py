@@ -24,8 +24,8 @@ class Stopped(Exception):
 class Validation:
     """Evaluates a model in training, on demand.
 
-    Which steps were evaluated, and the best AP, is what lies in the run directory's evaluation folder: an evaluation
-    that was cut off is so done again, and none twice.
+    Which steps were evaluated, and the best AP, is what lies in the run directory's evaluation folder at the start: an
+    evaluation that was cut off is so done again, and none twice.
 
     Args:
         model: compiled detector.
@@ -38,6 +38,8 @@ class Validation:
     """
 
     def __init__(self, model, dataset, config, run, progress, stop, averaged):
+        stored = [json.loads(file.read_text()) for file in run.evaluation.glob("step-*.json")]
+        self._scores = {evaluation["step"]: evaluation["metrics"]["AP"] for evaluation in stored}
         self.seconds = 0.0  # that the last evaluation took
         self._countdown = None  # of the evaluation that goes on
         self._model = model
@@ -61,16 +63,19 @@ class Validation:
             )
 
     def is_done(self, step):
-        return self._file(step).exists()
+        return step in self._scores
 
     def best(self):
         """(AP, step) of the best evaluation, the last of equals; (None, None) before the first.
 
         An AP of -1: there is no box to find.
         """
-        stored = [json.loads(file.read_text()) for file in self._run.evaluation.glob("step-*.json")]
-        scores = [(evaluation["metrics"]["AP"], evaluation["step"]) for evaluation in stored]
-        return max(scores, default=(None, None))
+        return max(((score, step) for step, score in self._scores.items()), default=(None, None))
+
+    def since_best(self):
+        """How many evaluations were made after the best one."""
+        _, best_step = self.best()
+        return sum(step > best_step for step in self._scores)
 
     def evaluate(self, step):
         """Evaluates, reports, and keeps the weights if they are the best so far. Raises Stopped."""
@@ -88,7 +93,9 @@ class Validation:
                 worst = {"step": step, "images": worst_images.find(self._dataset, result.detections)}
                 run_dir.write_whole(self._run.worst_images_file, json.dumps(worst, indent=2) + "\n")
         # After the weights: best.npz is never older than what is written here.
-        run_dir.write_whole(self._file(step), json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
+        file = self._run.evaluation / f"step-{step:08d}.json"
+        run_dir.write_whole(file, json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
+        self._scores[step] = result.metrics["AP"]
         for name, value in result.metrics.items():
             if value >= 0:  # there is such an object
                 tf.summary.scalar(f"evaluation/{name}", value, step=step)
@@ -96,9 +103,6 @@ class Validation:
         numbers = "  ".join(f"{name} {coco.percent(result.metrics[name])}" for name in ("AP", "AP50", "AP75"))
         best = " (best so far)" if is_best and self._dataset.num_boxes else ""
         self._progress.say(f"evaluation at step {step}: {numbers}{best}")
-
-    def _file(self, step):
-        return self._run.evaluation / f"step-{step:08d}.json"
 
     def _on_batch(self, done, total):
         self._progress.draw(done, total, f"images evaluated  {self._countdown.left(done, total)}")

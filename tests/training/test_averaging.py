@@ -122,10 +122,12 @@ def test_moving_average_starts_from_the_first_weights():
     kernel = model.trainable_variables[0]
     kernel.assign(tf.ones_like(kernel))
     average = MovingAverage(model, layer_variables(model), 0.75)
-    for value, updates, expected in ((0.0, 1, 0.75), (4.0, 1, 1.5625), (8.0, 0, 1.5625)):
+    # The third step is one that loss scaling skipped. Of 26 updates made, (1 + t) / (10 + t) would be 0.77.
+    steps = ((0.0, 0, 1, 0.1), (4.0, 1, 2, 3.2909), (8.0, 2, 2, 3.2909), (0.0, 28, 29, 2.4682))
+    for value, before, after, expected in steps:
         kernel.assign(value * tf.ones_like(kernel))
-        average.update(tf.constant(updates, tf.int64))  # 0: a step that loss scaling skipped
+        average.update(tf.constant(before, tf.int64), tf.constant(after, tf.int64))
         with average.applied():
-            np.testing.assert_array_equal(kernel.numpy(), np.full(kernel.shape, expected))
+            np.testing.assert_allclose(kernel.numpy(), np.full(kernel.shape, expected), rtol=1e-4)
         np.testing.assert_array_equal(kernel.numpy(), np.full(kernel.shape, value))
     assert len(average.state) == 3 and not any("moving" in name for name in average.state)  # kernel, scale and offset

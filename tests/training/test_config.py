@@ -150,6 +150,9 @@ def test_counts_are_at_least_one():
         ({"swa_epochs": 3, "swa_cycle_epochs": 2}, "config.train.swa_epochs is 3; it must be 0 or a multiple of .* 2"),
         ({"swa_epochs": -1}, "config.train.swa_epochs is -1"),
         ({"swa_epochs": 2, "ema_momentum": 0.9}, "only one average"),
+        ({"swa_epochs": 2, "patience": 3}, "does not come to its averaging"),
+        ({"warmup_share": 1.5}, "config.train.warmup_share is 1.5; it must be from 0 to 1"),
+        ({"min_steps_per_epoch": 0}, "config.train.min_steps_per_epoch is 0; it must be at least 1"),
         ({"swa_bn_batches": 0}, "config.train.swa_bn_batches is 0; it must be at least 1"),
     ],
 )

@@ -17,6 +17,7 @@ from gfl_tf.data import pipeline
 from gfl_tf.data.augmentations.flips import Flip
 from gfl_tf.data.augmentations.resizing import Zoom
 from gfl_tf.data.batching import TrainingPlan
+from gfl_tf.evaluation import coco
 from gfl_tf.training import config as configs
 from gfl_tf.training import fit
 from gfl_tf.training.checkpoint import Checkpoints
@@ -204,6 +205,30 @@ def test_stopped_and_resumed_equals_uninterrupted(whole_run, tmp_path, shapes_di
     assert _scalar_at(run_dir, "train/loss", 4) == pytest.approx(_scalar_at(whole_dir, "train/loss", 4), rel=1e-5)
     for name, stored in _evaluations(whole_dir).items():
         assert _evaluations(run_dir)[name]["metrics"] == pytest.approx(stored["metrics"], abs=1e-6)
+
+
+def test_epochs_of_a_small_data_set_and_an_end_by_patience(tiny_config, tmp_path, monkeypatch):
+    """18 images in batches of 4 are 5 steps; an evaluation that finds nothing after one that does is no new best."""
+    scores = iter([0.5, 0.4, 0.3, 0.2])
+    evaluate = coco.evaluate
+
+    def with_scores(*args, **kwargs):
+        result = evaluate(*args, **kwargs)
+        result.metrics["AP"] = next(scores)
+        return result
+
+    monkeypatch.setattr(coco, "evaluate", with_scores)
+    tiny_config.train.update(epochs=4, min_steps_per_epoch=7, patience=2, checkpoint_every=4, ema_momentum=0.5)
+    outcome = fit.train(tiny_config, tmp_path / "run")
+    assert (outcome.step, outcome.total_steps, outcome.best_step, outcome.stopped_by) == (21, 28, 7, None)
+    run = RunDirectory(tmp_path / "run")
+    assert sorted(_evaluations(run.path)) == [f"step-{step:08d}.json" for step in (7, 14, 21)]
+    assert "last 2 evaluations were not the best" in run.log_file.read_text() and run.report_file.exists()
+    assert "epoch 2.00" in run.log_file.read_text()
+    assert fit.train(None, run.path).step == 21  # it stays ended
+    config = run.read_config()
+    config.train.patience = 0
+    assert fit.train(config, run.path).step == 28
 
 
 def test_a_finished_run_stays_as_it_is(whole_run):

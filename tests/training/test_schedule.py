@@ -28,6 +28,14 @@ def test_warmup_and_steps():
     np.testing.assert_allclose(_rates(schedule, table), list(table.values()), rtol=1e-6)
 
 
+def test_warmup_is_at_most_its_share():
+    train = _train(epochs=4, warmup_steps=500, warmup_share=0.1)
+    assert schedules.warmup_steps(train, steps_per_epoch=30) == 12
+    assert schedules.warmup_steps(train, steps_per_epoch=3000) == 500
+    rates = _rates(schedules.build_schedule(train, steps_per_epoch=30), [0, 6, 12])
+    np.testing.assert_allclose(rates, [1e-5, 0.005005, 0.01], rtol=1e-4)
+
+
 def test_without_milestones_the_rate_stays():
     schedule = schedules.build_schedule(_train(milestones=(), warmup_steps=0), steps_per_epoch=5)
     np.testing.assert_allclose(_rates(schedule, [0, 1, 60]), 0.01, rtol=1e-6)
