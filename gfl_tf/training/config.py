@@ -11,6 +11,7 @@ from absl import logging
 from gfl_tf.config_files import from_json, to_json
 from gfl_tf.data import augmentations, formats, shapes
 from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco
+from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.data.formats.splits import find_splits
 from gfl_tf.training import fields
 from gfl_tf.training.fields import default_data, default_train  # noqa: F401  (part of this module's interface)
@@ -58,7 +59,7 @@ def load_datasets(
 
     Returns:
         (config, training data, validation data or None). In the config, paths are absolute, `data.class_names` holds
-        the names and `model.num_classes` their number.
+        the names, `model.num_classes` their number, and `data.scale` what was chosen where it was empty.
 
     Raises:
         ValueError: a path is not set or does not exist (names the field); annotations that cannot be used, or from
@@ -74,6 +75,7 @@ def load_datasets(
     check_trainable(train)
     config.data.class_names = tuple(train.class_names)
     config.model.num_classes = len(train.class_names)
+    config.data.scale = config.data.scale or fitted_scale(train, config.data.long_side_limits)
     val = load_split(config, "val") if config.data.val_annotations else None
     if val is None:
         logging.warning("No validation data (config.data.val_annotations): the training is not evaluated.")

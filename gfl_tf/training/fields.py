@@ -41,7 +41,10 @@ def default_data() -> ml_collections.ConfigDict:
     # "skip" leaves them out. See docs/images.md.
     data.on_bad_image = "error"
     data.cache = False  # keep all decoded images in memory
-    data.scale = (1333, 800)  # limits of the long and the short side of the resized image
+    # Limits of the long and the short side of the resized image in pixels; (): chosen from the sizes of the training
+    # boxes, see `gfl_tf.data.fitted_scale`.
+    data.scale = (1333, 800)
+    data.long_side_limits = (256, 1333)  # of a scale that is chosen
     data.short_side_range = ()  # (low, high): multi-scale training
     data.long_side_range = ()  # (low, high), drawn independently of the short side
     data.num_sides = 6  # how many sizes each of these ranges is divided into
@@ -127,6 +130,10 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     for name in SHARES:
         if not 0 <= config.train[name] <= 1:
             raise ValueError(f"config.train.{name} is {config.train[name]}; it must be from 0 to 1")
+    for name, lengths in (("scale", (0, 2)), ("long_side_limits", (2,))):
+        sides = config.data[name]
+        if len(sides) not in lengths or min(sides, default=1) < 1:
+            raise ValueError(f"config.data.{name} is {sides}; two sides in pixels are needed, such as (1333, 800)")
     if config.data.source not in SOURCES:
         raise ValueError(f"config.data.source is {config.data.source!r}; choose one of {', '.join(SOURCES)}")
 

@@ -282,8 +282,9 @@ class _Training:
         self._report.restart_timer()
 
     def _introduce(self, step):
+        scale = self._config.data.scale
         if not step:
-            self._progress.say("\n".join(summary_lines(self._train_data, self._config.data.scale)))
+            self._progress.say("\n".join(summary_lines(self._train_data, scale)))
         train, replicas = self._config.train, self._strategy.num_replicas_in_sync
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         classes = self._config.data.class_names
@@ -292,6 +293,7 @@ class _Training:
         listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         self._progress.say(
             f"{self._config.name}: {len(self._train_data.images)} training images, {len(classes)} classes ({listed})\n"
+            f"images resized to at most {max(scale)} x {min(scale)} pixels\n"
             f"{self._total_steps} steps: {epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
             f"on {replicas} {kind} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
             f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
