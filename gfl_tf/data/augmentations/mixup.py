@@ -1,4 +1,4 @@
-"""Two images over each other (Zhang et al. 2017, arXiv:1710.09412; for detection Zhang et al. 2019, arXiv:1902.04103)."""
+"""Two images over each other (Zhang et al. 2017, arXiv:1710.09412; for detection 2019, arXiv:1902.04103)."""
 
 import dataclasses
 
