@@ -15,6 +15,7 @@ and for evaluation also
 """
 
 import collections.abc
+import functools
 import os
 import typing
 
@@ -256,6 +257,8 @@ class _Source:
         # In bytes; int64, as many images are more than 2 GiB.
         self._pixel_ends = tf.constant(np.cumsum(_sizes(dataset).prod(axis=1, dtype=np.int64) * 3))
 
+    # A function of its own: operations that mix images read several, and decoding takes long to trace.
+    @functools.partial(tf.function, autograph=False, input_signature=[tf.TensorSpec([], tf.int64)])
     def read(self, index):
         """`Sample`: image uint8 [h, w, 3], boxes float32 [n, 4], classes float32 [n]."""
         start = tf.where(index > 0, self._ends[tf.maximum(index - 1, 0)], 0)

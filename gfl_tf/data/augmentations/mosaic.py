@@ -44,6 +44,8 @@ class Mosaic(Operation, name="mosaic", num_draws=3 + 4 * 3, stage=Stage.RESIZE, 
             ]
             return joined(quarters, centre)
 
+        if self.probability == 0:
+            return part(sample, 0)
         # An image a pixel wide has no two halves.
         happens = (draws[0] < self.probability) & tf.reduce_all(size > 1)
         return tf.cond(happens, mosaic, lambda: part(sample, 0))
