@@ -15,6 +15,7 @@ and for evaluation also
 """
 
 import collections.abc
+import functools
 import os
 import typing
 
@@ -24,13 +25,17 @@ from absl import logging
 
 from gfl_tf.data import batching
 from gfl_tf.data import images as image_ops
-from gfl_tf.data.augmentations import Augmentations, Operation
+from gfl_tf.data.augmentations import Augmentations, Operation, Sample, with_resize
 from gfl_tf.data.augmentations.flips import Flip
 from gfl_tf.data.augmentations.resizing import resize
 from gfl_tf.data.coco import CocoDataset, check_trainable
 from gfl_tf.data.images import resize_keep_ratio  # noqa: F401  (part of this module's interface)
+from gfl_tf.ops.boxes import area
 
 BOX_FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "rel_xyxy", "rel_yxyx", "rel_xywh")
+# Of operations that mix images: M of the labels, in terms of the most boxes of an image. The memory that assignment
+# takes grows with M; a mosaic of the four most crowded images, uncut, would need 4.
+MIXED_BOXES = 2
 
 
 class _Form(typing.NamedTuple):
@@ -62,6 +67,7 @@ def training_batches(
     max_boxes: int | None = None,
     seed: int | None = None,
     start_step: int = 0,
+    mixing_until: int | None = None,
     cache: bool = False,
 ) -> tf.data.Dataset:
     """An endless `tf.data.Dataset` of training batches; see the module for their form.
@@ -82,12 +88,15 @@ def training_batches(
             remainder sits out that epoch.
         pad_value: RGB of the padding; a detector's `pad_value` becomes zero in its normalisation.
         bounding_box_format: one of KerasCV's names, such as "xyxy", "xywh", "rel_yxyx".
-        max_boxes: M; by default the most boxes of any image rounded up to a multiple of 8. Of an
-            image with more, the smallest are left out (logged).
+        max_boxes: M; by default the most boxes of any image rounded up to a multiple of 8, and
+            twice that number where an operation mixes images. Of an image with more, the smallest
+            in the batch are left out (logged, where images have more by themselves).
         seed: integer >= 0: the same batches every time, with the same TensorFlow. None: a random
             one.
         start_step: skips that many batches without decoding them, as if they had been drawn: with
             the same seed an interrupted training goes on where it was.
+        mixing_until: step, counted like `start_step`, from which on operations that mix images
+            (mosaic, mixup, copy_paste) are made with probability 0. None: never. M stays the same.
         cache: decodes every image once, now, and keeps all of them in memory as uint8.
 
     Raises:
@@ -96,15 +105,19 @@ def training_batches(
             or whose size is not that of the annotations.
     """
     check_trainable(dataset)
-    form = _form(dataset, pad_value, bounding_box_format, max_boxes)
-    augment = Augmentations(augmentations, form.pad_value)
-    if start_step < 0:
-        raise ValueError(f"start_step is {start_step}; it cannot be negative.")
+    operations = with_resize(list(augmentations))
+    mixes = any(operation.num_others for operation in operations)
+    form = _form(dataset, pad_value, bounding_box_format, max_boxes, mixes=mixes)
+    for name, step in (("start_step", start_step), ("mixing_until", mixing_until or 0)):
+        if step < 0:
+            raise ValueError(f"{name} is {step}; it cannot be negative.")
     if seed is None:
         seed = int.from_bytes(os.urandom(4), "little")
     scales = batching.training_scales(scale, short_side_range, long_side_range, num_sides)
     plan = batching.TrainingPlan(_sizes(dataset), batch_size, scales, last_batch, seed)
-    source = _Source(dataset, cache, form.max_boxes)
+    source = _Source(dataset, cache)
+    last_mixed = None if mixing_until is None else mixing_until * batch_size
+    augment = Augmentations(operations, form.pad_value, source.read, len(dataset.images), last_mixed)
     return _assemble(lambda: plan.batches(start_step), source, batch_size, form, augment, seed)
 
 
@@ -126,7 +139,7 @@ def evaluation_batches(
     """
     form = _form(dataset, pad_value, bounding_box_format, max_boxes, evaluation=True)
     plan = batching.evaluation_plan(_sizes(dataset), batch_size, scale)
-    source = _Source(dataset, cache, form.max_boxes)
+    source = _Source(dataset, cache)
     batches = _assemble(lambda: enumerate(plan), source, batch_size, form).map(_without_padding)
     return batches.apply(tf.data.experimental.assert_cardinality(len(plan)))
 
@@ -200,8 +213,11 @@ def _no_image(canvas, form):
 
 
 def _labels(boxes, classes, size, canvas, form):
+    kept = tf.minimum(tf.shape(boxes)[0], form.max_boxes)
+    kept = tf.sort(tf.math.top_k(area(boxes), kept).indices)  # the largest, in their order
+    boxes, classes = tf.gather(boxes, kept), tf.gather(classes, kept)
     boxes = convert_xyxy(boxes, form.bounding_box_format, canvas)
-    missing = form.max_boxes - tf.shape(boxes)[0]
+    missing = form.max_boxes - tf.size(kept)
     boxes = tf.pad(boxes, [[0, missing], [0, 0]], constant_values=-1.0)
     classes = tf.pad(classes, [[0, missing]], constant_values=-1.0)
     return {
@@ -229,31 +245,32 @@ def convert_xyxy(boxes: tf.Tensor, bounding_box_format: str, canvas: tf.Tensor) 
 class _Source:
     """The data set as tensors: image `index` with its boxes in pixels of the file."""
 
-    def __init__(self, dataset, cache, max_boxes):
+    def __init__(self, dataset, cache):
         records = dataset.images
-        kept = [_largest(record, max_boxes) for record in records]
         self._paths = tf.constant([record.path for record in records])
         self._sizes = tf.constant(_sizes(dataset), tf.int32)
         self._orientations = tf.constant([record.orientation for record in records], tf.int32)
-        self._boxes = tf.constant(np.concatenate([boxes for boxes, _ in kept]))
-        self._classes = tf.constant(np.concatenate([classes for _, classes in kept]))
-        self._ends = tf.constant(np.cumsum([len(boxes) for boxes, _ in kept]), tf.int32)
+        self._boxes = tf.constant(np.concatenate([record.boxes for record in records]))
+        self._classes = tf.constant(np.concatenate([record.classes for record in records]), tf.float32)
+        self._ends = tf.constant(np.cumsum([len(record.boxes) for record in records]), tf.int32)
         self._pixels = _decode_all(records, self._paths, self._sizes, self._orientations) if cache else None
         # In bytes; int64, as many images are more than 2 GiB.
         self._pixel_ends = tf.constant(np.cumsum(_sizes(dataset).prod(axis=1, dtype=np.int64) * 3))
 
+    # A function of its own: operations that mix images read several, and decoding takes long to trace.
+    @functools.partial(tf.function, autograph=False, input_signature=[tf.TensorSpec([], tf.int64)])
     def read(self, index):
-        """(uint8 [h, w, 3], boxes float32 [n, 4], classes float32 [n])."""
+        """`Sample`: image uint8 [h, w, 3], boxes float32 [n, 4], classes float32 [n]."""
         start = tf.where(index > 0, self._ends[tf.maximum(index - 1, 0)], 0)
         boxes = self._boxes[start : self._ends[index]]
         classes = self._classes[start : self._ends[index]]
         if self._pixels is None:
             image = image_ops.read_rgb(self._paths[index], self._sizes[index], self._orientations[index])
-            return image, boxes, classes
+            return Sample(image, boxes, classes)
         height, width = tf.unstack(self._sizes[index])
         end = self._pixel_ends[index]
         begin = end - tf.cast(height, tf.int64) * tf.cast(width, tf.int64) * 3
-        return tf.reshape(self._pixels[begin:end], [height, width, 3]), boxes, classes
+        return Sample(tf.reshape(self._pixels[begin:end], [height, width, 3]), boxes, classes)
 
 
 def _decode_all(records, paths, sizes, orientations):
@@ -279,28 +296,18 @@ def _sizes(dataset):
     return np.asarray([(record.height, record.width) for record in dataset.images], np.int32)
 
 
-def _largest(record, count):
-    """At most `count` boxes (the largest) and their classes as float32."""
-    boxes, classes = record.boxes, record.classes.astype(np.float32)
-    if len(boxes) > count:
-        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        keep = np.sort(np.argsort(-areas, kind="stable")[:count])
-        boxes, classes = boxes[keep], classes[keep]
-    return boxes, classes
-
-
-def _form(dataset, pad_value, bounding_box_format, max_boxes, evaluation=False):
+def _form(dataset, pad_value, bounding_box_format, max_boxes, evaluation=False, mixes=False):
     return _Form(
         pad_value=_checked_pad_value(pad_value),
         bounding_box_format=_checked_format(bounding_box_format),
-        max_boxes=_padded_boxes(dataset, max_boxes),
+        max_boxes=_padded_boxes(dataset, max_boxes, mixes),
         evaluation=evaluation,
     )
 
 
-def _padded_boxes(dataset, max_boxes):
+def _padded_boxes(dataset, max_boxes, mixes):
     if max_boxes is None:
-        return max(8, -(-dataset.max_boxes // 8) * 8)
+        return max(8, -(-dataset.max_boxes // 8) * 8) * (MIXED_BOXES if mixes else 1)
     if max_boxes < 1:
         raise ValueError(f"max_boxes is {max_boxes}; it must be at least 1.")
     crowded = sum(len(record.boxes) > max_boxes for record in dataset.images)

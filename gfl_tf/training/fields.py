@@ -50,6 +50,8 @@ def default_data() -> ml_collections.ConfigDict:
     data.num_sides = 6  # how many sizes each of these ranges is divided into
     # Operations by name, in their order, with the fields that are not at their default: see gfl_tf/data/augmentations.
     data.augmentations = (dict(name="flip", probability=0.5),)
+    # Share of the steps of `epochs` in which operations that mix images (mosaic, mixup, copy_paste) do so.
+    data.mixing_until = 0.85
     return data
 
 
@@ -136,6 +138,8 @@ def check_values(config: ml_collections.ConfigDict) -> None:
             raise ValueError(f"config.data.{name} is {sides}; two sides in pixels are needed, such as (1333, 800)")
     if config.data.source not in SOURCES:
         raise ValueError(f"config.data.source is {config.data.source!r}; choose one of {', '.join(SOURCES)}")
+    if not 0 <= config.data.mixing_until <= 1:
+        raise ValueError(f"config.data.mixing_until is {config.data.mixing_until}; a share from 0 to 1 is needed")
 
 
 def check_given(arguments: collections.abc.Sequence[str]) -> None:

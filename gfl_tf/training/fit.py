@@ -214,6 +214,7 @@ class _Training:
             bounding_box_format=self._model.bounding_box_format,
             seed=self._config.seed,
             start_step=step,
+            mixing_until=int(data.mixing_until * self._main_steps),
             cache=cache,
         )
         return iter(self._strategy.experimental_distribute_dataset(batches))
@@ -243,8 +244,9 @@ class _Training:
     def _end_cycle(self, step):
         self._report.check_finite()
         num_batches = min(self._config.train.swa_bn_batches, self._steps_per_epoch)
-        # The same batches each time, so that a training that goes on after a stop measures as it would have without.
-        self._average.end_cycle(lambda: self._batches(0, cache=False), num_batches)
+        # The same batches each time, so that a training that goes on after a stop measures as it would have without;
+        # those of the first cycle, as earlier ones can mix images.
+        self._average.end_cycle(lambda: self._batches(self._main_steps, cache=False), num_batches)
         self._progress.say(f"weights averaged at step {step}: {self._average.count} of {self._num_cycles}")
         self._report.restart_timer()
 

@@ -127,6 +127,8 @@ def test_classes_of_the_training_data_are_those_of_the_validation_data(tmp_path)
         ({"augmentations": ("flip",)}, r"config.data.augmentations\[0\]: 'flip' is no dict"),
         ({"augmentations": ({"name": "flip"}, {"name": "blur", "sigma": 3})}, r"augmentations\[1\]: blur: sigma is 3"),
         ({"augmentations": ({"name": "flip"}, {"name": "zoom"})}, r"config.data.augmentations\[1\]: zoom works as"),
+        ({"mixing_until": 1.5}, "config.data.mixing_until is 1.5; a share from 0 to 1 is needed"),
+        ({"mixing_until": -0.1}, "config.data.mixing_until is -0.1"),
         ({"keep_empty": "maybe"}, "config.data: Could not override field 'keep_empty'"),
         ({"shapes": 3}, "config.data: "),
         ({"train_anotations": "a.json"}, "config.data has no field train_anotations; it has augmentations, cache"),

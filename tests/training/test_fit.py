@@ -319,6 +319,7 @@ def test_every_data_field_reaches_the_batches(tiny_config, tmp_path, monkeypatch
         augmentations=({"name": "zoom", "factor": (0.5, 2.0)}, {"name": "flip", "probability": 0.125}),
     )
     tiny_config.data.update(fields)
+    tiny_config.data.mixing_until = 0.5
     seen = {}
 
     class Seen(Exception):
@@ -332,4 +333,5 @@ def test_every_data_field_reaches_the_batches(tiny_config, tmp_path, monkeypatch
     with pytest.raises(Seen):
         fit.train(tiny_config, tmp_path / "run")
     fields["augmentations"] = (Zoom((0.5, 2.0)), Flip(0.125))
+    fields["mixing_until"] = TOTAL_STEPS // 2
     assert {name: seen[name] for name in fields} == fields

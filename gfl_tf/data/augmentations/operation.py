@@ -36,11 +36,14 @@ class Frame(typing.NamedTuple):
         scale: int32 [2], the limits of the keep-ratio resize.
         canvas: int32 [2], height and width that the resized image must fit in.
         pad_value: RGB, three floats: the colour of all that is no picture.
+        others: as many functions without arguments as the operation has `num_others`. Each reads an image of the data
+            set, drawn uniformly for this operation: a `Sample` as the file has it, uint8, with boxes in its pixels.
     """
 
     scale: tf.Tensor
     canvas: tf.Tensor
     pad_value: tuple
+    others: tuple = ()
 
 
 class Stage(enum.IntEnum):
@@ -68,19 +71,27 @@ class Operation:
         name: what it is called in a config; its fields have to be plain values.
         num_draws: how many random numbers it takes for an image.
         stage: a `Stage`.
+        num_others: how many further images it mixes in. It gets them as `Frame.others`, and should call these inside of
+            the `tf.cond` that decides whether it happens: reading an image takes time. It has a field `probability`,
+            and is made with 0 in it once the training mixes no longer.
     """
 
     name: typing.ClassVar[str]
     num_draws: typing.ClassVar[int]
     stage: typing.ClassVar[Stage]
+    num_others: typing.ClassVar[int]
 
-    def __init_subclass__(cls, *, name: str, num_draws: int = 0, stage: Stage = Stage.CANVAS) -> None:
+    def __init_subclass__(
+        cls, *, name: str, num_draws: int = 0, stage: Stage = Stage.CANVAS, num_others: int = 0
+    ) -> None:
         super().__init_subclass__()
         known = OPERATIONS.get(name)
         # A cell of a notebook may define its class again.
         if known and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"an operation is named {name!r} already: {known.__module__}.{known.__qualname__}")
-        cls.name, cls.num_draws, cls.stage = name, num_draws, stage
+        if num_others and not hasattr(cls, "probability"):
+            raise ValueError(f"{name} mixes in other images; it needs a field probability with a default")
+        cls.name, cls.num_draws, cls.stage, cls.num_others = name, num_draws, stage, num_others
         OPERATIONS[name] = cls
 
     def __call__(self, sample: Sample, draws: tf.Tensor, frame: Frame) -> Sample:

@@ -34,19 +34,50 @@ class Zoom(Operation, name="zoom", num_draws=3, stage=Stage.RESIZE):
         check_range(self, "factor", above=0)
 
     def __call__(self, sample, draws, frame):
-        size = size_on_canvas(tf.shape(sample.image)[:2], frame.scale, frame.canvas)
-        factor = tf.exp(between([math.log(limit) for limit in self.factor], draws[0]))
-        window = window_in(tf.shape(sample.image)[:2], 1.0 / tf.maximum(factor, 1.0), draws[1:])
-        # Cut first, then one resize: an enlarged part keeps the file's resolution.
-        sample = crop(sample, window, by_centre=True)
-        shrunk = tf.cast(tf.cast(size, tf.float32) * tf.minimum(factor, 1.0) + 0.5, tf.int32)
-        shrunk = tf.clip_by_value(shrunk, 1, size)
-        image, boxes = resize(sample.image, sample.boxes, shrunk)
-        start = tf.cast(tf.cast(size - shrunk + 1, tf.float32) * draws[1:], tf.int32)
-        start = tf.minimum(start, size - shrunk)
-        image = image_ops.pad_to_canvas(image, size, frame.pad_value, start)
-        boxes += tf.cast(tf.gather(start, [1, 0, 1, 0]), tf.float32)
-        return sample._replace(image=image, boxes=boxes)
+        return zoomed(sample, log_between(self.factor, draws[0]), draws[1:], frame)
+
+
+def log_between(limits, draw):
+    """As `between`, but on a logarithmic scale."""
+    return tf.exp(between([math.log(limit) for limit in limits], draw))
+
+
+def zoomed(sample, factor, offset, frame, target=None):
+    """The image at `factor` times the size that it has for the batch, cut and padded to `target`.
+
+    Where it is larger than that, a random window of it fills `target`; where it is smaller, it lies at a random place
+    in the colour of the padding. Boxes whose centre is cut off are dropped, and those of which less than `MIN_SIDE`
+    is left.
+
+    Args:
+        sample: `Sample` in pixels of its file.
+        factor: float scalar.
+        offset: float [2] in 0..1, where window and image lie between top and bottom, left and right.
+        frame: `Frame`.
+        target: int32 [2], at least 1; None: the size that the image has for the batch.
+
+    Returns:
+        `Sample`, its image float32 [*target, 3].
+    """
+    size = size_on_canvas(tf.shape(sample.image)[:2], frame.scale, frame.canvas)
+    target = size if target is None else target
+    wanted, available = tf.cast(size, tf.float32), tf.cast(target, tf.float32)
+    share = tf.minimum(available / wanted / factor, 1.0)
+    # Cut first, then one resize: an enlarged part keeps the file's resolution.
+    sample = crop(sample, window_in(tf.shape(sample.image)[:2], share, offset), by_centre=True)
+    filled = tf.cast(tf.minimum(wanted * factor, available) + 0.5, tf.int32)
+    filled = tf.clip_by_value(filled, 1, target)
+    image, boxes = resize(sample.image, sample.boxes, filled)
+    start = tf.cast(tf.cast(target - filled + 1, tf.float32) * offset, tf.int32)
+    start = tf.minimum(start, target - filled)
+    return sample._replace(
+        image=image_ops.pad_to_canvas(image, target, frame.pad_value, start), boxes=moved(boxes, start)
+    )
+
+
+def moved(boxes, start):
+    """Boxes of a part, in pixels of the whole in which the part begins at `start`, int32 [2] (y, x)."""
+    return boxes + tf.cast(tf.gather(start, [1, 0, 1, 0]), tf.float32)
 
 
 def size_on_canvas(hw, scale, canvas):

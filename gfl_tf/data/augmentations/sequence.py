@@ -3,6 +3,7 @@
 import collections
 import collections.abc
 import dataclasses
+import functools
 import typing
 import zlib
 
@@ -91,11 +92,26 @@ class Augmentations:
     Args:
         operations: sequence of `Operation`, see `with_resize`.
         pad_value: RGB, three floats.
+        read: a function of an index, int64 scalar, that returns an image of the data set as `Sample`, for operations
+            that mix images. None: the image that is augmented is the whole data set.
+        num_images: how many images `read` has.
+        mixing_until: from the image of this number in the training on, these operations are made with probability 0.
+            None: never.
     """
 
-    def __init__(self, operations: collections.abc.Iterable[Operation], pad_value: tuple[float, ...] = (0.0, 0.0, 0.0)):
+    def __init__(
+        self,
+        operations: collections.abc.Iterable[Operation],
+        pad_value: tuple[float, ...] = (0.0, 0.0, 0.0),
+        read: collections.abc.Callable[[tf.Tensor], Sample] | None = None,
+        num_images: int = 1,
+        mixing_until: int | None = None,
+    ):
         self._operations = with_resize(list(operations))
         self._pad_value = pad_value
+        self._read = read
+        self._num_images = num_images
+        self._mixing_until = mixing_until
         # What an operation draws hangs on its name and on how many of that name stand before it, not on the others.
         counts, self._keys = collections.Counter(), []
         for operation in self._operations:
@@ -118,14 +134,39 @@ class Augmentations:
             boxes, classes: float32 [n, 4] in pixels of `image`, and [n].
             scale: int32 [2], the limits of the keep-ratio resize.
             canvas: int32 [2], height and width that the result must fit in.
-            seed: int64 [2], the image's.
+            seed: int64 [2], that of the training, and the image's number in it.
 
         Returns:
             `Sample`: image float32 [h', w', 3], boxes [m, 4], classes [m].
         """
-        sample, frame = Sample(image, boxes, classes), Frame(scale, canvas, self._pad_value)
+        whole = sample = Sample(image, boxes, classes)
+        read = self._read or (lambda index: whole)
         for operation, key in zip(self._operations, self._keys):
-            own_seed = tf.random.experimental.stateless_fold_in(seed, tf.constant(key, tf.int64))
+            own_seed = fold_in(seed, key)
             draws = tf.random.stateless_uniform([operation.num_draws], own_seed)
-            sample = operation(sample, draws, frame)
+            others = self._others(operation, own_seed, read)
+            sample = self._made(operation, sample, draws, Frame(scale, canvas, self._pad_value, others), seed[1])
         return sample
+
+    def _others(self, operation, seed, read):
+        if not operation.num_others:
+            return ()
+        # A seed of their own: the same numbers as the draws would tie the images to what is done with them.
+        indices = tf.random.stateless_uniform(
+            [operation.num_others], fold_in(seed, 0), maxval=self._num_images, dtype=tf.int64
+        )
+        return tuple(functools.partial(read, index) for index in tf.unstack(indices))
+
+    def _made(self, operation, sample, draws, frame, number):
+        if not operation.num_others or self._mixing_until is None:
+            return operation(sample, draws, frame)
+        unmixed = dataclasses.replace(operation, probability=0.0)
+        return tf.cond(
+            number < self._mixing_until,
+            lambda: operation(sample, draws, frame),
+            lambda: unmixed(sample, draws, frame),
+        )
+
+
+def fold_in(seed, number):
+    return tf.random.experimental.stateless_fold_in(seed, tf.constant(number, tf.int64))

@@ -21,7 +21,7 @@ from gfl_tf.data.coco import load_coco
 ALL = [
     cls(**({"probability": 1.0} if "probability" in {field.name for field in dataclasses.fields(cls)} else {}))
     for _, cls in sorted(OPERATIONS.items(), key=lambda item: (item[1].stage, item[0]))
-    if cls is not Resize
+    if cls not in (Resize, Zoom)  # as a mosaic, which is a zoom in part
 ]
 
 
@@ -34,8 +34,8 @@ def seed(number):
 
 def test_names():
     assert set(OPERATIONS) >= {
-        "blur", "color_jitter", "crop", "cutout", "equalize", "flip", "resize", "rotation", "sharpness", "shear",
-        "vertical_flip", "zoom",
+        "blur", "color_jitter", "copy_paste", "crop", "cutout", "equalize", "flip", "mixup", "mosaic", "resize",
+        "rotation", "sharpness", "shear", "vertical_flip", "zoom",
     }  # fmt: skip
     assert all(cls.name == name and cls.__doc__ for name, cls in OPERATIONS.items())
 
@@ -84,6 +84,16 @@ def test_fields_are_plain_values(name):
         ({"name": "sharpness", "factor": (-1, 1)}, r"sharpness: factor is \(-1, 1\); .* 0 <= low <= high"),
         ({"name": "blur", "sigma": (0, 1)}, r"blur: sigma is \(0, 1\); .* 0 < low <= high"),
         ({"name": "blur", "sigma": (1, float("inf"))}, "blur: sigma"),
+        ({"name": "mosaic", "probability": 2}, "mosaic: probability is 2"),
+        ({"name": "mosaic", "factor": (0, 1)}, r"mosaic: factor is \(0, 1\); .* 0 < low <= high"),
+        ({"name": "mosaic", "num": 4}, "mosaic has no field num; it has probability, factor"),
+        ({"name": "mixup", "probability": -1}, "mixup: probability is -1"),
+        ({"name": "mixup", "share": 0.5}, "mixup: share is 0.5"),
+        ({"name": "mixup", "share": (0.5, 1.5)}, r"mixup: share is \(0.5, 1.5\); high of at most 1 is needed"),
+        ({"name": "copy_paste", "probability": "1"}, "copy_paste: probability is '1'"),
+        ({"name": "copy_paste", "num": 11}, "copy_paste: num is 11; an integer from 1 to 10 is needed"),
+        ({"name": "copy_paste", "num": 2.0}, "copy_paste: num is 2.0"),
+        ({"name": "copy_paste", "num": True}, "copy_paste: num is True"),
     ],
 )
 def test_what_cannot_be_is_named(entry, message):
@@ -115,6 +125,12 @@ def test_an_operation_is_known_once_it_is_defined():
             type("Other", (Operation,), {}, name="flip")
     finally:
         del OPERATIONS["darken"]
+
+
+def test_who_mixes_can_be_told_not_to():
+    with pytest.raises(ValueError, match="blend mixes in other images; it needs a field probability"):
+        type("Blend", (Operation,), {}, name="blend", num_others=1)
+    assert "blend" not in OPERATIONS, "it is known though it was refused"
 
 
 # Order
