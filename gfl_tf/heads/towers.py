@@ -48,16 +48,8 @@ def output_conv(
 ) -> keras.layers.Conv2D | keras.layers.SeparableConv2D:
     """`conv3x3` to float32 raw outputs; `prior`: the sigmoid of its outputs at the start of training."""
     bias = "zeros" if prior is None else keras.initializers.Constant(-math.log((1 - prior) / prior))
-    # One initializer a layer: Keras's unseeded ones repeat their values when used twice.
-    kernel = head_initializer(depthwise)
-    return conv3x3(
-        filters,
-        depthwise=depthwise,
-        kernel_initializer=kernel,
-        bias_initializer=bias,
-        dtype="float32",
-        name=name,
-    )
+    options = dict(kernel_initializer=head_initializer(depthwise), bias_initializer=bias, dtype="float32", name=name)
+    return conv3x3(filters, depthwise=depthwise, **options)
 
 
 def level_scales(levels: collections.abc.Sequence[int], name: str = "scale") -> list[Scale]:

@@ -65,8 +65,9 @@ def conv3x3(
 ) -> keras.layers.Conv2D | keras.layers.SeparableConv2D:
     """A 3x3 convolution, or a depthwise one and a 1x1 one (Howard et al., MobileNets, 2017), of about a ninth the cost.
 
-    Nothing stands between the two, as in EfficientDet's head and pyramid: the normalization that follows sees to the
-    scale of both, and another one would cost as much as the depthwise convolution, in float32 where the rest is int8.
+    Nothing stands between the two, as in EfficientDet's head: together they are one linear convolution, whose scale the
+    towers' normalization sees to as it does to a full one's. Another normalization would take about as long as the
+    depthwise convolution, and stay in float32 where the rest is int8.
 
     Args:
         filters: channels.
@@ -88,9 +89,10 @@ def conv3x3(
 
 
 def head_initializer(depthwise: bool = False) -> keras.initializers.Initializer:
-    """A new one of a head's `conv3x3`, normal of standard deviation 0.01 as in RetinaNet.
+    """Of a head's `conv3x3`: normal, of standard deviation 0.01 as in RetinaNet.
 
-    The depthwise form's outputs start as large: its kernel sums up a ninth of the values, so it has 0.03.
+    It is 0.03 for the depthwise form, which sums up a ninth of the values, so that outputs start as large. Each layer
+    needs one of its own: Keras's unseeded ones repeat their values when used twice.
     """
     return keras.initializers.RandomNormal(stddev=0.03 if depthwise else 0.01)
 

@@ -70,7 +70,7 @@ def test_nothing_found(tiny_vfnet):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gfl", "atss"])
+@pytest.mark.parametrize("name", ["gfl", "atss", "depthwise"])
 def test_other_detectors(name, request):
     model = request.getfixturevalue(f"tiny_{name}")
     content = tflite.convert(model, *CANVAS)
@@ -113,9 +113,11 @@ def test_int8(gflv2, expected, tmp_path):
     assert len(of_float) > 20 and not [tensor["name"] for tensor in of_float if tensor["dtype"] == np.int8]
 
 
-def test_int8_of_towers_without_normalization():
-    """All convolutions but the output ones compute in integers."""
-    model = build_tiny(gfl_tf.RetinaNet, head_options=dict(groups=0))
+@pytest.mark.parametrize("options", [dict(groups=0), dict(depthwise=True)], ids=str)
+def test_int8_of_other_towers(options):
+    """Without normalization, and depthwise: all convolutions but the output ones compute in integers."""
+    neck_options = dict(depthwise=options.get("depthwise", False))
+    model = build_tiny(gfl_tf.RetinaNet, head_options=options, neck_options=neck_options)
     content = tflite.convert(model, *CANVAS, "int8", [(picture(2), IMAGE_SHAPE)] * 2)
     assert weights_in_integers(content) == convolution_weights(model)
 
@@ -129,7 +131,8 @@ def weights_in_integers(content):
 def convolution_weights(model):
     """Of all convolutions but the output ones."""
     kernels = sum(int(tf.size(weight)) for weight in model.weights if weight.shape.rank == 4)
-    return kernels - sum(int(tf.size(layer.kernel)) for layer in (model.head.classification, model.head.box))
+    outputs = [*model.head.classification.weights, *model.head.box.weights]
+    return kernels - sum(int(tf.size(weight)) for weight in outputs if weight.shape.rank == 4)
 
 
 @pytest.mark.slow
