@@ -118,7 +118,7 @@ def tiny_depthwise():
     """A tiny GFLv2 with random weights whose neck and head are depthwise."""
     import gfl_tf
 
-    return _tiny_detector(gfl_tf.GFLV2, dict(depthwise=True), dict(depthwise=True))
+    return _tiny_detector(gfl_tf.GFLV2, dict(depthwise=True), dict(depthwise=True), iou_threshold=0.95)
 
 
 @pytest.fixture(scope="session")
