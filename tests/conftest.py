@@ -114,6 +114,14 @@ def tiny_gfl():
 
 
 @pytest.fixture(scope="session")
+def tiny_depthwise():
+    """A tiny GFLv2 with random weights whose neck and head are depthwise."""
+    import gfl_tf
+
+    return _tiny_detector(gfl_tf.GFLV2, dict(depthwise=True), dict(depthwise=True), iou_threshold=0.95)
+
+
+@pytest.fixture(scope="session")
 def tiny_vfnet():
     """A tiny VarifocalNet with random weights, deformable convolutions in its towers and soft-NMS."""
     import gfl_tf
@@ -121,7 +129,7 @@ def tiny_vfnet():
     return _tiny_detector(gfl_tf.VFNet, dict(deformable=True), nms="soft_linear")
 
 
-def _tiny_detector(recipe, head_options=None, **decoder):
+def _tiny_detector(recipe, head_options=None, neck_options=None, **decoder):
     import keras_cv
 
     import gfl_tf
@@ -133,5 +141,9 @@ def _tiny_detector(recipe, head_options=None, **decoder):
     )
     decoder = gfl_tf.PredictionDecoder(max_detections=20, **decoder)
     return build_tiny(
-        recipe, backbone=backbone, head_options={"prior": 0.5, **(head_options or {})}, prediction_decoder=decoder
+        recipe,
+        backbone=backbone,
+        head_options={"prior": 0.5, **(head_options or {})},
+        neck_options=neck_options,
+        prediction_decoder=decoder,
     )

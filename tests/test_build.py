@@ -88,9 +88,10 @@ def test_every_config_describes_a_model(path):
 
 PAPERS = [f"papers:{row}" for row in runpy.run_path(str(config_files.find("papers")))["ROWS"]]
 OWN = [f"{name}:{detector}" for name in ("gflv2_bccd", "gflv2_shapes") for detector in RECIPES]
+SMALL = [f"gflv2_small:{backbone}" for backbone in runpy.run_path(str(config_files.find("gflv2_small")))["BACKBONES"]]
 
 
-@pytest.mark.parametrize("name", [*PAPERS, *OWN])
+@pytest.mark.parametrize("name", [*PAPERS, *OWN, *SMALL])
 def test_every_argument_of_a_config_describes_parts(name, monkeypatch):
     """All that there is to a detector but for its backbone, which comes last."""
 

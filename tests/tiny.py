@@ -19,9 +19,18 @@ def tiny_backbone():
     )
 
 
-def build_tiny(recipe: Recipe, num_classes=3, bounding_box_format="xyxy", backbone=None, head_options=None, **options):
+def build_tiny(
+    recipe: Recipe,
+    num_classes=3,
+    bounding_box_format="xyxy",
+    backbone=None,
+    head_options=None,
+    neck_options=None,
+    **options,
+):
     """A detector of a recipe that is as small as it gets: 16 channels wide, one convolution per tower."""
     neck, head = recipe.neck, recipe.head
+    neck_options = {"channels": 16, **(neck_options or {})}
     head_options = {"channels": 16, "num_convs": 1, "groups": 4, **(head_options or {})}
     if recipe is gfl_tf.GFLV2:
         options = {"hidden": 8, **options}
@@ -30,7 +39,7 @@ def build_tiny(recipe: Recipe, num_classes=3, bounding_box_format="xyxy", backbo
         num_classes=num_classes,
         bounding_box_format=bounding_box_format,
         **{
-            "neck": functools.partial(neck.func, **{**neck.keywords, "channels": 16}),
+            "neck": functools.partial(neck.func, **{**neck.keywords, **neck_options}),
             "head": functools.partial(head.func, **{**head.keywords, **head_options}),
             **options,
         },

@@ -112,6 +112,9 @@ def detector_modules(model: Detector) -> list[tuple[str, keras.layers.Layer]]:
     neck = type(model.neck)
     if neck not in NECKS:
         raise ValueError(f"there are no published checkpoints of a detector with {neck.__name__}")
+    for part in ("neck", "head"):
+        if getattr(getattr(model, part), "depthwise", False):
+            raise ValueError(f"no published checkpoint is depthwise: set config.model.{part}.depthwise=False")
     parts = {"backbone": _backbone(model.backbone), "neck": NECKS[neck](model.neck), "bbox_head": _head(model)}
     return [(f"{part}.{name}", layer) for part, modules in parts.items() for name, layer in modules]
 

@@ -34,6 +34,7 @@ class TowerHead(keras.layers.Layer):
         groups: of the group normalization; 0: none, as RetinaNet.
         prior: class score of every place at the start of training (Lin et al., ICCV 2017, section 4.1).
         scale_levels: whether each level has a learned factor for its box outputs (FCOS, section 3.2).
+        depthwise: each 3x3 convolution, of towers and outputs, is a depthwise one and a 1x1 one, for small models.
 
     Raises:
         ValueError: a DGQP together with a quality branch or with several anchors a point.
@@ -52,6 +53,7 @@ class TowerHead(keras.layers.Layer):
         groups: int = 32,
         prior: float = 0.01,
         scale_levels: bool = True,
+        depthwise: bool = False,
         **kwargs: typing.Any,
     ):
         super().__init__(**kwargs)
@@ -68,17 +70,18 @@ class TowerHead(keras.layers.Layer):
         self.groups = groups
         self.prior = prior
         self.scale_levels = scale_levels
+        self.depthwise = depthwise
         self._is_composed = self.dgqp is not None and self.dgqp.outputs > 1
         if self.dgqp is not None and quality:
             raise ValueError("the quality comes from a DGQP or from a branch, not from both")
         if self._is_composed and anchors_per_point > 1:
             raise ValueError("GFLv2's composed form has one anchor a point")
-        self.class_tower = towers.tower("class_tower", num_convs, channels, groups)
-        self.box_tower = towers.tower("box_tower", num_convs, channels, groups)
-        self.classification = towers.output_conv(anchors_per_point * num_classes, "classification", prior)
-        self.box = towers.output_conv(anchors_per_point * box_outputs, "box")
+        self.class_tower = towers.tower("class_tower", num_convs, channels, groups, depthwise=depthwise)
+        self.box_tower = towers.tower("box_tower", num_convs, channels, groups, depthwise=depthwise)
+        self.classification = towers.output_conv(anchors_per_point * num_classes, "classification", prior, depthwise)
+        self.box = towers.output_conv(anchors_per_point * box_outputs, "box", depthwise=depthwise)
         if quality:
-            self.quality_branch = towers.output_conv(anchors_per_point, "quality")
+            self.quality_branch = towers.output_conv(anchors_per_point, "quality", depthwise=depthwise)
         self.scales = towers.level_scales(self.levels) if scale_levels else []
 
     @classmethod

@@ -6,13 +6,16 @@ import math
 import keras
 import tensorflow as tf
 
-from gfl_tf.layers.blocks import ConvGN, Scale
+from gfl_tf.layers.blocks import ConvGN, Scale, conv3x3, head_initializer
 
 
-def tower(name: str, num_convs: int, channels: int, groups: int, deformable: bool = False) -> list[keras.layers.Layer]:
-    """List of `num_convs` ConvGN, the last one deformable by choice."""
+def tower(
+    name: str, num_convs: int, channels: int, groups: int, deformable: bool = False, depthwise: bool = False
+) -> list[keras.layers.Layer]:
+    """List of `num_convs` ConvGN, by choice the last one deformable, or all depthwise."""
+    last = num_convs - 1
     return [
-        ConvGN(channels, groups, deformable=deformable and i == num_convs - 1, name=f"{name}_{i}")
+        ConvGN(channels, groups, deformable=deformable and i == last, depthwise=depthwise, name=f"{name}_{i}")
         for i in range(num_convs)
     ]
 
@@ -40,14 +43,13 @@ def run_tower(blocks: collections.abc.Iterable[keras.layers.Layer], feature: tf.
     return feature
 
 
-def output_conv(filters: int, name: str, prior: float | None = None) -> keras.layers.Conv2D:
-    """3x3 convolution to float32 raw outputs; `prior`: the sigmoid of its outputs at the start of training."""
+def output_conv(
+    filters: int, name: str, prior: float | None = None, depthwise: bool = False
+) -> keras.layers.Conv2D | keras.layers.SeparableConv2D:
+    """`conv3x3` to float32 raw outputs; `prior`: the sigmoid of its outputs at the start of training."""
     bias = "zeros" if prior is None else keras.initializers.Constant(-math.log((1 - prior) / prior))
-    # One initializer a layer: Keras's unseeded ones repeat their values when used twice.
-    kernel = keras.initializers.RandomNormal(stddev=0.01)
-    return keras.layers.Conv2D(
-        filters, 3, padding="same", kernel_initializer=kernel, bias_initializer=bias, dtype="float32", name=name
-    )
+    options = dict(kernel_initializer=head_initializer(depthwise), bias_initializer=bias, dtype="float32", name=name)
+    return conv3x3(filters, depthwise=depthwise, **options)
 
 
 def level_scales(levels: collections.abc.Sequence[int], name: str = "scale") -> list[Scale]:

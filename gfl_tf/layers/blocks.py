@@ -56,6 +56,47 @@ def _check_groups(channels, groups):
         raise ValueError(f"{channels} channels do not divide into {groups} groups")
 
 
+def conv3x3(
+    filters: int,
+    strides: int = 1,
+    depthwise: bool = False,
+    kernel_initializer: keras.initializers.Initializer | str = "glorot_uniform",
+    **options: typing.Any,
+) -> keras.layers.Conv2D | keras.layers.SeparableConv2D:
+    """A 3x3 convolution, or a depthwise one and a 1x1 one (Howard et al., MobileNets, 2017), of about a ninth the cost.
+
+    Nothing stands between the two, as in EfficientDet's head: together they are one linear convolution, whose scale the
+    towers' normalization sees to as it does to a full one's. Another normalization would take about as long as the
+    depthwise convolution, and stay in float32 where the rest is int8.
+
+    Args:
+        filters: channels.
+        strides: 1: padded to the size of the input; 2: not padded.
+        depthwise: the light form.
+        kernel_initializer: of the convolution that sums over channels. A depthwise kernel sums 9 values alone: with
+            standard deviation 1/3 it keeps theirs.
+        **options: of the Keras layer.
+    """
+    options = {"filters": filters, "kernel_size": 3, "strides": strides, **options}
+    options["padding"] = "same" if strides == 1 else "valid"
+    if depthwise:
+        return keras.layers.SeparableConv2D(
+            depthwise_initializer=keras.initializers.RandomNormal(stddev=1 / 3),
+            pointwise_initializer=kernel_initializer,
+            **options,
+        )
+    return keras.layers.Conv2D(kernel_initializer=kernel_initializer, **options)
+
+
+def head_initializer(depthwise: bool = False) -> keras.initializers.Initializer:
+    """Of a head's `conv3x3`: normal, of standard deviation 0.01 as in RetinaNet.
+
+    It is 0.03 for the depthwise form, which sums up a ninth of the values, so that outputs start as large. Each layer
+    needs one of its own: Keras's unseeded ones repeat their values when used twice.
+    """
+    return keras.initializers.RandomNormal(stddev=0.03 if depthwise else 0.01)
+
+
 @_register
 class ConvGN(keras.layers.Layer):
     """3x3 convolution, group normalization, ReLU: the block of the heads' towers and of PAFPN.
@@ -65,11 +106,12 @@ class ConvGN(keras.layers.Layer):
         groups: of the normalization; 0: none, and the convolution has a bias, as in RetinaNet.
         strides: 1 or 2; padded on both sides as in the reference.
         deformable: the convolution is a deformable one, v2.
+        depthwise: the convolution is a depthwise one and a 1x1 one, see `conv3x3`.
         relu: False leaves the ReLU out.
-        kernel_initializer: default: normal of standard deviation 0.01, as for a head.
+        kernel_initializer: default: `head_initializer`.
 
     Raises:
-        ValueError: `filters` that do not divide into `groups`.
+        ValueError: `filters` that do not divide into `groups`; both deformable and depthwise.
     """
 
     def __init__(
@@ -78,38 +120,30 @@ class ConvGN(keras.layers.Layer):
         groups: int = 32,
         strides: int = 1,
         deformable: bool = False,
+        depthwise: bool = False,
         relu: bool = True,
         kernel_initializer: keras.initializers.Initializer | str | dict | None = None,
         **kwargs: typing.Any,
     ):
         super().__init__(**kwargs)
         _check_groups(filters, groups)
+        if deformable and depthwise:
+            raise ValueError("a convolution is deformable or depthwise, not both")
         self.filters = filters
         self.groups = groups
         self.strides = strides
         self.deformable = deformable
+        self.depthwise = depthwise
         self.relu = relu
-        self.kernel_initializer = keras.initializers.get(
-            kernel_initializer or keras.initializers.RandomNormal(stddev=0.01)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer or head_initializer(depthwise))
+        options = dict(
+            filters=filters,
+            strides=strides,
+            use_bias=not groups,
+            kernel_initializer=self.kernel_initializer,
+            name="conv",
         )
-        if deformable:
-            self.conv = DeformableConv2D(
-                filters,
-                strides=strides,
-                use_bias=not groups,
-                kernel_initializer=self.kernel_initializer,
-                name="conv",
-            )
-        else:
-            self.conv = keras.layers.Conv2D(
-                filters,
-                3,
-                strides,
-                padding="same" if strides == 1 else "valid",
-                use_bias=not groups,
-                kernel_initializer=self.kernel_initializer,
-                name="conv",
-            )
+        self.conv = DeformableConv2D(**options) if deformable else conv3x3(depthwise=depthwise, **options)
         self.norm = GroupNormalization(groups, name="norm") if groups else None
 
     def build(self, input_shape) -> None:

@@ -6,6 +6,7 @@ import typing
 import keras
 import tensorflow as tf
 
+from gfl_tf.layers.blocks import conv3x3
 from gfl_tf.parts import arguments
 
 BACKBONE_TOP = 5  # the highest level of a backbone
@@ -23,6 +24,7 @@ class FPN(keras.layers.Layer):
         channels: of all outputs.
         extra_relu: ReLU before the convolution of P7 and above, as VarifocalNet and FCOS have it.
         extra_from_backbone: P6 is made of the backbone's P5, not of this pyramid's, as in RetinaNet.
+        depthwise: each 3x3 convolution is a depthwise one and a 1x1 one, for small models.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class FPN(keras.layers.Layer):
         channels: int = 256,
         extra_relu: bool = False,
         extra_from_backbone: bool = False,
+        depthwise: bool = False,
         **kwargs: typing.Any,
     ):
         super().__init__(**kwargs)
@@ -38,15 +41,16 @@ class FPN(keras.layers.Layer):
         self.channels = channels
         self.extra_relu = extra_relu
         self.extra_from_backbone = extra_from_backbone
+        self.depthwise = depthwise
         of_backbone = backbone_levels(levels)
         self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in of_backbone}
         self.outputs = {
-            f"P{i}": keras.layers.Conv2D(channels, 3, padding="same", name=f"output_p{i}")
+            f"P{i}": conv3x3(channels, depthwise=depthwise, name=f"output_p{i}")
             for i in of_backbone
             if i in self.levels
         }
         self.extra = {
-            f"P{i}": keras.layers.Conv2D(channels, 3, strides=2, name=f"output_p{i}")
+            f"P{i}": conv3x3(channels, strides=2, depthwise=depthwise, name=f"output_p{i}")
             for i in self.levels
             if i > BACKBONE_TOP
         }

@@ -142,11 +142,11 @@ def _is_made_by(operations, tensor):
     """Whether a tensor of this name is made by some of the operations alone.
 
     The converter gives a tensor the names of all operations that it has made one, and a number where there is another
-    tensor of that name.
+    tensor of that name, behind the last name or behind a semicolon of its own.
     """
 
     def is_known(name):
         ends = range(len(name.rstrip(string.digits)), len(name) + 1)
         return any(name[:end] in operations for end in ends)
 
-    return all(is_known(name) for name in tensor.split(";") if name)
+    return all(is_known(name) for name in tensor.split(";") if name.strip(string.digits))

@@ -15,6 +15,7 @@ from gfl_tf.boxes.distributions import GaussianDistribution
 from gfl_tf.checkpoints import load_mmdet, mmdet, places, state_dict
 from gfl_tf.detectors import recipes
 from gfl_tf.heads.tower_head import TowerHead
+from gfl_tf.necks.fpn import FPN
 from gfl_tf.scores.branch import QualityBranch
 from gfl_tf.scores.joint import JointScore
 from tests.checkpoints.detectors import SMALL, all_values, all_weights, small
@@ -345,6 +346,11 @@ UNPUBLISHED = {
     ),
     "bins of half a stride": (small(recipes.GFL, bin_width=0.5), "config.model.boxes.bin_width=1.0"),
     "other statistics": (small(recipes.GFLV2, statistics=("topk", "variance")), "statistics topk and mean"),
+    "depthwise head": (small(recipes.GFL, of_head={"depthwise": True}), "config.model.head.depthwise=False"),
+    "depthwise neck": (
+        small(recipes.GFL, neck=functools.partial(FPN, channels=CHANNELS, depthwise=True)),
+        "config.model.neck.depthwise=False",
+    ),
     "no star": (small(recipes.VFNet, of_head={"star": False}), "config.model.head.star=True .*refine=True"),
     "no refinement": (small(recipes.VFNet, of_head={"refine": False}), "config.model.head.star=True .*refine=True"),
 }

@@ -50,7 +50,8 @@ def build_row(row):
     return build_detector(config)
 
 
-CASES = [*RECIPES, *ROWS]
+DEPTHWISE = dict(neck_options=dict(depthwise=True), head_options=dict(depthwise=True))
+CASES = [*RECIPES, *ROWS, pytest.param("depthwise", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -61,6 +62,8 @@ def case(request):
         keras.utils.set_random_seed(0)
         if request.param in RECIPES:
             return build_tiny(RECIPES[request.param], **options)
+        if request.param == "depthwise":
+            return build_tiny(gfl_tf.GFLV2, **DEPTHWISE, **options)
         return build_row(request.param)
 
     return make

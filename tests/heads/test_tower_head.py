@@ -187,6 +187,23 @@ def test_retinanets_towers():
     )
 
 
+def test_depthwise():
+    """Towers and outputs: the same head, but each 3x3 kernel is the product of a depthwise and a 1x1 one."""
+    light, full = (built(tiny(quality="box", num_convs=2, depthwise=depthwise)) for depthwise in (True, False))
+
+    def convolutions(head):
+        towers = [block.conv for block in (*head.class_tower, *head.box_tower)]
+        return [*towers, head.classification, head.box, head.quality_branch]
+
+    for conv, twin in zip(convolutions(light), convolutions(full)):
+        each, across, *bias = conv.get_weights()
+        twin.set_weights([each * across, *bias])  # [3, 3, C, 1] and [1, 1, C, F]
+    actual, expected = light(features()), full(features())
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(actual[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
 def test_decomposed_form():
     """The quality is the DGQP of the scaled box outputs."""
     head = built(gflv2())
@@ -258,6 +275,7 @@ HEADS = {
     "composed": lambda: tiny(box_outputs=20, dgqp=DGQP(k=2, outputs=6)),
     "decomposed": lambda: tiny(box_outputs=20, dgqp=DGQP(k=3, statistics=("variance",))),
     "branch": lambda: tiny(quality="class", num_convs=2),
+    "depthwise": lambda: tiny(box_outputs=20, dgqp=DGQP(k=2, outputs=6), depthwise=True),
     "retinanet": lambda: tiny(groups=0, scale_levels=False, anchors_per_point=9, levels=(3, 4, 5, 6, 7)),
 }
 

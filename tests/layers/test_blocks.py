@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from gfl_tf import compat
-from gfl_tf.layers.blocks import ConvGN, GroupNormalization, Preprocess, Scale
+from gfl_tf.layers.blocks import ConvGN, GroupNormalization, Preprocess, Scale, conv3x3, head_initializer
 
 
 def test_group_normalization_by_hand():
@@ -58,12 +58,38 @@ def test_group_normalization_refuses_uneven_groups():
         GroupNormalization(groups=5)(tf.zeros((1, 2, 2, 12)))
 
 
-def test_conv_gn():
-    block = ConvGN(8, groups=2)
+@pytest.mark.parametrize("depthwise, kernels", [(False, ["kernel"]), (True, ["depthwise_kernel", "pointwise_kernel"])])
+def test_conv_gn(depthwise, kernels):
+    block = ConvGN(8, groups=2, depthwise=depthwise)
     y = block(tf.random.stateless_normal((2, 6, 5, 4), seed=(1, 2)))
     assert y.shape == (2, 6, 5, 8)
     assert tf.reduce_min(y) == 0 and 0.2 < tf.reduce_mean(tf.cast(y > 0, tf.float32)) < 0.8  # ReLU of zero-mean values
-    assert sorted(map(compat.own_name, block.weights)) == ["beta", "gamma", "kernel"]
+    assert sorted(map(compat.own_name, block.weights)) == ["beta", *kernels[:-1], "gamma", kernels[-1]]
+
+
+@pytest.mark.parametrize("strides, padding", [(1, "SAME"), (2, "VALID")])
+def test_depthwise_by_hand(strides, padding):
+    """Each channel with its own 3x3 kernel, then sums over channels, then the bias; nothing between."""
+    conv = conv3x3(5, strides, depthwise=True)
+    x = tf.random.stateless_normal((2, 7, 9, 4), seed=(1, 2))
+    conv.build(x.shape)
+    each, across, bias = (np.random.default_rng(0).normal(size=w.shape).astype(np.float32) for w in conv.weights)
+    conv.set_weights([each, across, bias])
+    filtered = tf.nn.depthwise_conv2d(x, each, [1, strides, strides, 1], padding)
+    np.testing.assert_allclose(conv(x), filtered @ across[0, 0] + bias, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("initializer", [lambda depthwise: "glorot_uniform", head_initializer])
+def test_depthwise_starts_as_large_as_a_full_convolution(initializer):
+    """The depthwise kernel would lose the signal with a head's standard deviation of 0.01."""
+    x = tf.random.stateless_normal((1, 34, 34, 64), seed=(1, 2))
+    full, light = (conv3x3(64, 2, form, kernel_initializer=initializer(form))(x) for form in (False, True))
+    np.testing.assert_allclose(tf.math.reduce_std(light), tf.math.reduce_std(full), rtol=0.15)
+
+
+def test_a_convolution_is_not_deformable_and_depthwise():
+    with pytest.raises(ValueError, match="a convolution is deformable or depthwise, not both"):
+        ConvGN(8, groups=2, deformable=True, depthwise=True)
 
 
 def test_scale():
@@ -89,7 +115,14 @@ def test_preprocess_leaves_the_pixels_to_a_backbone_that_rescales():
 
 
 @pytest.mark.parametrize(
-    "layer", [GroupNormalization(4, 1e-3), ConvGN(8, groups=2), Scale(), Preprocess((1, 2, 3), (4, 5, 6), 64)]
+    "layer",
+    [
+        GroupNormalization(4, 1e-3),
+        ConvGN(8, groups=2),
+        ConvGN(8, groups=2, depthwise=True),
+        Scale(),
+        Preprocess((1, 2, 3), (4, 5, 6), 64),
+    ],
 )
 def test_serialization(layer):
     config = keras.saving.serialize_keras_object(layer)

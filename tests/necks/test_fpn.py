@@ -86,8 +86,29 @@ def test_levels_and_extra_levels(levels, extra_relu, extra_from_backbone):
         np.testing.assert_allclose(actual[0], expected[level], rtol=1e-4, atol=1e-4)
 
 
-def test_config_gives_the_same_neck():
-    neck = FPN(levels=(2, 3, 4, 5, 6), channels=4, extra_relu=True, extra_from_backbone=True)
+def test_depthwise(neck_and_features):
+    """The same neck, but each 3x3 kernel is the product of a depthwise and a 1x1 one."""
+    neck, features = neck_and_features
+    light = FPN(channels=4, depthwise=True)
+    light(features)
+    for weight in light.weights:
+        weight.assign(tf.random.normal(weight.shape))
+    full = FPN(channels=4)
+    full.build({level: value.shape for level, value in features.items()})
+    for level, lateral in full.laterals.items():
+        lateral.set_weights(light.laterals[level].get_weights())
+    for one, other in ((full.outputs, light.outputs), (full.extra, light.extra)):
+        assert one.keys() == other.keys()
+        for level, conv in one.items():
+            each, across, bias = other[level].get_weights()
+            conv.set_weights([each * across, bias])  # [3, 3, C, 1] and [1, 1, C, F]
+    for actual, expected in zip(light(features), full(features)):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_config_gives_the_same_neck(depthwise):
+    neck = FPN(levels=(2, 3, 4, 5, 6), channels=4, extra_relu=True, extra_from_backbone=True, depthwise=depthwise)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(neck))
     assert type(again) is FPN and again.get_config() == neck.get_config()
     for one in (neck, again):

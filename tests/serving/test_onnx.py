@@ -39,7 +39,8 @@ def with_scores_apart(model):
 
 
 @pytest.fixture(
-    scope="module", params=["gflv2", "vfnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gfl", "atss"))]
+    scope="module",
+    params=["gflv2", "vfnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gfl", "atss", "depthwise"))],
 )
 def model(request):
     if request.param == "gflv2":

@@ -2,6 +2,7 @@
 
 import re
 
+import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +13,7 @@ from gfl_tf.ops import boxes as box_ops
 from gfl_tf.ops import sampling
 from gfl_tf.serving import canvas, export, tflite
 from gfl_tf.training import run_dir
-from tests.tiny import build_tiny
+from tests.tiny import build_tiny, tiny_backbone
 
 CANVAS = (64, 96)
 IMAGE_SHAPE = np.array([60, 90], np.int32)
@@ -70,7 +71,7 @@ def test_nothing_found(tiny_vfnet):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gfl", "atss"])
+@pytest.mark.parametrize("name", ["gfl", "atss", "depthwise"])
 def test_other_detectors(name, request):
     model = request.getfixturevalue(f"tiny_{name}")
     content = tflite.convert(model, *CANVAS)
@@ -113,9 +114,27 @@ def test_int8(gflv2, expected, tmp_path):
     assert len(of_float) > 20 and not [tensor["name"] for tensor in of_float if tensor["dtype"] == np.int8]
 
 
-def test_int8_of_towers_without_normalization():
+def mobilenet():
+    """Its squeeze and excitation has convolutions that the converter makes one with the activation, numbered."""
+    return keras_cv.models.MobileNetV3Backbone(
+        stackwise_expansion=[1, 4, 4, 4],
+        stackwise_filters=[8, 8, 16, 24],
+        stackwise_kernel_size=[3, 3, 3, 3],
+        stackwise_stride=[2, 2, 2, 2],
+        stackwise_se_ratio=[0.25, None, 0.25, 0.25],
+        stackwise_activation=["relu", "relu", "hard_swish", "hard_swish"],
+        include_rescaling=True,
+    )
+
+
+LIGHT = dict(head_options=dict(depthwise=True), neck_options=dict(depthwise=True), backbone=mobilenet)
+
+
+@pytest.mark.parametrize("options", [dict(head_options=dict(groups=0)), LIGHT], ids=["no normalization", "light"])
+def test_int8_of_others(options):
     """All convolutions but the output ones compute in integers."""
-    model = build_tiny(gfl_tf.RetinaNet, head_options=dict(groups=0))
+    backbone = options.get("backbone", tiny_backbone)()
+    model = build_tiny(gfl_tf.RetinaNet, **{**options, "backbone": backbone})
     content = tflite.convert(model, *CANVAS, "int8", [(picture(2), IMAGE_SHAPE)] * 2)
     assert weights_in_integers(content) == convolution_weights(model)
 
@@ -128,8 +147,10 @@ def weights_in_integers(content):
 
 def convolution_weights(model):
     """Of all convolutions but the output ones."""
-    kernels = sum(int(tf.size(weight)) for weight in model.weights if weight.shape.rank == 4)
-    return kernels - sum(int(tf.size(layer.kernel)) for layer in (model.head.classification, model.head.box))
+    parts = model.get_layer("pyramid_features"), model.neck, model.head
+    kernels = sum(int(tf.size(weight)) for part in parts for weight in part.weights if weight.shape.rank == 4)
+    outputs = [*model.head.classification.weights, *model.head.box.weights]
+    return kernels - sum(int(tf.size(weight)) for weight in outputs if weight.shape.rank == 4)
 
 
 @pytest.mark.slow
