@@ -10,7 +10,7 @@ import pathlib
 import yaml
 from absl import logging
 
-from gfl_tf.data import image_checks
+from gfl_tf import texts
 from gfl_tf.data import images as image_files
 from gfl_tf.data.formats import entries
 from gfl_tf.data.formats.entries import Box, Entry, Export
@@ -240,4 +240,4 @@ def _corners(values):
 
 
 def _listed(items):
-    return ", ".join(image_checks.first_ones(list(map(str, items))))
+    return ", ".join(texts.first_ones(list(map(str, items))))
