@@ -70,6 +70,7 @@ class LoadReport:
     repeated_images: list = dataclasses.field(default_factory=list)  # paths that several images have
     mended_file_names: list = dataclasses.field(default_factory=list)
     bad_images: list = dataclasses.field(default_factory=list)  # the `ImageRecord`s of files that cannot be used
+    unsized_images: list = dataclasses.field(default_factory=list)  # what `formats.read` left out, see `to_coco`
     image_checks: dict = dataclasses.field(default_factory=dict)  # path: `image_checks.Check` of each file
     dropped_empty_images: int = 0
 
@@ -163,7 +164,7 @@ def load_coco(
     entries = coco_entries.checked(content["annotations"] or [], coco_entries.ANNOTATION, "annotation", source)
     used = {entry["category_id"] for entry in entries.values()}
     names, ids = coco_classes.choose(categories, used, class_names, source)
-    report = LoadReport(source)
+    report = LoadReport(source, unsized_images=content.get("skipped", []) if isinstance(annotations, dict) else [])
     boxes_of = coco_boxes.by_image(entries, images, categories, names, ids, report)
     paths = _paths(images, images_dir, report)
     records = [_record(entry, path, boxes_of[entry["id"]]) for entry, path in zip(images.values(), paths)]
