@@ -9,7 +9,7 @@ import typing
 import numpy as np
 from absl import logging
 
-from gfl_tf.data import coco_boxes, coco_classes, coco_entries, coco_files, image_checks
+from gfl_tf.data import coco_boxes, coco_classes, coco_entries, coco_files, faults, image_checks
 
 # The 80 classes of COCO's detection task, in the order of their ids, as all published models have them.
 COCO_CLASS_NAMES = (
@@ -219,7 +219,7 @@ def _paths(images, images_dir, report):
     paths = [entry["file_name"] for entry in images.values()]
     if images_dir is not None:
         where = [f"{report.source}: image {image_id}" for image_id in images]
-        found = [coco_files.find(name, str(images_dir), text) for name, text in zip(paths, where)]
+        found = faults.each(lambda named: coco_files.find(named[0], str(images_dir), named[1]), zip(paths, where))
         report.mended_file_names = [name for name, (_, is_mended) in zip(paths, found) if is_mended]
         paths = [path for path, _ in found]
     report.repeated_images = [path for path, count in collections.Counter(paths).items() if count > 1]
