@@ -82,7 +82,7 @@ class Misfit(ValueError):
 
     Attributes:
         source: the file, for messages.
-        shapes: [(`Place`, shape of its tensor in the file)] of those of another shape.
+        shapes: [(`Place`, shape of its tensor in the file)] of those that differ.
         is_other: whether the file is that of another model, which even a partial load refuses.
     """
 
@@ -177,19 +177,8 @@ def load(places, tensors, constants, partial=False, may_lack=lambda name: False,
         Misfit: names what is missing, left over or of another shape; nothing was loaded then.
         ValueError: numbers are not finite.
     """
-    fitting, missing, misfits, shapes, seen = [], [], {}, [], set()
-    for place in places:
-        name = next((name for name in place.names if name in tensors), None)
-        if name is None:
-            missing.append(place.names[0])
-            continue
-        seen.add(name)
-        problem = _misfit(tensors[name], place.shape)
-        if problem:
-            misfits[name] = problem
-            shapes.append((place, tensors[name].shape))
-        else:
-            fitting.append((name, place))
+    fitting, missing, misfits, shapes = _match(places, tensors)
+    seen = {*misfits, *(name for name, _ in fitting)}
     ignored = []
     for name in tensors:
         if name in constants and not _is_constant(tensors[name], constants[name]):
@@ -222,6 +211,22 @@ def load(places, tensors, constants, partial=False, may_lack=lambda name: False,
         ignored=tuple(ignored),
         remarks=tuple(remarks),
     )
+
+
+def _match(places, tensors):
+    """([(name, place)] that fit, names that are missing, {name: what is wrong}, [(place, shape)] of these)."""
+    fitting, missing, misfits, shapes = [], [], {}, []
+    for place in places:
+        name = next((name for name in place.names if name in tensors), None)
+        problem = _misfit(tensors[name], place.shape) if name else ""
+        if name is None:
+            missing.append(place.names[0])
+        elif problem:
+            misfits[name] = problem
+            shapes.append((place, tensors[name].shape))
+        else:
+            fitting.append((name, place))
+    return fitting, missing, misfits, shapes
 
 
 def _misfit(value, shape):
