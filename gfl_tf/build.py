@@ -12,7 +12,7 @@ import keras
 import ml_collections
 from absl import logging
 
-from gfl_tf import backbone_weights, compat, losses
+from gfl_tf import backbone_weights, compat, detector_weights, losses
 from gfl_tf.assigners.atss import ATSSAssigner
 from gfl_tf.assigners.fcos import FCOSAssigner
 from gfl_tf.assigners.max_iou import MaxIoUAssigner
@@ -22,7 +22,6 @@ from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.boxes.distributions import GaussianDistribution, GeneralDistribution
 from gfl_tf.boxes.points import AnchorDeltas, DiracDistances
-from gfl_tf.checkpoints import mmdet, weight_file
 from gfl_tf.compat import keras_cv
 from gfl_tf.config_files import load_config
 from gfl_tf.detectors import checks, recipes
@@ -147,13 +146,18 @@ def _decided_elsewhere(field, value, recipe):
     return ["levels"] if field == "neck" else value.func.fitting(recipe.grid, recipe.boxes, recipe.score)
 
 
-def build_detector(config: ml_collections.ConfigDict | str | os.PathLike, load_weights: bool = True) -> Detector:
+def build_detector(
+    config: ml_collections.ConfigDict | str | os.PathLike,
+    load_weights: bool = True,
+    say: collections.abc.Callable[[str], None] = logging.info,
+) -> Detector:
     """The Keras model that a config describes, in its precision, with fresh weights unless the config names some.
 
     Args:
         config: a ConfigDict (its `model`, `precision` and `name` are read), or a config file: its path, or the name of
             one that comes with gfl_tf.
         load_weights: False leaves out the weights that the config names, where others are loaded afterwards.
+        say: takes a line for each file of weights, which says how many of its tensors were taken and what was not.
 
     Raises:
         ValueError: an unknown name, field or value, before anything is built; weights that cannot be had or do not fit.
@@ -175,7 +179,7 @@ def build_detector(config: ml_collections.ConfigDict | str | os.PathLike, load_w
         checks.check_interface(box_format, mean, std)
     with precision_policy(precision):
         recipe = _recipe(model, num_classes)
-        backbone = _backbone(backbone_config, {"mean": mean, "std": std})
+        backbone = _backbone(backbone_config, {"mean": mean, "std": std}, say)
         built = recipe(
             backbone,
             num_classes,
@@ -186,7 +190,8 @@ def build_detector(config: ml_collections.ConfigDict | str | os.PathLike, load_w
             name=config.get("name", "detector"),
         )
     if weights and load_weights:
-        _load_weights(built, weights, partial)
+        class_names = (config.get("data") or {}).get("class_names") or ()
+        detector_weights.load(built, weights, partial, class_names, say)
     return built
 
 
@@ -247,7 +252,7 @@ def _backbone_fields(config):
     return {**fields, **config}
 
 
-def _backbone(config, normalization):
+def _backbone(config, normalization, say):
     """The backbone of `config.model.backbone`; `normalization`: the detector's mean and std."""
     _check_choice("config.model.backbone.name", config["name"], BACKBONES)
     build = BACKBONES[config["name"]]
@@ -256,20 +261,10 @@ def _backbone(config, normalization):
             compat.check_arguments(build, config["arguments"])
         backbone = build(**config["arguments"])
     if config["weights"]:
-        backbone_weights.load(backbone, build, config, normalization)
+        backbone_weights.load(backbone, build, config, normalization, say)
     if config["freeze_batch_norm"]:
         freeze_batch_norm(backbone)
     return backbone
-
-
-def _load_weights(model, weights, partial):
-    backbone_weights.check_exists(weights, "config.model.weights")
-    if weights.endswith(backbone_weights.PYTORCH_FILES):
-        logging.warning("%s", mmdet.load_mmdet(model, weights, partial=partial))
-    else:
-        report = weight_file.load(weight_file.named_variables(model), weights, partial)
-        if partial:
-            logging.warning("%s", report)
 
 
 @contextlib.contextmanager

@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module imports from its own folder and from folders of lower rows, never from a neighbour in its row.
 ROWS = [
-    {"compat", "config_files", "detections", "files", "parts", "quiet", "stacks"},
+    {"compat", "config_files", "detections", "files", "parts", "quiet", "stacks", "texts"},
     {"ops"},
     {"layers", "losses"},  # losses below boxes, whose distributions have a loss of their own
     {"backbones", "necks", "heads", "boxes", "scores", "assigners"},
     {"detectors"},
     {"checkpoints"},  # below build, which starts backbones from published files
     {"backbone_weights"},
+    {"detector_weights"},
     {"build"},
     {"data"},
     {"evaluation"},

@@ -52,30 +52,38 @@ def load_mmdet(
     """
     checkpoint = state_dict.read(path, ema)
     try:
-        return assign(model, checkpoint.weights, partial, prefix)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        return assign(model, checkpoint.weights, partial, prefix, source=path)
+    except places.Misfit as error:
+        raise error.explained(model, "partial=True") from error
 
 
 def assign(
-    model: Detector, weights: dict[str, np.ndarray], partial: bool = False, prefix: str | None = None
+    model: Detector,
+    weights: dict[str, np.ndarray],
+    partial: bool = False,
+    prefix: str | None = None,
+    source: str | os.PathLike = "the file",
 ) -> places.Report:
-    """Loads {name in mmdetection: array in torch's layout} into a detector; otherwise as `load_mmdet`."""
+    """Loads {name in mmdetection: array in torch's layout} into a detector; otherwise as `load_mmdet`.
+
+    Args:
+        source: the file, for messages.
+
+    Raises:
+        places.Misfit: the weights do not fit.
+        ValueError: otherwise as `load_mmdet`.
+    """
     found = _all_places((model.backbone, model.neck, model.head), detector_modules(model))
-    chosen = _choose(found, weights, prefix)
-    return _load(found, chosen, constants=_constants(model.boxes), partial=partial)
+    return _load(found, weights, prefix, source, constants=_constants(model.boxes), partial=partial)
 
 
-def _choose(found, weights, prefix):
-    return prefixes.choose(weights, [name for place in found for name in place.names], prefix)
-
-
-def _load(found, chosen, **options):
+def _load(found, weights, prefix, source, **options):
     try:
-        report = places.load(found, chosen.weights, **options)
+        chosen = prefixes.choose(weights, [name for place in found for name in place.names], prefix)
     except ValueError as error:
-        raise ValueError(f"{error}\n({chosen.said()})" if chosen.said() else str(error)) from error
-    return dataclasses.replace(report, renamed=chosen.said(), outside=chosen.outside)
+        raise ValueError(f"{source}: {error}") from error
+    report = places.load(found, chosen.weights, source=source, renamed=chosen.said(), **options)
+    return dataclasses.replace(report, outside=chosen.outside)
 
 
 def load_backbone(backbone: ResNet | Res2Net, path: str | os.PathLike, prefix: str | None = None) -> places.Report:
@@ -93,14 +101,9 @@ def load_backbone(backbone: ResNet | Res2Net, path: str | os.PathLike, prefix: s
     Returns, raises: as `load_mmdet`.
     """
     weights = state_dict.read(path).weights
+    backbones = {name: value for name, value in weights.items() if "fc" not in name.split(".")}
     found = _all_places((backbone,), _backbone(backbone))
-    try:
-        chosen = _choose(found, weights, prefix)
-        backbones = {name: value for name, value in chosen.weights.items() if not name.startswith("fc.")}
-        chosen = dataclasses.replace(chosen, weights=backbones)
-        return _load(found, chosen, constants={}, may_lack=lambda name: ".conv_offset." in name)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return _load(found, backbones, prefix, path, constants={}, may_lack=lambda name: ".conv_offset." in name)
 
 
 def detector_modules(model: Detector) -> list[tuple[str, keras.layers.Layer]]:

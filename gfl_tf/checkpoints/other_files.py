@@ -8,7 +8,10 @@ KINDS = (
     ),
     (b"<", "a web page (HTML or XML), such as that of a login or an error: download the file itself"),
     (b"{", "a text in JSON, such as the index of weights in several files: give the file of the weights themselves"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes it, and no checkpoint of PyTorch"),
+    (
+        b"\x89HDF\r\n\x1a\n",
+        "an HDF5 file, as Keras writes it: --config.model.backbone.weights takes one, of the backbone alone",
+    ),
     (b"\x1f\x8b", "compressed with gzip: unpack it first"),
     (b"\xfd7zXZ\0", "compressed with xz: unpack it first"),
     (b"BZh", "compressed with bzip2: unpack it first"),

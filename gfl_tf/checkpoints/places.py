@@ -1,6 +1,5 @@
 """Where each tensor of a PyTorch module belongs in the Keras layer that stands for it, and the loading itself."""
 
-import collections
 import dataclasses
 import re
 import typing
@@ -9,15 +8,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf.checkpoints import architectures
 from gfl_tf.layers.blocks import GroupNormalization, Scale
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.star import StarConv2D
+from gfl_tf.texts import first_ones
 
 # torch's [out, in, height, width] -> Keras's [height, width, in, out]
 CONV_AXES = (2, 3, 1, 0)
-MODULE = re.compile(r"[^./ ]*(?:[./][^./ ]*)?")  # the first two steps of a name
-# Longer lists of names are shortened to the first of them and counts of the rest.
-LONGEST_LIST, FIRST = 40, 8
+HEAD = re.compile(r"(bbox_)?head[./]")  # how the names of a head's tensors begin, in a file of PyTorch or of gfl_tf
+MOST_NAMED = 3  # tensors of a kind in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,33 +52,61 @@ class Report:
     """What an import did.
 
     Attributes:
+        source: the file, for messages.
         loaded: names of the tensors that were loaded, as in the file.
         parameters: how many numbers they are.
         fresh: names of the tensors that the file lacks or has in another shape; the model's variables stay as they
             were.
         unused: names of the file's tensors that the model has no place for, or one of another shape.
         ignored: names of the file's tensors that hold nothing to load: counters and constants.
-        renamed: what was cut off the file's names, for people; "" where it was nothing.
+        remarks: what did not go in and why, and what was cut off the file's names, for people.
         outside: names of the file's tensors that belong to something else than the model, such as another model.
     """
 
+    source: str
     loaded: tuple
     parameters: int
     fresh: tuple
     unused: tuple
     ignored: tuple
-    renamed: str = ""
+    remarks: tuple = ()
     outside: tuple = ()
 
     def __str__(self):
-        lines = [f"loaded {len(self.loaded)} tensors, {self.parameters:,} numbers"]
-        lines += [self.renamed] if self.renamed else []
-        listings = {
-            "left as the model had them": self.fresh,
-            "of the file not used (no place for them, or of another shape)": self.unused,
-            "of the file belong to something else": self.outside,
-        }
-        return "\n".join(lines + [_listing(title, names) for title, names in listings.items() if names])
+        taken = f"{len(self.loaded)} of {len(self.loaded) + len(self.fresh)} tensors taken from {self.source}"
+        return "; ".join([taken, *self.remarks, *_listing("of something else in the file", self.outside)])
+
+
+class Misfit(ValueError):
+    """Tensors that do not fit the model.
+
+    Attributes:
+        source: the file, for messages.
+        shapes: [(`Place`, shape of its tensor in the file)] of those that differ.
+        is_other: whether the file is that of another model, which even a partial load refuses.
+    """
+
+    def __init__(self, text, source, shapes, is_other):
+        super().__init__(text)
+        self.source, self.shapes, self.is_other = source, shapes, is_other
+
+    def explained(self, model: keras.Model, partial: str) -> ValueError:
+        """The error with what a user can do.
+
+        Args:
+            model: the detector; where its classifier does not fit, both numbers of classes are named.
+            partial: what to type for a partial load, such as "--partial".
+        """
+        if self.is_other:
+            remedy = f"For its backbone alone: --config.model.backbone.weights={self.source}"
+        else:
+            remedy = f"Choose the config that the file was trained with, or take what fits: {partial}"
+        bias = model.head.classification.bias
+        outputs = next((shape[0] for place, shape in self.shapes if place.variable is bias), None)
+        if outputs and not self.is_other:
+            trained = outputs * model.num_classes // bias.shape[0]  # a class has an output per anchor
+            remedy = f"The file has {trained} classes, the model {model.num_classes}. To take what fits: {partial}"
+        return ValueError(f"{self}. {remedy}")
 
 
 def places_of(name, layer):
@@ -127,8 +155,11 @@ def _conv(names, kernel):
     return Place(names, kernel, (outputs, inputs, height, width), CONV_AXES)
 
 
-def load(places, tensors, constants, partial=False, may_lack=lambda name: False):
+def load(places, tensors, constants, partial=False, may_lack=lambda name: False, source="the file", renamed=""):
     """Assigns `tensors` to `places`: all of them or none, unless `partial`.
+
+    Where less than half of what is no head (of backbone and neck, that is) fits, the file is that of another model: it
+    is refused with `partial`, too.
 
     Args:
         places: list of `Place`.
@@ -136,26 +167,18 @@ def load(places, tensors, constants, partial=False, may_lack=lambda name: False)
         constants: {name: array} that the file may have, with these values.
         partial: load what fits and leave the rest.
         may_lack: may_lack(name): whether the file may do without a tensor.
+        source: the file, for messages.
+        renamed: what was cut off the file's names, for people; "" where it was nothing.
 
     Returns:
         `Report`.
 
     Raises:
-        ValueError: lists what is missing, left over or of another shape; nothing was loaded then. With `partial`, if
-            nothing at all fits. In any case if numbers are not finite.
+        Misfit: names what is missing, left over or of another shape; nothing was loaded then.
+        ValueError: numbers are not finite.
     """
-    fitting, missing, misfits, seen = [], [], {}, set()
-    for place in places:
-        name = next((name for name in place.names if name in tensors), None)
-        if name is None:
-            missing.append(place.names[0])
-            continue
-        seen.add(name)
-        problem = _misfit(tensors[name], place.shape)
-        if problem:
-            misfits[name] = problem
-        else:
-            fitting.append((name, place))
+    fitting, missing, misfits, shapes = _match(places, tensors)
+    seen = {*misfits, *(name for name, _ in fitting)}
     ignored = []
     for name in tensors:
         if name in constants and not _is_constant(tensors[name], constants[name]):
@@ -163,26 +186,52 @@ def load(places, tensors, constants, partial=False, may_lack=lambda name: False)
         elif name in constants or name.endswith("num_batches_tracked"):
             ignored.append(name)
     left_over = [name for name in tensors if name not in seen and name not in ignored and name not in misfits]
-    lacking = [name for name in missing if not may_lack(name)]
-    if lacking or left_over or misfits:
-        if not partial or not fitting:
-            raise ValueError(_complaint(lacking, left_over, misfits, fits=bool(fitting)))
-    _check_finite(fitting, tensors)
+    differ = _listing("not taken", [f"{name} {problem}" for name, problem in misfits.items()])
+    remarks = [
+        *differ,
+        *_listing("missing in the file", missing),
+        *_listing("without a place in the model", left_over),
+        *filter(None, [renamed]),
+    ]
+    if _is_other(places, [place for _, place in fitting]):
+        text = "; ".join([_other(places, fitting, tensors, source), *differ])
+        raise Misfit(text, source, shapes, is_other=True)
+    if not partial and (misfits or left_over or not all(map(may_lack, missing))):
+        text = f"{source} does not fit the model, and nothing was loaded: {'; '.join(remarks)}"
+        raise Misfit(text, source, shapes, is_other=False)
+    _check_finite(fitting, tensors, source)
     for name, place in fitting:
         place.assign(tensors[name])
-    fresh = missing + [place.names[0] for place in places if set(place.names) & set(misfits)]
     return Report(
+        source=str(source),
         loaded=tuple(name for name, _ in fitting),
         parameters=sum(tensors[name].size for name, _ in fitting),
-        fresh=tuple(fresh),
-        unused=tuple(left_over) + tuple(misfits),
+        fresh=(*missing, *(place.names[0] for place, _ in shapes)),
+        unused=(*left_over, *misfits),
         ignored=tuple(ignored),
+        remarks=tuple(remarks),
     )
+
+
+def _match(places, tensors):
+    """([(name, place)] that fit, names that are missing, {name: what is wrong}, [(place, shape)] of these)."""
+    fitting, missing, misfits, shapes = [], [], {}, []
+    for place in places:
+        name = next((name for name in place.names if name in tensors), None)
+        problem = _misfit(tensors[name], place.shape) if name else ""
+        if name is None:
+            missing.append(place.names[0])
+        elif problem:
+            misfits[name] = problem
+            shapes.append((place, tensors[name].shape))
+        else:
+            fitting.append((name, place))
+    return fitting, missing, misfits, shapes
 
 
 def _misfit(value, shape):
     if value.shape != shape:
-        return f"is {value.shape} in the file and {shape} in the model"
+        return f"{value.shape} is {shape} in the model"
     # bfloat16 is no number type to numpy ("V").
     return "" if value.dtype.kind in "fV" else f"holds {value.dtype}, no floating-point numbers"
 
@@ -195,38 +244,28 @@ def _brief(values):
     return f"{values[0]:g}..{values[-1]:g}"
 
 
-def _check_finite(fitting, tensors):
+def _is_other(places, fitting):
+    wanted, fits = ([place for place in some if not HEAD.match(place.names[0])] for some in (places, fitting))
+    return 2 * len(fits) < len(wanted)
+
+
+def _other(places, fitting, tensors, source):
+    return (
+        f"{source} has the weights of another model, and nothing was loaded: {len(fitting)} of the {len(places)} "
+        f"tensors of the model fit. The file looks like {architectures.describe(tensors)}; the config builds "
+        f"{architectures.describe(place.names[0] for place in places)}"
+    )
+
+
+def _check_finite(fitting, tensors, source):
     broken = [name for name, place in fitting if not place.is_finite(tensors[name])]
     if broken:
         raise ValueError(
-            f"{_listing('of the file have numbers that are not finite', broken)}\nNothing was loaded: the training "
-            "that wrote the file diverged, or the file is damaged. Take an earlier checkpoint"
+            f"{source} has numbers that are not finite, and nothing was loaded: {', '.join(first_ones(broken))}. The "
+            "training that wrote it diverged, or it is damaged: take an earlier checkpoint"
         )
-
-
-def _complaint(missing, left_over, misfits, fits):
-    parts = ["the file does not fit the model, and nothing was loaded."]
-    listings = {
-        "missing in the file": missing,
-        "in the file, without a place in the model": left_over,
-        "different": [f"{name} {problem}" for name, problem in misfits.items()],
-    }
-    parts += [_listing(title, names) for title, names in listings.items() if names]
-    if fits:
-        parts.append("Choose the config that the file was trained with; a partial import (--partial) takes what fits.")
-    else:
-        parts.append(
-            "Not one tensor fits, so that a partial import is none: this is the file of another kind of model."
-        )
-    return "\n".join(parts)
 
 
 def _listing(title, names):
-    """The title with the number of names, and the names, one a line; of many the first, and where the others belong."""
-    shown = names if len(names) <= LONGEST_LIST else names[:FIRST]
-    lines = [f"{len(names)} {title}:", *(f"    {name}" for name in shown)]
-    rest = collections.Counter(MODULE.match(name)[0] for name in names[len(shown) :])
-    if rest:
-        groups = [f"{count} of {group}" for group, count in rest.most_common(8)]
-        lines.append(f"    and {sum(rest.values())} more: {', '.join(groups)}{', ...' if len(rest) > 8 else ''}")
-    return "\n".join(lines)
+    """A list with the title and the first of the names; empty where there is none."""
+    return [f"{title}: {', '.join(first_ones(names, MOST_NAMED))}"] if names else []

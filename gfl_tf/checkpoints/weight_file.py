@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from gfl_tf import compat, files
-from gfl_tf.checkpoints import places
-from gfl_tf.layers import names
+from gfl_tf.checkpoints import other_files, places
+from gfl_tf.layers import names as layer_names
+from gfl_tf.texts import first_ones
 
 SUFFIX = ".npz"
 
@@ -27,12 +28,12 @@ def named_variables(model: keras.Model) -> dict[str, typing.Any]:
     Raises:
         ValueError: two layers side by side have the same name.
     """
-    return _variables(names.named_layers(model))
+    return _variables(layer_names.named_layers(model))
 
 
 def layer_variables(layer: keras.layers.Layer) -> dict[str, typing.Any]:
     """{name: variable} of all weights of a layer or model; otherwise as `named_variables`."""
-    return _variables(names.layers_inside(layer))
+    return _variables(layer_names.layers_inside(layer))
 
 
 def _variables(layers):
@@ -66,21 +67,36 @@ def load(
         `places.Report`.
 
     Raises:
-        ValueError: the file cannot be read or does not fit; lists what is missing, left over or of another shape.
+        ValueError: the file cannot be read, or (`places.Misfit`) does not fit.
     """
-    prefix = f"{part}/" if part else ""
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no .npz file")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name[len(prefix) :]: file[name] for name in file.files if name.startswith(prefix)}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is no weight file of gfl_tf, or damaged: {error}") from error
+    return assign(variables, _arrays(path, f"{part}/" if part else ""), path, partial)
+
+
+def assign(
+    variables: dict[str, typing.Any], arrays: dict[str, np.ndarray], source: str | os.PathLike, partial: bool = False
+) -> places.Report:
+    """Assigns {name: array} to {name: variable}; otherwise as `load`. `source`: the file, for messages."""
     wanted = [
         places.Place((name,), variable, tuple(variable.shape), tuple(range(len(variable.shape))))
         for name, variable in variables.items()
     ]
+    return places.load(wanted, arrays, constants={}, partial=partial, source=source)
+
+
+def _arrays(path, prefix):
+    """{name without the prefix: array} of the file's arrays that have it."""
     try:
-        return places.load(wanted, arrays, constants={}, partial=partial)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        with open(path, "rb") as file:
+            what = other_files.describe(file.read(other_files.LONGEST))
+        if what or not zipfile.is_zipfile(path):
+            raise ValueError(f"it is {what or 'no .npz file'}")
+        with np.load(path, allow_pickle=False) as file:
+            names = file.files
+            arrays = {name[len(prefix) :]: file[name] for name in names if name.startswith(prefix)}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is no weight file of gfl_tf, or damaged: {error}") from error
+    if not arrays or not all(isinstance(value, np.ndarray) for value in arrays.values()):
+        wanted = f"arrays {prefix}..." if prefix else "arrays of numpy"
+        there = ", ".join(first_ones(names, 3)) or "nothing"
+        raise ValueError(f"{path} is no weight file of gfl_tf, which has {wanted}; it has {there}")
+    return arrays

@@ -9,7 +9,7 @@ import typing
 import numpy as np
 from absl import logging
 
-from gfl_tf.data import coco_boxes, coco_classes, coco_entries, coco_files, image_checks
+from gfl_tf.data import coco_boxes, coco_classes, coco_entries, coco_files, faults, image_checks
 
 # The 80 classes of COCO's detection task, in the order of their ids, as all published models have them.
 COCO_CLASS_NAMES = (
@@ -70,6 +70,7 @@ class LoadReport:
     repeated_images: list = dataclasses.field(default_factory=list)  # paths that several images have
     mended_file_names: list = dataclasses.field(default_factory=list)
     bad_images: list = dataclasses.field(default_factory=list)  # the `ImageRecord`s of files that cannot be used
+    unsized_images: list = dataclasses.field(default_factory=list)  # what `formats.read` left out, see `to_coco`
     image_checks: dict = dataclasses.field(default_factory=dict)  # path: `image_checks.Check` of each file
     dropped_empty_images: int = 0
 
@@ -163,7 +164,7 @@ def load_coco(
     entries = coco_entries.checked(content["annotations"] or [], coco_entries.ANNOTATION, "annotation", source)
     used = {entry["category_id"] for entry in entries.values()}
     names, ids = coco_classes.choose(categories, used, class_names, source)
-    report = LoadReport(source)
+    report = LoadReport(source, unsized_images=content.get("skipped", []) if isinstance(annotations, dict) else [])
     boxes_of = coco_boxes.by_image(entries, images, categories, names, ids, report)
     paths = _paths(images, images_dir, report)
     records = [_record(entry, path, boxes_of[entry["id"]]) for entry, path in zip(images.values(), paths)]
@@ -218,7 +219,7 @@ def _paths(images, images_dir, report):
     paths = [entry["file_name"] for entry in images.values()]
     if images_dir is not None:
         where = [f"{report.source}: image {image_id}" for image_id in images]
-        found = [coco_files.find(name, str(images_dir), text) for name, text in zip(paths, where)]
+        found = faults.each(lambda named: coco_files.find(named[0], str(images_dir), named[1]), zip(paths, where))
         report.mended_file_names = [name for name, (_, is_mended) in zip(paths, found) if is_mended]
         paths = [path for path, _ in found]
     report.repeated_images = [path for path, count in collections.Counter(paths).items() if count > 1]

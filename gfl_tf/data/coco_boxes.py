@@ -6,6 +6,7 @@ import typing
 import numpy as np
 from absl import logging
 
+from gfl_tf.data import faults
 from gfl_tf.data.coco_entries import as_float
 
 MAX_AREA_PX2 = 1e10  # pycocotools counts no object above it
@@ -36,11 +37,13 @@ def by_image(
         report: `LoadReport`, in which boxes are counted.
 
     Raises:
-        ValueError: an annotation of an image or category that is not in the file or among the classes; names it.
+        ValueError: annotations of images or categories that are not in the file or among the classes; names them, see
+            `gfl_tf.data.faults`.
     """
     class_of = {category_id: index for index, category_id in enumerate(ids)}
     boxes_of = {image_id: [] for image_id in images}
-    for annotation in annotations.values():
+
+    def add(annotation):
         where = f"{report.source}: annotation {annotation['id']}"
         image_id, category_id = annotation["image_id"], annotation["category_id"]
         if image_id not in images:
@@ -55,11 +58,13 @@ def by_image(
             )
         xyxy = _clipped(annotation, images[image_id], where, report)
         if xyxy is None:
-            continue
+            return
         is_crowd = annotation.get("iscrowd") in (1, "1")
         boxes_of[image_id].append(Box(xyxy, class_of[category_id], _area(annotation, xyxy, report), is_crowd))
         report.crowd_boxes += is_crowd
         report.boxes += not is_crowd
+
+    faults.each(add, annotations.values())
     return boxes_of
 
 

@@ -7,6 +7,8 @@ import os
 import reprlib
 import typing
 
+from gfl_tf.data import faults
+
 MAX_SIDE_PX = 2**24  # float32, in which boxes are kept, counts whole pixels up to here
 
 
@@ -107,10 +109,13 @@ def checked(entries: list, fields: dict[str, Field], kind: str, source: str) -> 
     """{id: entry} of a list of entries of one kind.
 
     Raises:
-        ValueError: a field is missing or not what `fields` wants, or an id occurs twice; names the entry.
+        ValueError: fields are missing or not what `fields` wants, or ids occur twice; names the entries, see
+            `gfl_tf.data.faults`.
     """
     by_id = {}
-    for position, entry in enumerate(entries):
+
+    def check(numbered):
+        position, entry = numbered
         for key, field in fields.items():
             value = entry.get(key) if isinstance(entry, dict) else None
             if value is None and not field.required:
@@ -120,6 +125,8 @@ def checked(entries: list, fields: dict[str, Field], kind: str, source: str) -> 
         if entry["id"] in by_id:
             raise ValueError(f"{source}: {kind} id {entry['id']!r} occurs twice; ids must be unique.")
         by_id[entry["id"]] = entry
+
+    faults.each(check, enumerate(entries))
     return by_id
 
 

@@ -11,10 +11,10 @@ from absl import logging
 
 from gfl_tf.data import headers
 from gfl_tf.data import images as image_files
+from gfl_tf.texts import first_ones
 
 THREADS = 8  # reading waits for the disk, the rest for Python's lock
 SKIP_FLAG = "--config.data.on_bad_image=skip"
-MOST_NAMED = 10  # files in a message
 MOST_SAMPLED = 16  # images of more than 8 bits that are decoded
 # Of 256; an image that stays below it in the upper 8 of its 16 bits is all but black.
 LEAST_LEVEL = 64
@@ -86,12 +86,6 @@ def refusal(problems: collections.abc.Sequence[str], num_images: int, source: st
         *(f"  {line}" for line in first_ones(problems)),
         f"Mend them, or check the images folder; gfl-train leaves them out with {SKIP_FLAG}.",
     ])  # fmt: skip
-
-
-def first_ones(names: collections.abc.Sequence[str]) -> list[str]:
-    """The first `MOST_NAMED` of them and, if there are more, how many."""
-    rest = len(names) - MOST_NAMED
-    return [*names[:MOST_NAMED], *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def check_depth(paths: collections.abc.Sequence[str], source: str) -> None:

@@ -9,6 +9,7 @@ from absl import logging
 
 from gfl_tf.data import coco_entries, formats
 from gfl_tf.data.coco import CocoDataset, load_coco
+from gfl_tf.data.faults import faults_of
 from gfl_tf.data.formats.splits import Part, find_splits
 from gfl_tf.dataset_check.findings import Example, Finding, finding
 
@@ -87,7 +88,7 @@ def _read(name, part, format, class_names):
     if part.images and not os.path.isdir(part.images):
         raise FileNotFoundError(f"there is no folder of images {part.images}")
     content, images_dir = formats.read(part.annotations, part.images or None, format, name, class_names, "skip")
-    skipped = content.get("skipped", []) if isinstance(content, dict) else []
+    skipped = [each["problem"] for each in content.get("skipped", [])] if isinstance(content, dict) else []
     content, _ = coco_entries.read(content, part.annotations)
     return content, images_dir, skipped
 
@@ -98,8 +99,9 @@ def _load(name, part, content, images_dir, class_names, progress):
 
 
 def _refused(split, error, lines):
-    """A finding of an error, with what was said before it."""
-    return finding("refused", split, map(Example, (" ".join(str(error).split()), *lines)))
+    """A finding of all faults that an error names, with what was said before it."""
+    faults = [" ".join(fault.split()) for fault in faults_of(error)]
+    return finding("refused", split, map(Example, (*faults, *lines)))
 
 
 @contextlib.contextmanager

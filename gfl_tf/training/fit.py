@@ -106,7 +106,7 @@ class _Training:
         schedule = build_schedule(train, self._steps_per_epoch)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            self._model = build_detector(config, load_weights=not run.has_checkpoint())
+            self._model = build_detector(config, load_weights=not run.has_checkpoint(), say=progress.say)
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
             variables = weight_file.named_variables(self._model)

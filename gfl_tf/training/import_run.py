@@ -5,6 +5,7 @@ import os
 
 import ml_collections
 
+from gfl_tf import detector_weights
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import mmdet, places, state_dict
 from gfl_tf.data.coco import COCO_CLASS_NAMES
@@ -38,7 +39,7 @@ class Imported:
         classes = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
         lines = [
             f"{file.path}: {about or 'the file does not say where it is from'}",
-            str(report),
+            f"{report} ({report.parameters:,} numbers)",
             f"ignored {len(report.ignored)} counters and constants, and beside the weights {beside}",
             f"{len(self.class_names)} classes: {classes}",
             f"Written to {run_dir}. Go on with:",
@@ -83,9 +84,10 @@ def import_run(
     config.model.backbone.weights = ""
     model = build_detector(config, load_weights=False)
     try:
-        report = mmdet.assign(model, file.weights, partial, prefix)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint} and {config.name}: {error}") from error
+        report = mmdet.assign(model, file.weights, partial, prefix, source=checkpoint)
+    except places.Misfit as error:
+        raise error.explained(model, "--partial") from error
+    detector_weights.warn_of_other_classes(file.class_names, class_names, checkpoint)
     run = run_dirs.RunDirectory(run_dir)
     weights_file = run.weights_file("best")
     config.model.weights = str(weights_file.absolute())  # what a training of this run starts from
@@ -96,13 +98,13 @@ def import_run(
 
 
 def _class_names(config, file):
-    """The file's, the config's or COCO's, whichever first has as many as the model."""
-    count = config.model.num_classes
-    for names in (file.class_names, tuple(config.data.class_names), COCO_CLASS_NAMES):
+    """Those that the config has; else the file's or COCO's, whichever first has as many as the model."""
+    count, given = config.model.num_classes, tuple(config.data.class_names)
+    for names in (given,) if given else (file.class_names, COCO_CLASS_NAMES):
         if names and len(names) == count:
             return tuple(names)
     raise ValueError(
         f"the names of the {count} classes are not known: {file.path} has {len(file.class_names or ())} names, "
-        f"config.data.class_names {len(config.data.class_names)}. Set --config.data.class_names=\"('cat', 'dog')\" to "
+        f"config.data.class_names {len(given)}. Set --config.data.class_names=\"('cat', 'dog')\" to "
         f"{count} names, or --config.model.num_classes to the number of classes of the file"
     )

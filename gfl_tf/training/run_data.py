@@ -24,21 +24,25 @@ def describe(
     for split, dataset in (("train", train_data), ("val", val_data)):
         if dataset is not None:
             keep_empty = config.data.keep_empty or split == "val"
-            bad = [record for record in dataset.report.bad_images if keep_empty or len(record.boxes)]
-            found[split] = _described([*dataset.images, *bad], dataset.class_names)
+            report = dataset.report
+            bad = [record for record in report.bad_images if keep_empty or len(record.boxes)]
+            unsized = [entry for entry in report.unsized_images if keep_empty or entry["num_boxes"]]
+            found[split] = _described([*dataset.images, *bad], unsized, dataset.class_names)
     return found
 
 
-def _described(records, class_names):
+def _described(records, unsized, class_names):
     records = sorted(records, key=lambda record: str(record.id))
-    names = (f"{record.id} {os.path.basename(record.path)}\n".encode() for record in records)
+    named = [*((record.id, record.path) for record in records), *((each["id"], each["file_name"]) for each in unsized)]
+    names = (f"{key} {os.path.basename(path)}\n".encode() for key, path in sorted(named, key=lambda pair: str(pair[0])))
     arrays = ("boxes", "classes", "crowd_boxes", "crowd_classes")
     boxes = (getattr(record, name).tobytes() + b"\n" for record in records for name in arrays)
     return {
-        "num_images": len(records),
+        "num_images": len(named),
         "class_names": list(class_names),
         "image_names": _hash(names),
-        "boxes": _hash(boxes),
+        # Where an image file has to say its size and cannot, the boxes are not known in pixels.
+        "boxes": None if unsized else _hash(boxes),
     }
 
 
@@ -63,7 +67,7 @@ def differences(one: dict[str, typing.Any], other: dict[str, typing.Any]) -> lis
                 found.append(f"{split}: {name} {before[name]} in the run, now {now[name]}")
         if before["num_images"] == now["num_images"]:  # else these differ anyway
             for name, text in (("image_names", "image ids or file names"), ("boxes", "boxes or their classes")):
-                if before[name] != now[name]:
+                if before[name] != now[name] and None not in (before[name], now[name]):
                     found.append(f"{split}: other {text}")
     return found
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from gfl_tf import detections, files
+from gfl_tf import detections, files, texts
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.data import image_checks
 from gfl_tf.data import images as image_ops
@@ -100,7 +100,7 @@ def _warn_of(doubts, num_images):
 
 def _warn_of_other_files(others):
     if others:
-        listed = ", ".join(image_checks.first_ones([file.name for file in others]))
+        listed = ", ".join(texts.first_ones([file.name for file in others]))
         logging.warning("%d files are not named like images and are passed over: %s", len(others), listed)
 
 

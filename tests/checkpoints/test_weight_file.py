@@ -66,7 +66,9 @@ def test_another_width_is_refused_or_taken_in_part(file):
     other = detector(2, channels=16)
     before = values(other)
     variables = weight_file.named_variables(other)
-    with pytest.raises(ValueError, match=r"head/box/kernel is \(3, 3, 8, 68\) in the file and \(3, 3, 16, 68\)"):
+    with pytest.raises(
+        ValueError, match=r"weights.npz does not fit .*/kernel \(3, 3, 16, 8\) is \(3, 3, 16, 16\) in the model.*more$"
+    ):
         weight_file.load(variables, file)
     assert all(np.array_equal(value, before[name]) for name, value in values(other).items())
     report = weight_file.load(variables, file, partial=True)

@@ -253,7 +253,8 @@ def test_weights_of_the_config_are_left_out_only_where_a_checkpoint_brings_them(
     class Built(Exception):
         pass
 
-    def build_detector(config, load_weights):
+    def build_detector(config, load_weights, say):
+        say("so many tensors")
         raise Built(load_weights)
 
     monkeypatch.setattr(fit, "build_detector", build_detector)
@@ -266,6 +267,7 @@ def test_weights_of_the_config_are_left_out_only_where_a_checkpoint_brings_them(
     config.train.learning_rate = 0.5
     with pytest.raises(Built, match="True"):
         fit.train(config, tmp_path)
+    assert RunDirectory(tmp_path).log_file.read_text().endswith(" so many tensors\n")
 
 
 def test_saving_a_checkpoint_says_nothing(whole_run, tmp_path, caplog):

@@ -11,7 +11,9 @@ from PIL import Image
 
 from gfl_tf.data import images, pipeline
 from gfl_tf.data.coco import load_coco
+from gfl_tf.training import config as training_config
 from gfl_tf.training import fields, run_data
+from tests.data.formats import examples
 
 CONTENT = {
     "images": [{"id": number, "file_name": f"{number}.png", "width": 40, "height": 30} for number in (3, 1, 2)],
@@ -52,6 +54,29 @@ def test_the_same_data_elsewhere_in_another_order_and_with_a_bad_image(folder, t
     (moved / "2.png").write_bytes(b"")
     later = _described(moved, _changed(lambda content: content["images"].reverse()), on_bad_image="skip")
     assert run_data.differences(json.loads(json.dumps(first)), later) == []
+
+
+def _yolo_described(path, on_bad_image="skip"):
+    config = ml_collections.ConfigDict({"model": {}, "data": fields.default_data()})
+    config.data.train_annotations, config.data.on_bad_image = str(path), on_bad_image
+    return json.loads(json.dumps(run_data.describe(config, training_config.load_split(config, "train"), None)))
+
+
+@pytest.mark.parametrize("end, is_compared", [(3, False), (-5, True)])  # -5: its header is still there
+def test_an_image_of_yolo_that_goes_bad(end, is_compared, tmp_path):
+    """No annotation has its size: where its header is gone, boxes are not known in pixels, and all else is compared."""
+    path = examples.write_yolo(tmp_path)
+    first = _yolo_described(path, "error")
+    images, labels = tmp_path / "train/images", tmp_path / "train/labels"
+    (images / "a.png").write_bytes((images / "a.png").read_bytes()[:end])
+    later = _yolo_described(path)
+    assert run_data.differences(first, later) == run_data.differences(later, first) == []
+    (labels / "b.txt").write_text("")
+    other_boxes = ["train: other boxes or their classes"] if is_compared else []
+    assert run_data.differences(first, _yolo_described(path)) == other_boxes
+    (images / "empty.png").rename(images / "other.png")
+    other_names = ["train: other image ids or file names"]
+    assert run_data.differences(first, _yolo_described(path)) == other_names + other_boxes
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pathlib
 
 from absl import logging
 
+from gfl_tf.data import faults
 from gfl_tf.data.formats import entries
 from gfl_tf.data.formats.entries import Box, Entry, Export
 
@@ -42,7 +43,7 @@ def read_csv(path: str | os.PathLike, images_dir: str | os.PathLike | None = Non
         images_dir: the folder that its names of images are relative to; by default the file's own.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, its line, and what is wrong.
+        FileNotFoundError, ValueError: naming the file, its lines, and what is wrong; see `gfl_tf.data.faults`.
     """
     path = pathlib.Path(path)
     images_dir = pathlib.Path(images_dir or path.parent)
@@ -50,7 +51,9 @@ def read_csv(path: str | os.PathLike, images_dir: str | os.PathLike | None = Non
     box_columns = CORNERS if "xmin" in columns else SIDES
     size_columns = ("width", "height") if box_columns == CORNERS else ("image width", "image height")
     found, names = {}, {}
-    for number, row in rows:
+
+    def add(numbered_row):
+        number, row = numbered_row
         where = f"{path} line {number}"
         cells = {column: row[index].strip() for column, index in columns.items()}
         if delimiter == ";":  # where the comma is the decimal point
@@ -68,6 +71,8 @@ def read_csv(path: str | os.PathLike, images_dir: str | os.PathLike | None = Non
             )
         if any(cells[column] for column in box_columns):
             entry.boxes.append(_box(cells, box_columns, where))
+
+    faults.each(add, rows)
     boxes = [box for entry in found.values() for box in entry.boxes]
     if boxes and max(max(box.corners) for box in boxes) <= 1:
         raise ValueError(f"{path} has no coordinate above 1: they must be in pixels, not in fractions of the image")
@@ -87,11 +92,15 @@ def _table(path):
     if not rows:
         raise ValueError(f"{path} is empty")
     width = len(rows[0][1])
-    for number, row in rows:
+
+    def check_width(numbered_row):
+        number, row = numbered_row
         if len(row) != width:
             raise ValueError(
                 f"{path} line {number} has {len(row)} columns, the first line {width}, with {delimiter!r} between them"
             )
+
+    faults.each(check_width, rows)
     if _is_retinanet(rows[0][1]):
         return dict(zip(WITHOUT_HEADER, range(width))), rows, delimiter
     return _columns(path, rows[0][1]), rows[1:], delimiter

@@ -9,7 +9,7 @@ import typing
 
 from absl import logging
 
-from gfl_tf.data import headers, image_checks
+from gfl_tf.data import faults, headers, image_checks
 from gfl_tf.data import images as image_files
 
 
@@ -75,21 +75,25 @@ def to_coco(
         export: what a reader returned.
         class_names: the classes in the wanted order; by default the format's list, or all that occur, sorted.
         on_bad_image: "skip": an image whose size only its file could say, and does not, is logged and left out; the
-            list "skipped" of the content says why, a text each.
+            list "skipped" of the content has its id, file name and number of boxes, and says why ("problem").
 
     Raises:
-        ValueError: an object of a class that is not among the names; an image annotated twice or unreadable.
+        ValueError: objects of a class that is not among the names; images annotated twice or unreadable; see
+            `gfl_tf.data.faults`.
     """
     names = _names(export, class_names)
     images_dir, file_names = _below_one_folder(export)
     category_of = {name: index + 1 for index, name in enumerate(names)}
     images, annotations, skipped, seen = [], [], [], {}
-    for entry, file_name in zip(export.entries, file_names):
+
+    def add(numbered):
+        image_id, (entry, file_name) = numbered
         if file_name in seen:
             raise ValueError(
                 f"{entry.where} and {seen[file_name]} both annotate the image {file_name} of {images_dir}: remove one"
             )
         seen[file_name] = entry.where
+        image = {"id": image_id, "file_name": file_name}
         try:
             width, height = entry.size or image_size(os.path.join(images_dir, file_name), entry.where)
         except ValueError as error:
@@ -99,18 +103,14 @@ def to_coco(
                     f"{image_checks.SKIP_FLAG}"
                 ) from error
             logging.warning("%s; skipped", error)
-            skipped.append(str(error))
-            continue
-        images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height})
-        for box in entry.boxes:
-            if box.name not in category_of:
-                raise ValueError(
-                    f"{box.where} has an object of class '{box.name}', which is not among {', '.join(names)}: add it "
-                    "to the class names, or remove its objects"
-                )
-            scale = (width, height) if entry.relative else (1, 1)
-            annotation = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category_of[box.name]}
-            annotations.append({**annotation, **_shape(box, scale), "iscrowd": 0, "difficult": int(box.difficult)})
+            skipped.append({**image, "num_boxes": len(entry.boxes), "problem": str(error)})
+            return
+        images.append({**image, "width": width, "height": height})
+        scale = (width, height) if entry.relative else (1, 1)
+        for annotation in faults.each(lambda box: _annotation(box, image_id, category_of, scale), entry.boxes):
+            annotations.append({"id": len(annotations) + 1, **annotation})
+
+    faults.each(add, enumerate(zip(export.entries, file_names), 1))
     categories = [{"id": category_of[name], "name": name} for name in names]
     content = {"images": images, "annotations": annotations, "categories": categories}
     return {**content, "skipped": skipped} if skipped else content, images_dir
@@ -137,11 +137,24 @@ def _names(export, class_names):
     return tuple(names)
 
 
-def _shape(box, scale):
+def _annotation(box, image_id, category_of, scale):
+    """COCO's, without its id. `scale`: what a unit of the box is in pixels, along x and y."""
+    if box.name not in category_of:
+        raise ValueError(
+            f"{box.where} has an object of class '{box.name}', which is not among {', '.join(category_of)}: add it "
+            "to the class names, or remove its objects"
+        )
     x1, y1, x2, y2 = (corner * scale[axis % 2] for axis, corner in enumerate(box.corners))
     # A box without extent stays one, for load_coco to report.
     width, height = max(x2 - x1, 0.0), max(y2 - y1, 0.0)
-    return {"bbox": [x1, y1, width, height], "area": width * height}
+    return {
+        "image_id": image_id,
+        "category_id": category_of[box.name],
+        "bbox": [x1, y1, width, height],
+        "area": width * height,
+        "iscrowd": 0,
+        "difficult": int(box.difficult),
+    }
 
 
 def image_size(path: str | os.PathLike, where: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
 
+from gfl_tf.data import faults
 from gfl_tf.data.formats import entries
 from gfl_tf.data.formats.entries import Box, Entry, Export
 
@@ -34,14 +35,14 @@ def read_voc(
             are read. None: all.
 
     Raises:
-        FileNotFoundError, ValueError: naming the XML file and what is wrong with it.
+        FileNotFoundError, ValueError: naming the XML files and what is wrong with them; see `gfl_tf.data.faults`.
     """
     path = pathlib.Path(path)
     if not path.is_dir():
         path, split_file = path.absolute().parent.parent.parent / "Annotations", path
     beside = path.parent / "JPEGImages"
     images_dir = pathlib.Path(images_dir or (beside if beside.is_dir() else path))
-    found = [_entry(file, path, images_dir) for file in _xml_files(path, split_file)]
+    found = faults.each(lambda file: _entry(file, path, images_dir), _xml_files(path, split_file))
     return Export(str(split_file or path), str(images_dir), found)
 
 
@@ -66,7 +67,7 @@ def _xml_files(folder, split_file):
 
 def _entry(file, folder, images_dir):
     root = _root(file)
-    boxes = [_box(file, position, item) for position, item in enumerate(root.findall("object"))]
+    boxes = faults.each(lambda numbered: _box(file, *numbered), enumerate(root.findall("object")))
     below = images_dir / file.parent.relative_to(folder)
     found = entries.find_image([root.findtext("filename"), file.stem], (images_dir, below))
     # Some tools leave the size out, or write 0 or "unknown".

@@ -10,7 +10,8 @@ import pathlib
 import yaml
 from absl import logging
 
-from gfl_tf.data import image_checks
+from gfl_tf import texts
+from gfl_tf.data import faults
 from gfl_tf.data import images as image_files
 from gfl_tf.data.formats import entries
 from gfl_tf.data.formats.entries import Box, Entry, Export
@@ -61,7 +62,7 @@ def read_yolo(path: str | os.PathLike, images_dir: str | os.PathLike | None = No
         split: "train", "val" or "test".
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, its line, and what is wrong.
+        FileNotFoundError, ValueError: naming the files, their lines, and what is wrong; see `gfl_tf.data.faults`.
     """
     if split not in _KEYS:
         raise ValueError(f"the split {split!r} is none of {', '.join(_KEYS)}")
@@ -83,13 +84,14 @@ def read_yolo(path: str | os.PathLike, images_dir: str | os.PathLike | None = No
     _check_labels(images, labels, file)
     if all(place.is_dir() for place in places):  # a list of images may leave some out
         _name_strays(labels)
-    found, polygons = [], 0
-    for image, label in zip(images, labels):
-        boxes, count = _boxes(label, names) if label.is_file() else ([], 0)
-        polygons += count
-        found.append(Entry(str(image), None, boxes, str(label), relative=True))
+    read = faults.each(lambda label: _boxes(label, names) if label.is_file() else ([], 0), labels)
+    polygons = sum(count for _, count in read)
     if polygons:
         logging.warning("%s, %s: %d polygons became their bounding boxes", file, split, polygons)
+    found = [
+        Entry(str(image), None, boxes, str(label), relative=True)
+        for image, label, (boxes, _) in zip(images, labels, read)
+    ]
     return Export(str(file), str(places[0]), found, names)
 
 
@@ -198,17 +200,17 @@ def _name_strays(labels):
 
 def _boxes(label, names):
     """(the boxes of a label file, how many of them were polygons)."""
-    boxes, polygons = [], 0
-    for number, line in enumerate(entries.read_text(label).splitlines(), 1):
-        if line.strip():
-            where = f"{label} line {number}"
-            name, values = _numbers(line.split(), where, names)
-            polygons += len(values) > 4
-            boxes.append(Box(name, _corners(values), where))
-    return boxes, polygons
+    lines = [
+        (f"{label} line {number}", line.split())
+        for number, line in enumerate(entries.read_text(label).splitlines(), 1)
+        if line.strip()
+    ]
+    read = faults.each(lambda line: _numbers(*line, names), lines)
+    boxes = [Box(name, _corners(values), where) for (where, _), (name, values) in zip(lines, read)]
+    return boxes, sum(len(values) > 4 for _, values in read)
 
 
-def _numbers(cells, where, names):
+def _numbers(where, cells, names):
     """(class name, the numbers behind it) of a line."""
     try:
         class_id, *values = (entries.finite(cell) for cell in cells)
@@ -240,4 +242,4 @@ def _corners(values):
 
 
 def _listed(items):
-    return ", ".join(image_checks.first_ones(list(map(str, items))))
+    return ", ".join(texts.first_ones(list(map(str, items))))
