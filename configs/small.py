@@ -26,7 +26,7 @@ import ml_collections
 
 from gfl_tf.backbones.blocks import IMAGENET_MEAN, IMAGENET_STD
 from gfl_tf.build import default_model
-from gfl_tf.training.config import default_data, default_train
+from gfl_tf.training import own_data
 
 # {argument: (channels of neck and head, name and arguments of `config.model.backbone`)}; KerasCV's are its presets'.
 BACKBONES = {
@@ -87,43 +87,31 @@ BACKBONES = {
 }
 
 
-def get_config(backbone="yolo_v8"):
+def get_config(parts="gflv2/yolo_v8"):
+    detector, _, backbone = parts.partition("/")
     config = ml_collections.ConfigDict()
-    config.name = "gflv2_small"
+    config.name = f"{detector}_small"
     config.seed = 0
     config.precision = "float32"
-    config.model = model(backbone)
-
-    config.data = data = default_data()
-    data.scale = (320, 320)
-    data.augmentations = (dict(name="zoom", factor=(0.75, 1.33)), dict(name="flip", probability=0.5))
-    data.cache = True
-
-    config.train = train = default_train()
-    train.batch_size = 8
-    train.base_batch_size = 8
-    train.epochs = 60
-    train.optimizer = "adamw"
-    train.learning_rate = 2e-3
-    train.weight_decay = 0.05
-    train.decay_bias = False
-    train.decay_norm = False
-    train.clip_norm = 10.0
-    train.warmup_steps = 100
-    train.schedule = "cosine"
-    train.evaluate_every = 10
+    config.model = model(detector, backbone or "yolo_v8")
+    config.data = own_data.data(long_side_limits=(256, 640))
+    config.train = own_data.train(learning_rate=2e-3)
     return config
 
 
-def model(backbone="yolo_v8"):
-    """`config.model` of GFLv2 on one of `BACKBONES`."""
+def model(detector, backbone):
+    """`config.model` of a detector, one of `gfl_tf.build.RECIPES`, on one of `BACKBONES`."""
     if backbone not in BACKBONES:
-        raise ValueError(f"gflv2_small has no backbone {backbone!r}; choose one of {', '.join(sorted(BACKBONES))}")
+        raise ValueError(f"small has no backbone {backbone!r}; choose one of {', '.join(sorted(BACKBONES))}")
     channels, name, arguments = BACKBONES[backbone]
-    config = default_model("gflv2")
+    config = default_model(detector)
     config.backbone = dict(name=name, arguments=arguments, weights="", freeze_batch_norm=False)
     if name == "reference_resnet":
         config.mean, config.std = IMAGENET_MEAN, IMAGENET_STD
+    if detector == "retinanet":  # its smallest anchors, of 32 pixels, are for images of 800
+        config.grid.anchor_scales = tuple(scale / 2 for scale in config.grid.anchor_scales)
     config.neck.update(channels=channels, depthwise=True)
-    config.head.update(channels=channels, depthwise=True, num_convs=2, groups=channels // 4)
+    config.head.update(channels=channels, num_convs=2, groups=channels // 4)
+    if "depthwise" in config.head:  # VarifocalNet's has no such form
+        config.head.depthwise = True
     return config
