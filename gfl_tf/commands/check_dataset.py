@@ -27,7 +27,7 @@ def define_flags():
     flags.DEFINE_enum("format", "auto", ["auto", "coco", "voc", "yolo", "csv"], "Of the annotations.")
     flags.DEFINE_list("class_names", [], "In the wanted order; by default as the training annotations have them.")
     flags.DEFINE_string("output", None, "Folder for report.json and report.html.")
-    flags.DEFINE_string("scale", "1333x800", "config.data.scale of the training: LONGxSHORT in pixels.")
+    flags.DEFINE_string("scale", "", "config.data.scale of the training: LONGxSHORT in pixels; chosen, if left out.")
     flags.DEFINE_integer("num_bins", 16, "n of the box distributions, config.model.boxes.num_bins.", lower_bound=1)
     flags.DEFINE_float("bin_width", 1.0, "config.model.boxes.bin_width, in strides.", lower_bound=1e-6)
     flags.DEFINE_string("levels", "3,4,5,6,7", "config.model.grid.levels.")
@@ -37,7 +37,8 @@ def main():
     if not (FLAGS.path or FLAGS.train_annotations or FLAGS.val_annotations):
         raise app.UsageError("name the data: --path=FOLDER, or --train_annotations=PATH and --train_images=FOLDER.")
     try:
-        scale, levels = numbers.parse("scale", FLAGS.scale, "x", 2), numbers.parse("levels", FLAGS.levels, ",")
+        scale = numbers.parse("scale", FLAGS.scale, "x", 2) if FLAGS.scale else ()
+        levels = numbers.parse("levels", FLAGS.levels, ",")
         if FLAGS.output:
             os.makedirs(FLAGS.output, exist_ok=True)
     except (OSError, ValueError) as error:

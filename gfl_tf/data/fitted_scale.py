@@ -12,7 +12,7 @@ SIZE_PX = 20
 MAX_ENLARGED = 2.0  # of small images with small boxes
 
 
-def fitted_scale(dataset: CocoDataset, long_side_limits: tuple[int, int]) -> tuple[int, int]:
+def fitted_scale(dataset: CocoDataset, long_side_limits: tuple[int, int] = (256, 1333)) -> tuple[int, int]:
     """The smallest scale at which boxes are large enough to be found, (long, short) in pixels, multiples of 32.
 
     Time and memory grow with its square. `SHARE` of the boxes get `SIZE_PX`, as far as the limits, `MAX_ENLARGED` and

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 
 from gfl_tf.data.coco import CocoDataset, check_trainable
+from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.data.formats.splits import Part
 from gfl_tf.dataset_check import boxes as box_checks
 from gfl_tf.dataset_check import classes, histograms, images, loading, repeats, suggestions
@@ -20,18 +21,18 @@ class Settings:
     """Of the config that the data are meant for.
 
     Attributes:
-        scale: (long, short) limits of the resized image in pixels.
+        scale: (long, short) limits of the resized image in pixels; (): what `fitted_scale` chooses.
         num_bins, bin_width: of the box distributions; their product is how far they reach, in strides.
         levels: of the pyramid.
     """
 
-    scale: tuple[int, int] = (1333, 800)
+    scale: tuple[int, ...] = ()
     num_bins: int = 16
     bin_width: float = 1.0
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
 
     def __post_init__(self):
-        if len(self.scale) != 2:
+        if len(self.scale) not in (0, 2):
             raise ValueError(f"scale is {self.scale!r}; it must have the long and the short side")
         GridSpec(levels=self.levels)  # raises ValueError for levels that cannot be
 
@@ -88,7 +89,10 @@ def check(
         report.findings += _of_all(report.splits, progress)
         if [split.name for split in report.splits] == ["train"] and "val" not in parts:
             report.findings += finding("no_validation", "", [Example("config.data.val_annotations is not set")])
-    for split in report.splits:
+    with_boxes = [split for split in report.splits if split.dataset.num_boxes]
+    if with_boxes and not settings.scale:
+        report.settings = dataclasses.replace(settings, scale=fitted_scale(with_boxes[0].dataset))
+    for split in with_boxes:
         _add_boxes(report, split)
     report.findings.sort(key=lambda each: each.severity != ERROR)
     return report
@@ -112,8 +116,6 @@ def _untrainable(split):
 
 def _add_boxes(report, split):
     """Adds to a report what the boxes of a split give."""
-    if not split.dataset.num_boxes:
-        return
     settings = report.settings
     boxes = box_checks.all_boxes(split.dataset, settings.scale)
     report.findings += box_checks.tiny(split, boxes) + box_checks.duplicates(split, boxes)
@@ -123,7 +125,7 @@ def _add_boxes(report, split):
         report.targets, found = measure(split, boxes, settings.scale, settings.levels, reach)
         report.findings += found
         report.suggestions = [
-            *suggestions.of_scale(boxes, settings.scale),
+            *suggestions.of_scale(split.dataset, boxes, settings.scale),
             *suggestions.of_bins(report.targets, settings.num_bins, settings.bin_width),
             *suggestions.of_levels(report.targets),
         ]
@@ -146,7 +148,7 @@ def overview(splits: collections.abc.Sequence[Split]) -> list[tuple[str, list[in
     return [(what, [count(dataset) for dataset in datasets]) for what, count in rows.items()]
 
 
-def summary_lines(dataset: CocoDataset, scale: tuple[int, int] = Settings.scale) -> list[str]:
+def summary_lines(dataset: CocoDataset, scale: tuple[int, int]) -> list[str]:
     """What `load_coco` has not said yet of a `CocoDataset`: no image is decoded, nothing is assigned."""
     split = Split("", dataset, {"categories": [], "annotations": []}, [])
     lines = []
@@ -158,5 +160,5 @@ def summary_lines(dataset: CocoDataset, scale: tuple[int, int] = Settings.scale)
             "box size after the resize: 5% below {:.0f} px, half below {:.0f}, 95% below {:.0f}".format(*sizes)
         )
         findings += box_checks.tiny(split, boxes) + box_checks.duplicates(split, boxes)
-        lines += suggestions.of_scale(boxes, scale)
+        lines += suggestions.of_scale(dataset, boxes, scale)
     return lines + [f"{each.title}: {each.count}, such as {each.examples[0].text}" for each in findings]

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from gfl_tf.data.coco import CocoDataset
+from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.dataset_check.boxes import Boxes
 from gfl_tf.dataset_check.targets import Targets
 
@@ -13,13 +15,17 @@ MOST_TOO_SMALL = 0.01  # of the boxes
 HIGHEST_FIRST = 5  # level that a pyramid can begin with
 
 
-def of_scale(boxes: Boxes, scale: tuple[int, int]) -> list[str]:
-    """Another scale, where the median box is below `SMALL_PX` or above `LARGE_PX` after the resize."""
+def of_scale(dataset: CocoDataset, boxes: Boxes, scale: tuple[int, int]) -> list[str]:
+    """Another scale, where the median box is below `SMALL_PX` or above `LARGE_PX` after the resize.
+
+    None where `fitted_scale` would change nothing: it has its limits.
+    """
     median = float(np.median(np.sqrt(boxes.sides.prod(axis=1))))
     if SMALL_PX <= median <= LARGE_PX:
         return []
-    factor = (2 * SMALL_PX if median < SMALL_PX else LARGE_PX / 2) / median
-    long_side, short_side = (max(32, round(side * factor / 32) * 32) for side in (max(scale), min(scale)))
+    long_side, short_side = fitted_scale(dataset)
+    if (long_side, short_side) == (max(scale), min(scale)):
+        return []
     gain = min(long_side / max(scale), short_side / min(scale))
     return [
         f"scale: the median box has {median:.0f} px after the resize to {max(scale)} x {min(scale)}; "
