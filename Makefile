@@ -62,7 +62,7 @@ train: setup  ## set up, train GFLv2 on synthetic shapes, evaluate, draw, export
 	@echo "Next: source .venv/bin/activate, then"
 	@echo "  tensorboard --logdir=$(RUN)/logs                          loss and AP over time"
 	@echo "  gfl-predict --run_dir=$(RUN) --images=FOLDER --output=OUT  detections on your pictures"
-	@echo "  gfl-train --config=gflv2_bccd --help                      your own data: see README.md"
+	@echo "  gfl-train --config=small --help                      your own data: see README.md"
 
 test: setup bare  ## set up, run the tests
 	$(PYTEST) -m "not slow"

@@ -1,8 +1,9 @@
-"""A small, fast GFLv2 for data of one's own: a light backbone, depthwise neck and head, from random weights.
+"""Data of one's own, from random weights: a small, fast GFLv2 whose settings follow the data.
 
-    gfl-train --config=gflv2_small:mobilenet_v3_large --run_dir=runs/small --config.data.path=DATA
+    gfl-train --config=small --run_dir=runs/mine --config.data.path=FOLDER
 
-Behind the colon stands a backbone; without, it is `yolo_v8`. Costs with 80 classes, at 320x320 pixels:
+Behind a colon, another detector of `gfl_tf.build.RECIPES`, and behind a slash another backbone of those below, as in
+small:vfnet or small:gflv2/mobilenet_v3_large. Costs of GFLv2 with 80 classes, at 320x320 pixels:
 
     | backbone | channels | million parameters | GFLOPs | float32, ms | int8, ms |
     | --- | ---: | ---: | ---: | ---: | ---: |

@@ -2,8 +2,8 @@ r"""Trains a detector as a config file describes it, or goes on with a training 
 
 Examples:
     gfl-train --config=gflv2_shapes --run_dir=runs/shapes
-    gfl-train --config=gflv2_bccd --run_dir=runs/mine --config.data.path=mine --config.train.epochs=50
-    gfl-train --config=gflv2_bccd --run_dir=runs/mine \
+    gfl-train --config=small --run_dir=runs/mine --config.data.path=mine --config.train.epochs=50
+    gfl-train --config=small --run_dir=runs/mine \
         --config.data.train_annotations=boxes.csv --config.data.train_images=photos
     gfl-train --run_dir=runs/mine                (goes on after Ctrl-C, a crash or a power cut)
     gfl-train --run_dir=runs/mine --config.data.train_images=/new/train          (goes on with images that have moved)

@@ -97,7 +97,8 @@ def training_batches(
             the same seed an interrupted training goes on where it was.
         mixing_until: step, counted like `start_step`, from which on operations that mix images
             (mosaic, mixup, copy_paste) are made with probability 0. None: never. M stays the same.
-        cache: decodes every image once, now, and keeps all of them in memory as uint8.
+        cache: decodes every image once, now, and keeps all of them in memory as uint8; a warning says
+            where they are too many for that.
 
     Raises:
         ValueError: an argument is out of its range, or nothing can be learnt from the data set; says which.
@@ -274,14 +275,16 @@ class _Source:
 
 
 def _decode_all(records, paths, sizes, orientations):
-    """All pixels as one uint8 vector."""
+    """All pixels as one uint8 vector; None where they are too many for the memory."""
     total = sum(record.height * record.width * 3 for record in records)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if total > memory / 2:
-        raise ValueError(
-            f"cache=True needs {total / 2**30:.1f} GiB for {len(records)} decoded images, more than"
-            f" half of this machine's {memory / 2**30:.1f} GiB of memory. Use cache=False."
-        )
+    if total > memory / 4:
+        logging.warning(
+            "cache=True would need %.1f GiB for %d decoded images, more than a quarter of this machine's %.1f GiB of "
+            "memory: they are read from their files again and again.",
+            total / 2**30, len(records), memory / 2**30,
+        )  # fmt: skip
+        return None
     logging.info("Decoding %d images into memory: %.0f MiB.", len(records), total / 2**20)
     dataset = tf.data.Dataset.from_tensor_slices((paths, sizes, orientations))
     dataset = dataset.map(image_ops.read_rgb, num_parallel_calls=tf.data.AUTOTUNE)

@@ -40,7 +40,7 @@ def default_data() -> ml_collections.ConfigDict:
     # Image files that are missing, cut short, no image or of another size: "error" names them before the first step,
     # "skip" leaves them out. See docs/images.md.
     data.on_bad_image = "error"
-    data.cache = False  # keep all decoded images in memory
+    data.cache = False  # keep all decoded images in memory, if they take at most a quarter of it
     # Limits of the long and the short side of the resized image in pixels; (): chosen from the sizes of the training
     # boxes, see `gfl_tf.data.fitted_scale`.
     data.scale = (1333, 800)

@@ -93,9 +93,7 @@ class _Training:
         self._progress = progress
         self._stop = stop
         train = config.train
-        self._steps_per_epoch = max(
-            pipeline.steps_per_epoch(train_data, train.batch_size), train.min_steps_per_epoch
-        )
+        self._steps_per_epoch = max(pipeline.steps_per_epoch(train_data, train.batch_size), train.min_steps_per_epoch)
         # Weight averaging goes on from the last weights, as VarifocalNet's section 5.3 has it, and their momentum. Its
         # code begins with the best checkpoint and no momentum: the result would then depend on the validation data,
         # and a momentum of 0.9 is forgotten after some tens of steps.
@@ -138,7 +136,9 @@ class _Training:
         if finished:
             best = "not evaluated" if best_ap is None else f"best AP {percent(best_ap)} at step {best_step}"
             if step < self._total_steps:
-                self._progress.say(f"The last {self._config.train.patience} evaluations were not the best: it ends here.")
+                self._progress.say(
+                    f"The last {self._config.train.patience} evaluations were not the best: it ends here."
+                )
             report = summary.text(self._run, self._config, step)
             run_dirs.write_whole(self._run.report_file, report)
             self._progress.say(

@@ -10,6 +10,7 @@ def data(long_side_limits: tuple[int, int]) -> ml_collections.ConfigDict:
     fields = default_data()
     fields.scale = ()
     fields.long_side_limits = long_side_limits
+    fields.cache = True
     fields.augmentations = (dict(name="zoom", factor=(0.75, 1.33)), dict(name="flip", probability=0.5))
     return fields
 

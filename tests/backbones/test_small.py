@@ -9,7 +9,7 @@ import tensorflow as tf
 import gfl_tf
 from gfl_tf import config_files
 
-FILE = config_files.find("gflv2_small")
+FILE = config_files.find("small")
 BACKBONES = list(runpy.run_path(str(FILE))["BACKBONES"])
 # | backbone | channels | millions of parameters | ...
 ROWS = {name: row for name, *row in re.findall(r"^ *\| `(\w+)` \| (\d+) \| ([\d.]+) \|", FILE.read_text(), re.M)}
@@ -21,7 +21,7 @@ def test_every_backbone_has_its_costs():
 
 @pytest.mark.parametrize("backbone", [BACKBONES[0], *(pytest.param(n, marks=pytest.mark.slow) for n in BACKBONES[1:])])
 def test_builds_and_costs(backbone):
-    config = config_files.load_config(f"gflv2_small:{backbone}")
+    config = config_files.load_config(f"small:gflv2/{backbone}")
     model = gfl_tf.build_detector(config)
     outputs = model(tf.zeros((1, 64, 64, 3)))
     assert outputs["classification"].shape == (1, 8 * 8 + 4 * 4 + 2 * 2 + 1 + 1, 80)
@@ -32,5 +32,5 @@ def test_builds_and_costs(backbone):
 
 
 def test_another_backbone_is_refused():
-    with pytest.raises(ValueError, match="gflv2_small has no backbone 'vgg'; choose one of csp_darknet_tiny, "):
-        config_files.load_config("gflv2_small:vgg")
+    with pytest.raises(ValueError, match="small has no backbone 'vgg'; choose one of csp_darknet_tiny, "):
+        config_files.load_config("small:gflv2/vgg")

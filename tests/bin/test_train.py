@@ -38,7 +38,7 @@ def test_help_is_for_newcomers(command):
 
 
 def test_missing_data_names_the_field(command, tmp_path):
-    done = command("train", "--config=configs/gflv2_bccd.py", f"--run_dir={tmp_path / 'run'}")
+    done = command("train", "--config=configs/small.py", f"--run_dir={tmp_path / 'run'}")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "train: config.data.train_annotations is not set" in done.stderr
     assert "--config.data.train_annotations=data/annotations/train.json" in done.stderr
@@ -52,5 +52,5 @@ def test_no_config_and_no_run(command, tmp_path):
 
 
 def test_unknown_field_is_an_error(command, tmp_path):
-    done = command("train", "--config=configs/gflv2_bccd.py", f"--run_dir={tmp_path}", "--config.train.epoch=3")
+    done = command("train", "--config=configs/small.py", f"--run_dir={tmp_path}", "--config.train.epoch=3")
     assert done.returncode != 0 and "epoch" in done.stderr

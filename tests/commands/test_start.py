@@ -94,7 +94,7 @@ def test_what_tensorflow_says_before_it_fails_is_shown(tmp_path, ending):
         (["--config=gflv2_shapes", "--config.train.epochs=0"], "config.train.epochs is 0; it must be at least 1"),
         (["--config=gflv2_shapes", "--config.train={'epoch': 3}"], "config.train has no field epoch; it has "),
         (["--flagfile=no_such_file"], "no_such_file"),
-        (["--config=gflv2_bccd", "--config.data.val_images=no"], "config.data.val_images: there is no folder .*/no. "),
+        (["--config=small", "--config.data.val_images=no"], "config.data.val_images: there is no folder .*/no. "),
     ],
 )
 def test_what_is_wrong_is_said_before_tensorflow_comes(tmp_path, arguments, message):

@@ -439,6 +439,15 @@ def test_evaluation_sees_every_image_once(tmp_path):
     assert_same(found, take(again, 100))
 
 
+def test_too_many_pixels_for_the_memory_are_not_kept(tmp_path, caplog, monkeypatch):
+    dataset = make_dataset(tmp_path, MIXED)
+    expected = take(pipeline.evaluation_batches(dataset, 4, scale=(80, 48)), 100)
+    monkeypatch.setattr(pipeline.os, "sysconf", lambda name: 100)  # 100 pages of 100 bytes
+    found = take(pipeline.evaluation_batches(dataset, 4, scale=(80, 48), cache=True), 100)
+    assert "more than a quarter of this machine's" in caplog.text
+    assert_same(found, expected)
+
+
 # In training loops
 
 

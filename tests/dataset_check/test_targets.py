@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gfl_tf.data.coco import load_coco
+from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.dataset_check import boxes as box_checks
 from gfl_tf.dataset_check import histograms, suggestions, targets
 from gfl_tf.dataset_check.loading import Split
@@ -66,13 +67,20 @@ def test_histograms():
 
 @pytest.mark.parametrize(
     ("side", "expected"),
-    [(15, "(352, 288) would make it about 33"), (16, None), (100, None), (270, "(288, 256) would make it about 122")],
+    [(15, "(256, 192) would make it about 22"), (16, None), (100, None), (270, "(256, 192) would make it about 101")],
 )
 def test_another_scale(side, expected):
     scale = (160, 128) if side < 128 else (640, 512)
     split = split_of([0, 0, side, side], height=scale[1], width=scale[0])
-    lines = suggestions.of_scale(box_checks.all_boxes(split.dataset, scale), scale)
+    lines = suggestions.of_scale(split.dataset, box_checks.all_boxes(split.dataset, scale), scale)
     assert len(lines) == bool(expected) and all(expected in line for line in lines)
+
+
+def test_no_other_scale_where_it_was_chosen():
+    split = split_of([0, 0, 3, 3], height=128, width=160)
+    assert suggestions.of_scale(split.dataset, box_checks.all_boxes(split.dataset, (256, 192)), (256, 192))
+    scale = fitted_scale(split.dataset)  # enlarged twice at most, to boxes of 6 px
+    assert suggestions.of_scale(split.dataset, box_checks.all_boxes(split.dataset, scale), scale) == []
 
 
 @pytest.mark.parametrize(("beyond", "bin_width", "expected"), [(0.01, 1.0, None), (0.02, 1.0, 19), (0.02, 0.5, 37)])

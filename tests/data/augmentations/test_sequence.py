@@ -59,7 +59,10 @@ def test_fields_are_plain_values(name):
     [
         ("flip", r"here\[1\]: 'flip' is no dict with the name of an operation"),
         ({"probability": 0.5}, r"here\[1\]: .* is no dict with the name"),
-        ({"name": "flipp"}, r"here\[1\]: there is no operation 'flipp'; choose one of blur, color_jitter, copy_paste, crop, "),
+        (
+            {"name": "flipp"},
+            r"here\[1\]: there is no operation 'flipp'; choose one of blur, color_jitter, copy_paste, crop, ",
+        ),
         ({"name": ["flip"]}, r"there is no operation \['flip'\]"),
         ({"name": "crop", "size": 3, "chance": 1}, "crop has no field chance, size; it has probability, smallest"),
         ({"name": "resize", "size": 3}, "resize has no field size; it has none"),
