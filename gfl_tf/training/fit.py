@@ -136,9 +136,8 @@ class _Training:
         if finished:
             best = "not evaluated" if best_ap is None else f"best AP {percent(best_ap)} at step {best_step}"
             if step < self._total_steps:
-                self._progress.say(
-                    f"The last {self._config.train.patience} evaluations were not the best: it ends here."
-                )
+                patience = self._config.train.patience
+                self._progress.say(f"It ends here: the last {patience} evaluations were not the best.")
             report = summary.text(self._run, self._config, step)
             run_dirs.write_whole(self._run.report_file, report)
             self._progress.say(

@@ -92,7 +92,7 @@ def scaled_learning_rate(train, learning_rate=None):
 
 
 def warmup_steps(train, steps_per_epoch):
-    """How many steps the warm-up takes: `train.warmup_steps`, or `train.warmup_share` of `epochs` where that is less."""
+    """Steps of the warm-up: `train.warmup_steps`, or `train.warmup_share` of `train.epochs` where that is less."""
     return min(train.warmup_steps, int(train.warmup_share * train.epochs * steps_per_epoch))
 
 

@@ -223,7 +223,7 @@ def test_epochs_of_a_small_data_set_and_an_end_by_patience(tiny_config, tmp_path
     assert (outcome.step, outcome.total_steps, outcome.best_step, outcome.stopped_by) == (21, 28, 7, None)
     run = RunDirectory(tmp_path / "run")
     assert sorted(_evaluations(run.path)) == [f"step-{step:08d}.json" for step in (7, 14, 21)]
-    assert "last 2 evaluations were not the best" in run.log_file.read_text() and run.report_file.exists()
+    assert "the last 2 evaluations were not the best" in run.log_file.read_text() and run.report_file.exists()
     assert "epoch 2.00" in run.log_file.read_text()
     assert fit.train(None, run.path).step == 21  # it stays ended
     config = run.read_config()
