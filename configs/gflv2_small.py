@@ -15,9 +15,9 @@ Behind the colon stands a backbone; without, it is `yolo_v8`. Costs with 80 clas
 
 With a full neck and head, `yolo_v8` has 1.73 million parameters, 1.98 GFLOPs and takes 45 ms in float32. FLOPs are
 those of TensorFlow's profiler, two a multiply-add. Milliseconds are from pixels to boxes, one image, random weights:
-float32 in TensorFlow 2.21, batch normalization folded away, and int8 in TensorFlow Lite with 2 threads. They are medians
-of 25 rounds of all models on 2 cores that other work had too: ratios matter, and these are rough. MobileNetV3 gains
-nothing by int8 there.
+float32 in TensorFlow 2.21, batch normalization folded away, and int8 in TensorFlow Lite with 2 threads. They are
+medians of 25 rounds of all models on 2 cores that other work had too: ratios matter, and these are rough. MobileNetV3
+gains nothing by int8 there.
 
 Published weights of the backbone, by --config.model.backbone.weights=NAME: docs/backbones.md, "Small models".
 """
