@@ -115,13 +115,16 @@ def test_int8(gflv2, expected, tmp_path):
 
 
 def mobilenet():
-    """Its squeeze and excitation has convolutions that the converter makes one with the activation, numbered."""
+    """Its squeeze and excitation has convolutions that the converter makes one with the activation, numbered.
+
+    They are not as wide as the neck, whose untrained zeros the converter would take for their constants.
+    """
     return keras_cv.models.MobileNetV3Backbone(
         stackwise_expansion=[1, 4, 4, 4],
-        stackwise_filters=[8, 8, 16, 24],
+        stackwise_filters=[8, 8, 24, 24],
         stackwise_kernel_size=[3, 3, 3, 3],
         stackwise_stride=[2, 2, 2, 2],
-        stackwise_se_ratio=[0.25, None, 0.25, 0.25],
+        stackwise_se_ratio=[None, None, 0.25, 0.25],
         stackwise_activation=["relu", "relu", "hard_swish", "hard_swish"],
         include_rescaling=True,
     )
