@@ -7,6 +7,7 @@ import ml_collections
 
 from gfl_tf.evaluation.coco import CocoResult
 from gfl_tf.training import worst_images
+from gfl_tf.training.advice import advice
 from gfl_tf.training.run_dir import RunDirectory
 
 
@@ -28,6 +29,7 @@ def text(run: RunDirectory, config: ml_collections.ConfigDict, step: int) -> str
         f"- best, of step {best_step}: {run.weights_file('best')}\n- last, of step {step}: {run.weights_file('last')}",
         "## What next",
         "\n".join(f"    {command}" for command in _commands(run, config)),
+        *_advice(run, config),
         *_worst(run, best_step),
     ]
     return "\n\n".join(parts) + "\n"
@@ -40,6 +42,12 @@ def _scores(evaluation):
         f"Of the best weights, in percent, on {result.num_images} images ({evaluation['file']}).",
         result.table(),
     ]
+
+
+def _advice(run, config):
+    evaluations = [json.loads(file.read_text()) for file in sorted(run.evaluation.glob("step-*.json"))]
+    lines = advice(evaluations, config) if evaluations else []
+    return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
 def _commands(run, config):

@@ -45,6 +45,14 @@ def test_report(run):
     assert f"gfl-predict --run_dir='{run.path}' --images=/data/val --output='{run.path / 'predictions'}'" in text
 
 
+def test_what_to_try(run):
+    for step, ap in ((5, 0.2), (10, 0.4), (15, 0.5), (20, 0.6)):
+        _evaluated(run, step, ap)
+    text = summary.text(run, run.read_config(), 20)
+    assert "- AP rose to the end, by 10.0 since step 15: train longer, --config.train.epochs=24." in text
+    assert "- The weakest of the 1 classes that occur: cat (25.0)" in text
+
+
 def test_images_of_other_weights_are_left_out(run):
     _evaluated(run, 5, 0.375)
     _worst(run, 4)
