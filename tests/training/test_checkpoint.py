@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import signal
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from gfl_tf.checkpoints import weight_file
 from gfl_tf.training import checkpoint
 from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.report import DivergedError
+from gfl_tf.training.stop import SIGNALS, StopRequest
 
 
 class Trained:
@@ -158,6 +160,31 @@ def test_a_full_or_read_only_disk_leaves_the_last_good_one(directory, part, numb
     with pytest.raises(OSError, match=rf"ckpt-12\..* cannot be written.*: {os.strerror(number)}") as error:
         trained.save(12)
     assert error.value.errno == number and "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_saving(directory, number, monkeypatch):
+    def savez(file, savez=np.savez, **arrays):
+        os.kill(os.getpid(), number)
+        savez(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", savez)
+    with StopRequest() as stop:
+        Trained(directory).save(12)
+    assert stop.signal == number and Trained(directory).checkpoints.restore_latest() == 12
+
+
+def test_a_second_ctrl_c_while_saving(directory, monkeypatch):
+    def savez(file, **arrays):
+        file.write(b"half")
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.raises(KeyboardInterrupt), StopRequest():
+        Trained(directory).save(12)
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 

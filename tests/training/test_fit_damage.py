@@ -1,7 +1,5 @@
 """Whole small trainings whose files are damaged, whose numbers go wrong, or that are stopped at bad moments."""
 
-import errno
-import json
 import os
 import shutil
 import signal
@@ -12,10 +10,10 @@ import pytest
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.evaluation import coco
 from gfl_tf.training import fit, lock
-from gfl_tf.training.report import DivergedError, StepReport
+from gfl_tf.training.report import DivergedError
 from gfl_tf.training.run_dir import WEIGHTS, RunDirectory
 
-STEPS_PER_EPOCH, TOTAL_STEPS = 5, 10
+TOTAL_STEPS = 10
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +66,7 @@ def test_no_good_checkpoint(run):
     assert {path: path.read_bytes() for path in run.path.glob("*.npz")} == before
 
 
-@pytest.mark.parametrize("damage", [_flip, os.unlink])
-@pytest.mark.parametrize("which", WEIGHTS)
+@pytest.mark.parametrize("which, damage", [("best", os.unlink), ("last", _flip)])
 def test_damaged_weights_are_made_anew(run, which, damage, caplog):
     file = run.weights_file(which)
     before = weight_file.read(file)
@@ -84,11 +81,11 @@ def test_damaged_weights_are_made_anew(run, which, damage, caplog):
 
 
 def test_one_training_at_a_time(run):
-    before = {path: path.stat() for path in run.path.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     with lock.held(run.path / "train.lock"):
         with pytest.raises(ValueError, match=f"is in use by process {os.getpid()}"):
             fit.train(None, run.path)
-    assert {path: path.stat() for path in run.path.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
 @pytest.fixture
@@ -113,12 +110,11 @@ def test_a_signal_in_an_evaluation(young, monkeypatch):
 
 def test_weights_that_are_not_finite_are_not_evaluated(young, monkeypatch):
     monkeypatch.setattr(coco, "evaluate", lambda *_, **__: pytest.fail("of what is no number"))
-    _assign_nan = lambda self, *_: next(iter(self._checkpoints._variables.values())).assign_add([np.nan] * 0)  # noqa
     before = young.weights_file("best").read_bytes()
     check = fit.Checkpoints.check_finite
 
     def explode(self):
-        kernel = next(variable for variable in self._variables.values() if len(variable.shape) == 4)
+        kernel = next(variable for name, variable in self._variables.items() if name.endswith("/kernel"))
         kernel.assign(kernel * np.nan)
         check(self)
 
@@ -128,57 +124,11 @@ def test_weights_that_are_not_finite_are_not_evaluated(young, monkeypatch):
     assert young.weights_file("best").read_bytes() == before
 
 
-@pytest.mark.parametrize("event", ["explosion", "full disk", "signal while saving"])
-def test_what_happens_just_before_a_save(tiny_config, tmp_path, monkeypatch, event):
-    """The checkpoint of step 3, left by a signal, stays as it is, or gets a good successor at step 5."""
+def test_an_update_that_explodes_just_before_a_save_makes_no_weights(tiny_config, tmp_path):
+    """The loss of the only step is a number, the weights after it are none."""
+    tiny_config.train.update(learning_rate=float("nan"), batch_size=18, epochs=1)
     run = RunDirectory(tmp_path / "run")
-    signalled = []
-
-    def step_done(self, step, *args, step_done=StepReport.step_done):
-        if step == 3 and not signalled:
-            signalled.append(os.kill(os.getpid(), signal.SIGTERM))
-        return step_done(self, step, *args)
-
-    monkeypatch.setattr(StepReport, "step_done", step_done)
-    assert fit.train(tiny_config, run.path).stopped_by == signal.SIGTERM
-    before = {path: path.read_bytes() for path in (*run.checkpoints.iterdir(), run.weights_file("last"))}
-    save = fit.Checkpoints.save
-
-    def go_wrong(self):
-        if event == "explosion":
-            kernel = next(variable for name, variable in self._variables.items() if name.endswith("/kernel"))
-            kernel.assign(kernel / 0.0)
-        save(self)
-
-    def savez(file, savez=np.savez, **arrays):
-        if "ckpt" in file.name and event == "full disk":
-            file.write(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        if "ckpt" in file.name:
-            os.kill(os.getpid(), signal.SIGTERM)
-        savez(file, **arrays)
-
-    monkeypatch.setattr(fit.Checkpoints, "save", go_wrong)
-    if event != "explosion":
-        monkeypatch.setattr(np, "savez", savez)
-    if event == "signal while saving":
-        outcome = fit.train(None, run.path)
-        assert (outcome.step, outcome.stopped_by) == (5, signal.SIGTERM)
-        assert {path.name for path in run.checkpoints.glob("*.npz")} == {"ckpt-3.npz", "ckpt-5.npz"}
-    else:
-        error, message = {
-            "explosion": (DivergedError, "kernel is not finite after step 5"),
-            "full disk": (OSError, r"ckpt-5.npz cannot be written, and stays as it was: No space left"),
-        }[event]
-        with pytest.raises(error, match=message):
-            fit.train(None, run.path)
-        assert {path: path.read_bytes() for path in (*run.checkpoints.iterdir(), run.weights_file("last"))} == before
-    assert not list(run.path.rglob(".partial*")) and not json.loads(run.config_file.read_text()) == {}
-
-
-def test_a_learning_rate_that_is_no_number_makes_no_weights(tiny_config, tmp_path):
-    tiny_config.train.update(learning_rate=float("nan"), log_every=50)
-    with pytest.raises(DivergedError, match="not finite"):
-        fit.train(tiny_config, tmp_path / "run")
-    run = RunDirectory(tmp_path / "run")
+    with pytest.raises(DivergedError, match="weights/.* is not finite after step 1;"):
+        fit.train(tiny_config, run.path)
     assert not run.has_checkpoint() and not list(run.path.rglob("*.npz")) and not run.has_evaluation()
+    assert not list(run.path.rglob(".partial*"))
