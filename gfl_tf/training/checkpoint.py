@@ -73,8 +73,8 @@ class Checkpoints:
         self.check_finite()
         self._directory.mkdir(parents=True, exist_ok=True)
         file, checksum = self._files(self._step())
+        weight_file.save(self._variables, file)
         try:
-            weight_file.save(self._variables, file)
             with files.replacing(checksum, synced=True) as opened:  # the last: without it the checkpoint is incomplete
                 opened.write(f"{_sha256(file)}  {file.name}\n")
         except BaseException:
@@ -114,20 +114,14 @@ class Checkpoints:
         return self._directory / f"ckpt-{step}.npz", self._directory / f"ckpt-{step}.sha256"
 
     def _read(self, step):
-        """{name: array}; ValueError: it is damaged."""
+        """{name: array}; ValueError: it is damaged, or an earlier version of gfl_tf saved what is not finite."""
         file, checksum = self._files(step)
-        if not file.exists() and not checksum.exists():
-            return _read_tensorflow(self._directory / f"ckpt-{step}")
-        for path in (file, checksum):
-            if not path.exists():
-                raise ValueError(f"the checkpoint of step {step} is incomplete: there is no {path}")
-        try:
-            is_same = checksum.read_text(errors="replace").split()[:1] == [_sha256(file)]
-        except OSError as error:
-            raise ValueError(f"the checkpoint {file} cannot be read: {error}") from error
-        if not is_same:
-            raise ValueError(f"the checkpoint {file} is damaged: its checksum is not that in {checksum.name}")
-        return weight_file.read(file)
+        is_earlier = not file.exists() and not checksum.exists()
+        arrays = _read_tensorflow(self._directory / f"ckpt-{step}") if is_earlier else _read_checked(file, checksum)
+        wrong = weight_file.not_finite(arrays)
+        if wrong:
+            raise ValueError(f"the checkpoint of step {step} in {self._directory} is of no use: {wrong} is not finite")
+        return arrays
 
     def _prune(self):
         # Those of later steps are damaged, or this training would have gone on from them.
@@ -142,6 +136,20 @@ def steps(directory: str | os.PathLike) -> set[int]:
     """The steps of which a directory has checkpoints, damaged ones too, by the names of their files."""
     names = os.listdir(directory) if os.path.isdir(directory) else []
     return {int(found[1]) for found in map(FILE.fullmatch, names) if found}
+
+
+def _read_checked(file, checksum):
+    """{name: array} of a checkpoint's file; ValueError: it is damaged."""
+    for path in (file, checksum):
+        if not path.exists():
+            raise ValueError(f"a checkpoint is incomplete: there is no {path}")
+    try:
+        is_same = checksum.read_text(errors="replace").split()[:1] == [_sha256(file)]
+    except OSError as error:
+        raise ValueError(f"the checkpoint {file} cannot be read: {error}") from error
+    if not is_same:
+        raise ValueError(f"the checkpoint {file} is damaged: its checksum is not that in {checksum.name}")
+    return weight_file.read(file)
 
 
 def _sha256(path):

@@ -163,6 +163,13 @@ def test_a_full_or_read_only_disk_leaves_the_last_good_one(directory, part, numb
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 
+def test_the_same_step_once_more_on_a_full_disk(directory, monkeypatch):
+    monkeypatch.setattr(np, "savez", lambda file, **_: open("/dev/full", "w").write("x" * 100_000))
+    with pytest.raises(OSError, match="ckpt-8.npz cannot be written, and stays as it was"):
+        Trained(directory).save(8)
+    assert Trained(directory).checkpoints.restore_latest() == 8
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_saving(directory, number, monkeypatch):
     def savez(file, savez=np.savez, **arrays):
@@ -216,6 +223,15 @@ def test_those_of_earlier_versions_are_found_by_their_files(tmp_path, state):
     assert trained.checkpoints.restore_latest() == 4 and trained.weights() == {4.0}
     trained.save(5)
     assert checkpoint.steps(tmp_path) == {5}
+
+
+def test_those_of_earlier_versions_that_are_not_finite_are_left_out(directory, caplog):
+    trained = Trained(directory)
+    trained.checkpoints.restore_latest()
+    next(iter(trained.variables.values())).assign(np.full([3, 2], np.nan))
+    _write_tensorflow(trained, directory, 12)
+    assert Trained(directory).checkpoints.restore_latest() == 8
+    assert "kernel is not finite" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["index", "data-00000-of-00001"])
