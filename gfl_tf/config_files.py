@@ -101,7 +101,12 @@ def read_run(run_dir: str | os.PathLike) -> ml_collections.ConfigDict:
     file = Path(run_dir) / RUN_FILE
     if not file.is_file():
         raise ValueError(f"{run_dir} holds no run: there is no {file}. gfl-train --config=FILE makes one.")
-    return from_json(file.read_text())
+    try:
+        return from_json(file.read_text())
+    except (AttributeError, TypeError, ValueError) as error:  # no JSON, or no object
+        raise ValueError(
+            f"{file} is damaged: {error}. Remove it and name the config that the run began with: --config=..."
+        ) from error
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:

@@ -1,14 +1,17 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and what is told of those that are damaged."""
 
 import collections.abc
 import contextlib
+import json
 import os
 import pathlib
 import typing
 
+from absl import logging
+
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike, mode: str = "w") -> collections.abc.Iterator[typing.IO]:
+def replacing(path: str | os.PathLike, mode: str = "w", synced: bool = False) -> collections.abc.Iterator[typing.IO]:
     """Context that yields an open file, which takes the place of `path` at the end; nobody sees it half written.
 
     Several processes may write the same file. Where the context raises, `path` stays as it was.
@@ -16,12 +19,59 @@ def replacing(path: str | os.PathLike, mode: str = "w") -> collections.abc.Itera
     Args:
         path: of the file; its folder must be there.
         mode: "w", text in UTF-8, or "wb".
+        synced: wait until it lies on the disk, so that a power cut does not undo it.
+
+    Raises:
+        OSError: it cannot be written, as where the disk is full; says which file.
     """
     path = pathlib.Path(path)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"{path} cannot be written, and stays as it was: {reason}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partial(folder: str | os.PathLike) -> None:
+    """Removes what `replacing` left in a folder where its process was killed; nobody else may be writing there."""
+    for partial in pathlib.Path(folder).glob(".partial-*"):
+        partial.unlink(missing_ok=True)
+
+
+def read_json(path: str | os.PathLike) -> typing.Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: it cannot be read, or is damaged; says which file.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+Name = typing.TypeVar("Name")
+
+
+def good(
+    names: collections.abc.Iterable[Name], read: collections.abc.Callable[[Name], typing.Any]
+) -> collections.abc.Iterator[tuple[Name, typing.Any]]:
+    """(name, read(name)), one after the other, of those that can be read; warns of those of which it raises ValueError.
+
+    The first of them is the newest good one where the newest come first.
+    """
+    for name in names:
+        try:
+            content = read(name)
+        except ValueError as error:
+            logging.warning("%s. It is left out.", error)
+        else:
+            yield name, content

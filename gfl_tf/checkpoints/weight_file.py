@@ -49,9 +49,23 @@ def _variables(layers):
 
 
 def save(variables: dict[str, typing.Any], path: str | os.PathLike) -> None:
-    """Writes {name: variable} to a file that is never seen half written."""
-    with files.replacing(path, "wb") as file:
-        np.savez(file, **{name: variable.numpy() for name, variable in variables.items()})
+    """Writes {name: variable} to a file that is never seen half written.
+
+    Raises:
+        ValueError: a number is not finite; the file stays as it was.
+        OSError: it cannot be written, and stays as it was.
+    """
+    arrays = {name: variable.numpy() for name, variable in variables.items()}
+    wrong = not_finite(arrays)
+    if wrong:
+        raise ValueError(f"{wrong} is not finite: {path} stays as it was")
+    with files.replacing(path, "wb", synced=True) as file:
+        np.savez(file, **arrays)
+
+
+def not_finite(arrays: dict[str, np.ndarray]) -> str | None:
+    """The name of the first of {name: array} in which a number is not finite."""
+    return next((name for name, value in arrays.items() if not np.isfinite(value).all()), None)
 
 
 def load(
@@ -69,7 +83,7 @@ def load(
     Raises:
         ValueError: the file cannot be read, or (`places.Misfit`) does not fit.
     """
-    return assign(variables, _arrays(path, f"{part}/" if part else ""), path, partial)
+    return assign(variables, read(path, f"{part}/" if part else ""), path, partial)
 
 
 def assign(
@@ -83,8 +97,12 @@ def assign(
     return places.load(wanted, arrays, constants={}, partial=partial, source=source)
 
 
-def _arrays(path, prefix):
-    """{name without the prefix: array} of the file's arrays that have it."""
+def read(path: str | os.PathLike, prefix: str = "") -> dict[str, np.ndarray]:
+    """{name without the prefix: array} of the file's arrays that have it; their checksums are compared.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             what = other_files.describe(file.read(other_files.LONGEST))

@@ -14,6 +14,7 @@ data and train. The run directory then holds all that gfl-evaluate, gfl-predict 
 first batch with its boxes (first_batch.jpg) and, at the end, a report (report.md).
 """
 
+import signal
 import sys
 
 from absl import flags
@@ -40,6 +41,9 @@ def main():
         outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy)
     except (OSError, ValueError, report.DivergedError) as error:
         raise SystemExit(f"train: {error}") from error
+    except KeyboardInterrupt:  # the second Ctrl-C
+        print("train: stopped at once; the run goes on from its last checkpoint", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     if outcome.stopped_by:
         sys.exit(128 + outcome.stopped_by)  # as a shell reports a program that a signal ended
 

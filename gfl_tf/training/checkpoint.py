@@ -1,8 +1,22 @@
-"""What a training goes on from: the same files with Keras 2 and Keras 3."""
+"""What a training goes on from: files that Keras 2 and Keras 3 write alike, each with its checksum beside it."""
 
+import hashlib
+import os
+import pathlib
+import re
+
+import numpy as np
 import tensorflow as tf
 
-from gfl_tf import compat, quiet
+from gfl_tf import compat, files
+from gfl_tf.checkpoints import weight_file
+from gfl_tf.texts import first_ones
+from gfl_tf.training.report import DivergedError
+
+# Of a checkpoint: its numbers, and the checksum of that file as `sha256sum --check` reads it. TensorFlow's two files
+# are those of earlier versions of gfl_tf, which have their own checksums inside.
+FILE = re.compile(r"ckpt-(\d+)\.(npz|sha256|index|data-\d+-of-\d+)")
+READ_BYTES = 1 << 22
 
 
 class Checkpoints:
@@ -12,13 +26,15 @@ class Checkpoints:
         model: compiled detector.
         variables: {name: variable} of the model, see `weight_file.named_variables`.
         directory: path.
-        keep: how many of the newest to keep.
+        keep: how many of the newest to keep, at least one.
         average: `MovingAverage` or `WeightAverage` of the model, where there is one.
     """
 
     def __init__(self, model, variables, directory, keep, average=None):
         # Made now, so that a checkpoint finds every variable that it restores.
         model.optimizer.build(model.trainable_variables)
+        self._directory = pathlib.Path(directory)
+        self._keep = max(keep, 1)
         self._optimizer = model.optimizer
         # All by names of our own: Keras 2 and Keras 3 lay out their objects differently, and leave different parts of
         # them out.
@@ -29,31 +45,128 @@ class Checkpoints:
             for metric in model.metrics
             for name, variable in zip(("total", "count"), metric.variables)
         }
-        checkpoint = tf.train.Checkpoint(
-            weights={name: compat.tf_variable(variable) for name, variable in variables.items()},
-            metrics={name: compat.tf_variable(variable) for name, variable in metrics.items()},
-            optimizer=compat.optimizer_state(model.optimizer, trained),
-            average={} if average is None else average.state,
-        )
-        self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=max(keep, 1))
+        groups = {
+            "weights": variables,
+            "metrics": metrics,
+            "optimizer": compat.optimizer_state(model.optimizer, trained),
+            "average": {} if average is None else average.state,
+        }
+        self._variables = {
+            f"{group}/{name}": compat.tf_variable(variable)
+            for group, members in groups.items()
+            for name, variable in members.items()
+        }
+
+    def check_finite(self):
+        """Raises DivergedError where a number that a checkpoint would keep is not finite."""
+        wrong = weight_file.not_finite({name: variable.numpy() for name, variable in self._variables.items()})
+        if wrong:
+            raise DivergedError.of(f"{wrong} is not finite after step {self._step()}")
 
     def save(self):
-        with quiet.absl():  # TensorFlow tells there how long a part of it took
-            self._manager.save(checkpoint_number=int(self._optimizer.iterations.numpy()))
+        """Writes a checkpoint, and removes all but the newest ones up to it.
+
+        Raises:
+            DivergedError: see `check_finite`; nothing is written.
+            OSError: it cannot be written; nothing of it is left.
+        """
+        self.check_finite()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        file, checksum = self._files(self._step())
+        weight_file.save(self._variables, file)
+        try:
+            with files.replacing(checksum, synced=True) as opened:  # the last: without it the checkpoint is incomplete
+                opened.write(f"{_sha256(file)}  {file.name}\n")
+        except BaseException:
+            file.unlink(missing_ok=True)
+            checksum.unlink(missing_ok=True)
+            raise
+        self._prune()
 
     def restore_latest(self):
-        """Takes over the newest checkpoint, where there is one.
+        """Takes over the newest checkpoint that is not damaged; warns of those that are.
+
+        Returns:
+            Its step; None: there is none.
 
         Raises:
             ValueError: it does not fit the model and the optimizer.
         """
-        latest = self._manager.latest_checkpoint
-        if latest is None:
-            return
-        try:
-            self._manager.checkpoint.restore(latest).assert_existing_objects_matched()
-        except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
+        step, arrays = next(files.good(sorted(steps(self._directory), reverse=True), self._read), (None, {}))
+        if step is None:
+            return None
+        shapes = {name: arrays[name].shape if name in arrays else None for name in self._variables}
+        wrong = [name for name, variable in self._variables.items() if shapes[name] != tuple(variable.shape)]
+        if wrong:
             raise ValueError(
-                f"the checkpoint {latest} does not fit this model and optimizer: it is damaged, or another version of "
-                f"gfl_tf wrote it. Choose another --run_dir to start anew. ({error})"
-            ) from error
+                f"the checkpoint of step {step} in {self._directory} does not fit this model and optimizer: another "
+                "version of gfl_tf wrote it. Choose another --run_dir to start anew. It lacks, or has in other shapes: "
+                f"{', '.join(first_ones(wrong, 3))}"
+            )
+        for name, variable in self._variables.items():
+            variable.assign(arrays[name])
+        return step
+
+    def _step(self):
+        return int(self._optimizer.iterations.numpy())
+
+    def _files(self, step):
+        return self._directory / f"ckpt-{step}.npz", self._directory / f"ckpt-{step}.sha256"
+
+    def _read(self, step):
+        """{name: array}; ValueError: it is damaged, or an earlier version of gfl_tf saved what is not finite."""
+        file, checksum = self._files(step)
+        is_earlier = not file.exists() and not checksum.exists()
+        arrays = _read_tensorflow(self._directory / f"ckpt-{step}") if is_earlier else _read_checked(file, checksum)
+        wrong = weight_file.not_finite(arrays)
+        if wrong:
+            raise ValueError(f"the checkpoint of step {step} in {self._directory} is of no use: {wrong} is not finite")
+        return arrays
+
+    def _prune(self):
+        # Those of later steps are damaged, or this training would have gone on from them.
+        kept = sorted(step for step in steps(self._directory) if step <= self._step())[-self._keep :]
+        for path in self._directory.iterdir():
+            found = FILE.fullmatch(path.name)
+            if found and int(found[1]) not in kept:
+                path.unlink()
+
+
+def steps(directory: str | os.PathLike) -> set[int]:
+    """The steps of which a directory has checkpoints, damaged ones too, by the names of their files."""
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return {int(found[1]) for found in map(FILE.fullmatch, names) if found}
+
+
+def _read_checked(file, checksum):
+    """{name: array} of a checkpoint's file; ValueError: it is damaged."""
+    for path in (file, checksum):
+        if not path.exists():
+            raise ValueError(f"a checkpoint is incomplete: there is no {path}")
+    try:
+        is_same = checksum.read_text(errors="replace").split()[:1] == [_sha256(file)]
+    except OSError as error:
+        raise ValueError(f"the checkpoint {file} cannot be read: {error}") from error
+    if not is_same:
+        raise ValueError(f"the checkpoint {file} is damaged: its checksum is not that in {checksum.name}")
+    return weight_file.read(file)
+
+
+def _sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(READ_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _read_tensorflow(prefix):
+    """{name: array} of a checkpoint as earlier versions of gfl_tf wrote them; ValueError: it is damaged."""
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        keys = [key for key in reader.get_variable_to_shape_map() if "/" in key]
+        # TensorFlow's escapes: the names are keys of dicts of a `tf.train.Checkpoint`.
+        names = [key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE").replace(".S", "/").replace("..", ".") for key in keys]
+        return {name: np.asarray(reader.get_tensor(key)) for name, key in zip(names, keys)}
+    except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
+        raise ValueError(f"the checkpoint {prefix} is damaged: {error}") from error

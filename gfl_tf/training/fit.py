@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import os
+import shlex
 import signal
 
 import keras
 import ml_collections
 import tensorflow as tf
+from absl import logging
 
-from gfl_tf import compat
+from gfl_tf import compat, files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import augmentations, images, pipeline
@@ -63,23 +65,39 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
 
     Raises:
         ValueError, FileNotFoundError: the config, the data or the run directory cannot be used; says how to mend it.
-        DivergedError: the loss is not finite.
+        OSError: a file cannot be written, as where the disk is full.
+        DivergedError: the loss, or a number to be saved, is not finite.
     """
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config() if config is None else config
     strategy = build_strategy(strategy)
     config, train_data, val_data = configs.load_datasets(config)
     check_batch_size(config.train.batch_size, strategy)
-    run.start(config, run_data.describe(config, train_data, val_data))
-    progress = Progress(run.log_file)
-    writer = tf.summary.create_file_writer(str(run.logs))
-    remedy = f"Or go on without such images: gfl-train --run_dir={run.path} --config.data.on_bad_image=skip"
+    remedy = f"Or go on without such images: {_command(run)} --config.data.on_bad_image=skip"
+    with run.locked(), contextlib.ExitStack() as opened:
+        run.start(config, run_data.describe(config, train_data, val_data))
+        progress = opened.enter_context(contextlib.closing(Progress(run.log_file)))
+        opened.enter_context(_tensorboard(run.logs))
+        stop = opened.enter_context(StopRequest())
+        opened.enter_context(images.named_errors(remedy))
+        return _Training(config, run, strategy, train_data, val_data, progress, stop).run()
+
+
+def _command(run):
+    """What goes on with a run."""
+    return f"gfl-train --run_dir={shlex.quote(str(run.path))}"
+
+
+@contextlib.contextmanager
+def _tensorboard(folder):
+    """Context in which summaries are written to a folder; OSError: they cannot be."""
     try:
-        with writer.as_default(), StopRequest() as stop, images.named_errors(remedy):
-            return _Training(config, run, strategy, train_data, val_data, progress, stop).run()
-    finally:
-        writer.close()
-        progress.close()
+        with contextlib.closing(tf.summary.create_file_writer(str(folder))) as writer, writer.as_default():
+            yield
+    except tf.errors.OpError as error:
+        if "tfevents" not in error.message:
+            raise
+        raise OSError(f"{folder} cannot be written: {error.message.splitlines()[0]}") from error
 
 
 class _Training:
@@ -116,15 +134,36 @@ class _Training:
             self._checkpoints = Checkpoints(
                 self._model, variables, run.checkpoints, train.keep_checkpoints, self._average
             )
-            self._checkpoints.restore_latest()
+            restored = self._checkpoints.restore_latest()
+        if restored is None and run.has_checkpoint():
+            raise ValueError(f"none of the checkpoints in {run.checkpoints} can be read. {run.left()}")
         self._report = StepReport(
             progress, self._total_steps, self._steps_per_epoch, train.batch_size, train.log_every, schedule
         )
         # The context in which the model has the weights that are evaluated and kept.
         self._averaged = self._average.applied if self._average else contextlib.nullcontext
+        self._val_data = val_data
+        if restored is not None:
+            self._mend_weights()
         self._validation = None
         if val_data is not None:
-            self._validation = Validation(self._model, val_data, config, run, progress, stop, self._averaged)
+            start_step = restored or 0
+            self._validation = Validation(
+                self._model, val_data, config, run, progress, stop, self._averaged, start_step
+            )
+
+    def _mend_weights(self):
+        """The weights' files become those of the checkpoint that was restored: a training killed after it left others.
+
+        The best ones are not in it: where they are damaged, those of the next evaluation take their place.
+        """
+        expected = run_dirs.WEIGHTS if self._val_data is None or self._run.has_evaluation() else ["last"]
+        paths = {which: self._run.weights_file(which) for which in expected}
+        whole = dict(files.good(paths.values(), weight_file.read))
+        self._save_weights()
+        if self._val_data is not None and "best" in paths and paths["best"] not in whole:
+            logging.warning("%s is taken anew from the next evaluation.", paths["best"])
+            self._run.lose_evaluations()
 
     def run(self):
         """Trains to the end, or to where it is stopped."""
@@ -146,7 +185,7 @@ class _Training:
         else:
             self._progress.say(
                 f"Stopped at step {step} of {self._total_steps} by {signal.Signals(self._stop.signal).name}; saved in "
-                f"{self._run.path}. Go on with: gfl-train --run_dir={self._run.path}"
+                f"{self._run.path}. Go on with: {_command(self._run)}"
             )
         stopped_by = None if finished else self._stop.signal
         return Outcome(self._model, self._config, step, self._total_steps, best_ap, best_step, stopped_by)
@@ -241,7 +280,7 @@ class _Training:
         return since > 0 and since % self._cycle_steps == 0
 
     def _end_cycle(self, step):
-        self._report.check_finite()
+        self._check_finite()
         num_batches = min(self._config.train.swa_bn_batches, self._steps_per_epoch)
         # The same batches each time, so that a training that goes on after a stop measures as it would have without;
         # those of the first cycle, as earlier ones can mix images.
@@ -258,6 +297,7 @@ class _Training:
 
     def _evaluate(self, step):
         """Returns whether the evaluation came to its end."""
+        self._check_finite()
         try:
             self._validation.evaluate(step)
         except Stopped:
@@ -273,14 +313,21 @@ class _Training:
             return 0.0
         return self._validation.seconds * evaluations or None
 
+    def _check_finite(self):
+        """Raises DivergedError; before anything is made of the weights that is kept."""
+        self._report.check_finite()
+        self._checkpoints.check_finite()
+
     def _save(self):
         self._report.check_finite()
         self._checkpoints.save()
-        with self._averaged():
-            self._run.save_weights(self._model, "last")
-            if self._validation is None:
-                self._run.save_weights(self._model, "best")
+        self._save_weights()
         self._report.restart_timer()
+
+    def _save_weights(self):
+        with self._averaged():
+            for which in run_dirs.WEIGHTS if self._val_data is None else ["last"]:
+                self._run.save_weights(self._model, which)
 
     def _introduce(self, step):
         scale = self._config.data.scale

@@ -1,6 +1,8 @@
 """What a run tells while it goes: the progress bar, lines of text, times."""
 
+import contextlib
 import datetime
+import os
 import shutil
 import sys
 import time
@@ -18,6 +20,7 @@ class Progress:
     """
 
     def __init__(self, log_file, stream=None):
+        self._log_file = log_file
         self._log = open(log_file, "a", encoding="utf-8")
         self._stream = stream or sys.stdout
         self._is_terminal = self._stream.isatty()
@@ -25,11 +28,18 @@ class Progress:
         self._drawn_at = 0.0
 
     def say(self, text):
-        """A line that stays."""
+        """A line that stays.
+
+        Raises:
+            OSError: the log cannot be written.
+        """
         self._clear()
-        print(text, file=self._stream, flush=True)
+        self._print(f"{text}\n")
         stamp = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
-        print("\n".join(f"{stamp} {line}" for line in text.splitlines()), file=self._log, flush=True)
+        try:
+            print("\n".join(f"{stamp} {line}" for line in text.splitlines()), file=self._log, flush=True)
+        except OSError as error:
+            raise OSError(error.errno, f"{self._log_file} cannot be written: {error.strerror}") from error
 
     def draw(self, done, total, text):
         """The bar, at `done` of `total`, and text after it; only on a terminal, and not too often."""
@@ -40,18 +50,29 @@ class Progress:
         line = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done}/{total}  {text}"
         line = line[: shutil.get_terminal_size().columns - 1]  # a wrapped line could not be drawn over
         self._clear()
-        print(line, end="", file=self._stream, flush=True)
+        self._print(line)
         self._drawn, self._drawn_at = len(line), now
 
     def _clear(self):
         if self._drawn:
             # Up to the cursor's line start, then blanks: works where escape codes do not.
-            print("\r" + " " * self._drawn + "\r", end="", file=self._stream)
+            self._print("\r" + " " * self._drawn + "\r")
             self._drawn = 0
+
+    def _print(self, text):
+        try:
+            print(text, end="", file=self._stream, flush=True)
+        except OSError:  # the terminal was closed, or who read the pipe is gone: the log is enough
+            # What the stream still holds, and all that comes, goes nowhere.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+            self._is_terminal = False
 
     def close(self):
         self._clear()
-        self._log.close()
+        with contextlib.suppress(OSError):  # `say` has told of a log that cannot be written
+            self._log.close()
 
 
 class StepTimer:

@@ -12,7 +12,16 @@ STEADY_STEPS = 3
 
 
 class DivergedError(RuntimeError):
-    """The loss became infinite or not a number."""
+    """The loss, or a number that is kept, became infinite or not a number."""
+
+    @classmethod
+    def of(cls, what):
+        """`what` names the number and the step."""
+        return cls(
+            f"{what}; the last checkpoint is from before it. Train into a new run directory with a lower "
+            "--config.train.learning_rate, more --config.train.warmup_steps, or gradient clipping such as "
+            "--config.train.clip_norm=10."
+        )
 
 
 class StepReport:
@@ -72,11 +81,7 @@ class StepReport:
         self._unchecked = []
         if not finite.all():
             first = steps[int(np.argmin(finite))]
-            raise DivergedError(
-                f"The loss is not finite at step {first}; the last checkpoint is from before it. Train into a new run "
-                "directory with a lower --config.train.learning_rate, more --config.train.warmup_steps, or gradient "
-                "clipping such as --config.train.clip_norm=10."
-            )
+            raise DivergedError.of(f"The loss is not finite at step {first}")
 
     def _log(self, step, metrics, other_seconds):
         seconds, data_seconds = self._timer.seconds_per_step, self._timer.data_seconds_per_step

@@ -2,35 +2,40 @@
 
 config.json          the resolved config: with class names, number of classes, absolute data paths
 data.json            which images, classes and boxes the data hold, see `gfl_tf.training.run_data`
-checkpoints/         model, optimizer and progress, to go on from (TensorFlow checkpoints)
+checkpoints/         model, optimizer and progress, to go on from, see `gfl_tf.training.checkpoint`
 best.npz             the weights of the best AP so far, see `gfl_tf.checkpoints.weight_file`
 last.npz             the weights of the last checkpoint
-evaluation/*.json    the metrics of each evaluation
+evaluation/*.json    the metrics of each evaluation (lost-*.json: of weights that are no longer there)
 first_batch.jpg      the images and boxes that the training began with, after augmentation
 worst_images.json    the validation images on which the best weights are most wrong
 report.md            of the finished run: scores, weights, which commands follow
 logs/                TensorBoard
 train.log            what was printed
+train.lock           while a training is under way: whose it is
 """
 
+import collections.abc
+import contextlib
 import json
 import os
 import pathlib
+import shlex
+import shutil
 import typing
 
 import keras
 import ml_collections
-import tensorflow as tf
 from absl import logging
 
 from gfl_tf import config_files, files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.detectors.detector import Detector
+from gfl_tf.training import checkpoint, fields, lock, run_data
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields, run_data
 
 WEIGHTS = ("best", "last")
+LONGEST_PATH = 4096 - 256  # in bytes: what Linux takes, less what comes inside
 # A run may go on with other values of these: they change what is reported and kept, not what is learned.
 HARMLESS_FIELDS = tuple(
     f"train.{name}"
@@ -53,6 +58,9 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
+        length = len(os.fsencode(os.path.abspath(path)))
+        if length > LONGEST_PATH:
+            raise ValueError(f"the path of the run directory has {length} bytes, more than {LONGEST_PATH}: {path}")
         self.config_file = self.path / config_files.RUN_FILE
         self.data_file = self.path / "data.json"
         self.first_batch_file = self.path / "first_batch.jpg"
@@ -90,43 +98,96 @@ class RunDirectory:
         """
         weights = self.weights_file(which)
         found = self._training_evaluation(which) or self._later_evaluation(which, weights)
-        return found and {"file": str(found.relative_to(self.path)), **json.loads(found.read_text())}
+        if not found:
+            return None
+        path, content = found
+        return {"file": str(path.relative_to(self.path)), **content}
+
+    def evaluations(self) -> dict[pathlib.Path, dict[str, typing.Any]]:
+        """{file: content} of the training's evaluations in their order; warns of damaged files."""
+        return dict(files.good(sorted(self.evaluation.glob("step-*.json")), _read_evaluation))
+
+    def has_evaluation(self) -> bool:
+        return any(self.evaluation.glob("step-*.json"))
+
+    def lose_evaluations(self) -> None:
+        """Takes the training's evaluations out of all that counts them: their weights are no longer there."""
+        for path in self.evaluation.glob("step-*.json"):
+            path.rename(path.with_name(path.name.replace("step-", "lost-", 1)))
 
     def _training_evaluation(self, which):
-        contents = {path: json.loads(path.read_text()) for path in sorted(self.evaluation.glob("step-*.json"))}
+        found = self.evaluations().items()
         if which == "best":
-            return max(contents, key=lambda path: contents[path]["metrics"]["AP"], default=None)  # the first of equals
-        newest = tf.train.latest_checkpoint(str(self.checkpoints)) or ""
-        last_step = newest.rpartition("-")[2]
-        return next((path for path, content in contents.items() if str(content["step"]) == last_step), None)
+            return max(found, key=lambda item: item[1]["metrics"]["AP"], default=None)  # the first of equals
+        last_step = max(checkpoint.steps(self.checkpoints), default=None)
+        return next((item for item in found if item[1]["step"] == last_step), None)
 
     def _later_evaluation(self, which, weights):
-        found = [path for path in self.evaluation.glob(f"{which}-*/metrics.json") if _is_newer(path, weights)]
-        plain = [path for path in found if "tta" not in json.loads(path.read_text())]
-        return max(plain, key=lambda path: path.stat().st_mtime_ns, default=None)
+        paths = [path for path in self.evaluation.glob(f"{which}-*/metrics.json") if _is_newer(path, weights)]
+        plain = [item for item in files.good(paths, files.read_json) if "tta" not in item[1]]
+        return max(plain, key=lambda item: item[0].stat().st_mtime_ns, default=None)
 
     def has_checkpoint(self) -> bool:
-        return any(self.checkpoints.glob("*.index"))
+        """Whether there is a checkpoint, be it damaged."""
+        return bool(checkpoint.steps(self.checkpoints))
+
+    @contextlib.contextmanager
+    def locked(self) -> collections.abc.Iterator[None]:
+        """Context in which no other process trains here; the directory is made where it is missing.
+
+        Raises:
+            ValueError: another process does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with lock.held(self.path / "train.lock"):
+            yield
 
     def start(self, config: ml_collections.ConfigDict, data: dict[str, typing.Any] | None = None) -> None:
         """Writes the resolved config; where there is something to go on from, checks that it is the same.
+
+        What a killed training left half written is removed.
 
         Args:
             config: the resolved config.
             data: `run_data.describe` of a training's data.
 
         Raises:
-            ValueError: the stored config differs in more than `HARMLESS_FIELDS` and `MOVED_FIELDS`, or the data do.
+            ValueError: the stored config differs in more than `HARMLESS_FIELDS` and `MOVED_FIELDS`, or the data do, or
+                the checkpoints of a training are gone.
         """
+        if not self.has_checkpoint() and self.has_evaluation():
+            self._begin_again()
         if self.exists() and self.has_checkpoint():
             self._check_config(config)
             if data is not None:
                 self._check_data(data)
         self.path.mkdir(parents=True, exist_ok=True)
         self.evaluation.mkdir(exist_ok=True)
+        self._remove_partial()
         write_whole(self.config_file, configs.to_json(config))
         if data is not None:
             write_whole(self.data_file, json.dumps(data, indent=2) + "\n")
+
+    def _begin_again(self):
+        if self.weights_file("last").exists():
+            raise ValueError(
+                f"{self.checkpoints} has no checkpoint, and {self.evaluation} tells of a training. {self.left()}"
+            )
+        self.lose_evaluations()  # it was killed before its first checkpoint
+
+    def left(self) -> str:
+        """What can be done where there is no checkpoint to go on from."""
+        paths = [self.weights_file(which) for which in ("last", "best")]
+        for path, _ in files.good([path for path in paths if path.exists()], weight_file.read):
+            weights = shlex.quote(str(path))
+            return f"Train into another --run_dir, from its weights with --config.model.weights={weights}"
+        return "Train into another --run_dir; it has no weights either."
+
+    def _remove_partial(self):
+        for folder in (self.path, self.checkpoints, self.evaluation):
+            files.remove_partial(folder)
+        for folder in self.checkpoints.glob("ckpt-*_temp"):  # TensorFlow's, of earlier versions
+            shutil.rmtree(folder)
 
     def _check_config(self, config):
         differences = configs.differing_fields(self.read_config(), config, HARMLESS_FIELDS + MOVED_FIELDS)
@@ -138,14 +199,15 @@ class RunDirectory:
             )
 
     def _check_data(self, data):
-        if not self.data_file.is_file():
+        stored = dict(files.good([self.data_file], files.read_json)).get(self.data_file)
+        if stored is None:
             logging.warning(
-                "%s is of an earlier version and has no %s: whether its data are the same is not checked.",
+                "%s has no %s that can be read: whether its data are the same is not checked.",
                 self.path,
                 self.data_file.name,
             )
             return
-        listed = [f"  {text}" for text in run_data.differences(json.loads(self.data_file.read_text()), data)]
+        listed = [f"  {text}" for text in run_data.differences(stored, data)]
         if listed:
             raise ValueError(
                 "\n".join([f"{self.path} holds a run with other data:", *listed])
@@ -155,6 +217,15 @@ class RunDirectory:
 
     def save_weights(self, model: keras.Model, which: str) -> None:
         weight_file.save(weight_file.named_variables(model), self.weights_file(which))
+
+
+def _read_evaluation(path):
+    content = files.read_json(path)
+    try:
+        float(content["metrics"]["AP"]), int(content["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: it has no step and AP") from error
+    return content
 
 
 def _is_newer(path, other):
@@ -179,11 +250,16 @@ def load_run(run_dir: str | os.PathLike, which: str = "best") -> tuple[Detector,
     if not weights.exists():
         raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
     model = build_detector(config, load_weights=False)
-    weight_file.load(weight_file.named_variables(model), weights)
+    try:
+        weight_file.load(weight_file.named_variables(model), weights)
+    except ValueError as error:
+        (other,) = set(WEIGHTS) - {which}
+        remedy = f" The run has others: --checkpoint={other}" if run.weights_file(other).exists() else ""
+        raise ValueError(f"{error}.{remedy}") from error
     return model, config
 
 
 def write_whole(path: str | os.PathLike, text: str) -> None:
     """Writes a file that is never seen half written."""
-    with files.replacing(path) as file:
+    with files.replacing(path, synced=True) as file:
         file.write(text)

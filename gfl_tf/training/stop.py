@@ -1,14 +1,18 @@
-"""Ctrl-C and SIGTERM as a wish to stop at the next good place."""
+"""Ctrl-C, SIGTERM and a closed terminal as a wish to stop at the next good place."""
 
+import contextlib
 import os
 import signal
 import threading
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
-    """Inside this context, the first SIGINT or SIGTERM only sets `signal`; the second one acts as ever.
+    """Inside this context, the first SIGINT, SIGTERM or SIGHUP only sets `signal`.
+
+    The second SIGINT or SIGTERM acts as ever. A second SIGHUP does nothing: a terminal that is closed can send several.
+    Where SIGHUP is ignored, as under nohup, it stays so.
 
     Attributes:
         signal: number of the signal that came, or None.
@@ -21,19 +25,26 @@ class StopRequest:
     def __enter__(self):
         # Python allows handlers in the main thread alone; elsewhere a run just cannot be stopped this way.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+            numbers = [number for number in SIGNALS if not _is_ignored_hangup(number)]
+            self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
     def __exit__(self, *error):
-        self._restore()
+        self._restore(list(self._before))
 
     def _on_signal(self, number, frame):
+        if self.signal:
+            return
         self.signal = number
-        self._restore()
-        # Not print: the signal may have come in the middle of one.
-        os.write(2, b"\nStopping after this step. Once more stops at once, and loses what was not saved.\n")
+        self._restore([number for number in self._before if number != signal.SIGHUP])
+        # Not print: the signal may have come in the middle of one. There may be no terminal any more.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nStopping after this step. Once more stops at once, and loses what was not saved.\n")
 
-    def _restore(self):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+    def _restore(self, numbers):
+        for number in numbers:
+            signal.signal(number, self._before.pop(number))
+
+
+def _is_ignored_hangup(number):
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN

@@ -1,10 +1,10 @@
 """The report of a finished run: how good it is, where its weights lie, which commands follow."""
 
-import json
 import shlex
 
 import ml_collections
 
+from gfl_tf import files
 from gfl_tf.evaluation.coco import CocoResult
 from gfl_tf.training import worst_images
 from gfl_tf.training.advice import advice
@@ -64,8 +64,8 @@ def _commands(run, config):
 def _worst(run, best_step):
     if not run.worst_images_file.is_file():
         return []
-    stored = json.loads(run.worst_images_file.read_text())
-    if stored["step"] != best_step or not stored["images"]:
+    stored = dict(files.good([run.worst_images_file], files.read_json)).get(run.worst_images_file)
+    if not stored or stored["step"] != best_step or not stored["images"]:
         return []
     lines = ["| F1 | objects | missed | false | image |", "| ---: | ---: | ---: | ---: | --- |"]
     for image in stored["images"]:

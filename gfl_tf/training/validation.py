@@ -25,7 +25,7 @@ class Validation:
     """Evaluates a model in training, on demand.
 
     Which steps were evaluated, and the best AP, is what lies in the run directory's evaluation folder at the start: an
-    evaluation that was cut off is so done again, and none twice.
+    evaluation that was cut off is so done again. Those of steps that the training makes again are done again, too.
 
     Args:
         model: compiled detector.
@@ -35,11 +35,12 @@ class Validation:
         progress: `Progress`.
         stop: `StopRequest`, looked at after each batch.
         averaged: function that returns the context in which the model has the weights to evaluate and keep.
+        start_step: the training goes on from; None: from the last evaluation or later.
     """
 
-    def __init__(self, model, dataset, config, run, progress, stop, averaged):
-        stored = [json.loads(file.read_text()) for file in run.evaluation.glob("step-*.json")]
-        self._scores = {evaluation["step"]: evaluation["metrics"]["AP"] for evaluation in stored}
+    def __init__(self, model, dataset, config, run, progress, stop, averaged, start_step=None):
+        self._scores = {stored["step"]: stored["metrics"]["AP"] for stored in run.evaluations().values()}
+        self._done = {step for step in self._scores if start_step is None or step <= start_step}
         self.seconds = 0.0  # that the last evaluation took
         self._countdown = None  # of the evaluation that goes on
         self._model = model
@@ -63,7 +64,7 @@ class Validation:
             )
 
     def is_done(self, step):
-        return step in self._scores
+        return step in self._done
 
     def best(self):
         """(AP, step) of the best evaluation, the last of equals; (None, None) before the first.
@@ -75,7 +76,7 @@ class Validation:
     def since_best(self):
         """How many evaluations were made after the best one."""
         _, best_step = self.best()
-        return sum(step > best_step for step in self._scores)
+        return sum(step > best_step for step in self._done)
 
     def evaluate(self, step):
         """Evaluates, reports, and keeps the weights if they are the best so far. Raises Stopped."""
@@ -86,6 +87,7 @@ class Validation:
                 self._model, self._dataset, batches=self._batches, detect=self._detect, progress=self._on_batch
             )
             self._draw_samples(step)
+            self._scores.pop(step, None)  # of before the training went back
             best_ap, _ = self.best()
             is_best = best_ap is None or result.metrics["AP"] >= best_ap
             if is_best:
@@ -96,6 +98,7 @@ class Validation:
         file = self._run.evaluation / f"step-{step:08d}.json"
         run_dir.write_whole(file, json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
         self._scores[step] = result.metrics["AP"]
+        self._done.add(step)
         for name, value in result.metrics.items():
             if value >= 0:  # there is such an object
                 tf.summary.scalar(f"evaluation/{name}", value, step=step)

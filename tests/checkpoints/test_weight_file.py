@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import gfl_tf
 from gfl_tf.checkpoints import weight_file
@@ -92,6 +93,14 @@ def test_damaged_files_are_named(models, file, damage):
     with pytest.raises(ValueError, match="weights.npz is no weight file of gfl_tf, or damaged"):
         weight_file.load(weight_file.named_variables(models[1]), file)
     assert all(np.array_equal(value, before[name]) for name, value in values(models[1]).items())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_replaces_no_file(file, value):
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="head/kernel is not finite: .*weights.npz stays as it was"):
+        weight_file.save({"head/kernel": tf.Variable([1.0, value])}, file)
+    assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
 
 
 class Twins(keras.layers.Layer):

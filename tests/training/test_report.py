@@ -1,6 +1,7 @@
 """The bar, the lines, and the check of the loss."""
 
 import io
+import os
 
 import pytest
 import tensorflow as tf
@@ -85,3 +86,23 @@ def test_countdown_leaves_the_first_part_out(monkeypatch):
     countdown = Countdown()
     left = [countdown.left(done, 40) for done in (4, 8, 12)]
     assert left == ["time left not known yet", "0:00:16 left", "0:00:14 left"]
+
+
+def test_a_closed_terminal_leaves_the_log(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stream:
+        progress = Progress(tmp_path / "log", stream)
+        for line in ("one", "two"):
+            progress.say(line)
+        progress.close()
+    assert [line.split()[-1] for line in (tmp_path / "log").read_text().splitlines()] == ["one", "two"]
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path):
+    log = tmp_path / "log"
+    log.symlink_to("/dev/full")
+    progress = Progress(log, io.StringIO())
+    with pytest.raises(OSError, match=f"{log} cannot be written: No space left on device"):
+        progress.say("a line")
+    progress.close()

@@ -7,6 +7,7 @@ import ml_collections
 import pytest
 import tensorflow as tf
 
+from gfl_tf.checkpoints import weight_file
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir
 
@@ -102,6 +103,70 @@ def test_data_of_a_run_from_before_are_not_compared(run, caplog):
     save_checkpoint(run, 4)
     run.start(_config(train_images="/new"), _data())
     assert "whether its data are the same is not checked" in caplog.text and run.data_file.exists()
+
+
+DAMAGED = [b"", b"{", b"\0\0\0", b"[]", b"{}", b'{"step": 8, "metrics": {}}', b'{"step": 8, "metrics": {"AP": null}}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_evaluation_is_named_and_does_not_count(run, content, caplog):
+    step_file(run, 4, 0.1)
+    step_file(run, 8, 0.3)
+    damaged = run.evaluation / "step-00000008.json"
+    damaged.write_bytes(content)
+    assert run.evaluation_of("best")["step"] == 4
+    assert [stored["step"] for stored in run.evaluations().values()] == [4]
+    assert str(damaged) in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0\0", b"[]"])
+def test_a_damaged_config_is_named(run, content):
+    run.config_file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{run.config_file} is damaged: .*Remove it and .* --config"):
+        run.read_config()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0\0"])
+def test_damaged_data_are_named_and_not_compared(run, content, caplog):
+    run.start(_config(), _data())
+    save_checkpoint(run, 4)
+    run.data_file.write_bytes(content)
+    run.start(_config(), _data(4))
+    assert f"{run.data_file} cannot be read" in caplog.text and "is not checked" in caplog.text
+
+
+def test_checkpoints_that_are_gone_do_not_begin_a_run_again(run):
+    step_file(run, 4, 0.1)
+    weight_file.save({"a": tf.Variable(1.0)}, run.weights_file("last"))
+    with pytest.raises(ValueError, match=f"checkpoints has no .*--config.model.weights={run.weights_file('last')}"):
+        run.start(_config(), _data())
+    run.weights_file("last").write_bytes(b"")
+    with pytest.raises(ValueError, match="another --run_dir; it has no weights either"):
+        run.start(_config(), _data())
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(run):
+    step_file(run, 4, 0.1)
+    run.weights_file("last").unlink()
+    run.start(_config(), _data())
+    assert run.evaluation_of("best") is None and os.listdir(run.evaluation) == ["lost-00000004.json"]
+
+
+def test_what_a_killed_training_left_half_written_goes(run):
+    save_checkpoint(run, 4)
+    left = [run.path / ".partial-1-last.npz", run.evaluation / ".partial-1-step-00000004.json"]
+    left += [run.checkpoints / name for name in (".partial-1-ckpt-8.npz", "ckpt-8_temp")]
+    for path in left[:-1]:
+        path.touch()
+    left[-1].mkdir()
+    (left[-1] / "part-00000-of-00001.index").touch()
+    run.start(_config())
+    assert not any(path.exists() for path in left) and run.has_checkpoint()
+
+
+def test_a_path_that_is_too_long_is_refused():
+    with pytest.raises(ValueError, match="the path of the run directory has .* bytes"):
+        run_dir.RunDirectory("/" + "ü/" * 2000)
 
 
 def test_unknown_weights(run):

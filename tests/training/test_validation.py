@@ -20,7 +20,7 @@ class Run(RunDirectory):
 
     def __init__(self, path):
         super().__init__(path)
-        self.evaluation.mkdir()
+        self.evaluation.mkdir(exist_ok=True)
         self.saved = []
 
     def save_weights(self, model, name):
@@ -39,7 +39,7 @@ def dataset_of(num_boxes):
 def evaluations(tmp_path, monkeypatch):
     """Function: the AP of each evaluation, and the number of boxes -> (`Validation`, `Run`, what was said)."""
 
-    def make(scores, num_boxes):
+    def make(scores, num_boxes, start_step=None):
         model = types.SimpleNamespace(detect=lambda images: images, pad_value=(0, 0, 0), step=0)
         config = ml_collections.ConfigDict({"train": {"evaluation_batch_size": 1, "sample_images": 0}})
         config.data = {"scale": (60, 40), "cache": False}
@@ -47,7 +47,7 @@ def evaluations(tmp_path, monkeypatch):
         progress = types.SimpleNamespace(say=said.append, draw=lambda *_: None)
         run = Run(tmp_path)
         dataset = dataset_of(num_boxes)
-        made = validation.Validation(model, dataset, config, run, progress, stop, contextlib.nullcontext)
+        made = validation.Validation(model, dataset, config, run, progress, stop, contextlib.nullcontext, start_step)
         for model.step, score in enumerate(scores, start=1):
             result = coco.CocoResult(dict.fromkeys(coco.METRICS, score), {"cat": score}, [], 1)
             monkeypatch.setattr(coco, "evaluate", lambda *_, **__: result)
@@ -70,6 +70,16 @@ def test_the_newest_of_equals_is_the_best(evaluations, scores, saved, best):
     made, run, said = evaluations(scores, num_boxes=1)
     assert run.saved == [("best", step) for step in saved] and made.best() == best
     assert [step for step, line in enumerate(said, start=1) if line.endswith("(best so far)")] == saved
+
+
+def test_evaluations_of_steps_that_are_made_again_are_made_again(evaluations):
+    """After the checkpoint of step 3 was damaged; the best weights are still those of step 2."""
+    evaluations([0.5, 0.75, 0.25], num_boxes=1)
+    made, _, _ = evaluations([], num_boxes=1, start_step=1)
+    assert [made.is_done(step) for step in (1, 2, 3)] == [True, False, False]
+    assert made.best() == (0.75, 2) and made.since_best() == 0
+    made, run, _ = evaluations([0.25, 0.375, 0.125], num_boxes=1, start_step=0)
+    assert run.saved == [("best", 2)] and made.best() == (0.375, 2) and made.since_best() == 1
 
 
 def test_nothing_to_find_is_said_once_and_gets_no_score(evaluations, monkeypatch):
