@@ -31,7 +31,7 @@ def find(config: str | os.PathLike) -> Path:
     text = os.fspath(config)
     is_path = text.endswith(".py") or os.path.basename(text) != text
     path = Path(text) if is_path else FOLDER / f"{text}.py"
-    if path.is_file():
+    if os.path.isfile(path):  # Path.is_file fails on a name too long
         return path
     known = names()
     near = difflib.get_close_matches(path.stem, known, n=3, cutoff=0.5) or known

@@ -58,9 +58,10 @@ def test_a_file_that_is_no_config(tmp_path, content, message):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_all_names_are_told_where_none_is_near():
+@pytest.mark.parametrize("name", ["0", "0" * 500])
+def test_all_names_are_told_where_none_is_near(name):
     with pytest.raises(ValueError, match="atss_r50_fpn_1x.*vfnetx_r2_101"):
-        config_files.find("0")
+        config_files.find(name)
 
 
 def test_needs_no_tensorflow():

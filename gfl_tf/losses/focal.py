@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def _modulating_factor(y_true, probability, beta):
-    """|y - sigma|^beta. Where the distance is 0 its gradient is 0: that of the power itself is infinite for beta < 1."""
+    """|y - sigma|^beta. Where the distance is 0 so is its gradient, which for beta < 1 would be infinite."""
     distance = y_true - probability
     if beta == 0.0:
         return tf.ones_like(distance)
