@@ -27,7 +27,6 @@ from gfl_tf.config_files import load_config
 from gfl_tf.detectors import checks, recipes
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.detector import Detector
-from gfl_tf.field_rules import PRECISIONS  # noqa: F401  (part of this module's interface)
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.necks.fpn import FPN

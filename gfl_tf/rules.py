@@ -57,7 +57,7 @@ def several(rule: Rule, count: int | None = None) -> Rule:
         f"{'one or more' if count is None else count} values in a tuple, each {rule.text}",
         lambda value: (
             isinstance(value, (tuple, list))
-            and len(value) in (range(1, len(value) + 1) if count is None else (count,))
+            and len(value) == (count or max(len(value), 1))
             and all(map(rule.holds, value))
         ),
     )

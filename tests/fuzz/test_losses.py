@@ -24,7 +24,8 @@ def test_classification_losses(name, target, logits, power, order):
     function = LOSSES[name](power)
     loss = values.check_finite(lambda logits: function(target, logits), logits)
     assert loss.shape == SHAPE and (loss >= 0).all()
-    np.testing.assert_allclose(function(target[order], logits[order]), loss[order], rtol=1e-6)
+    # An element's sigmoid is rounded by its place in a vector; near the target a root makes 1e-7 of it 3e-4.
+    np.testing.assert_allclose(function(target[order], logits[order]), loss[order], rtol=1e-5, atol=5e-4)
 
 
 @pytest.mark.parametrize("name", LOSSES)
