@@ -20,7 +20,7 @@ from pathlib import Path
 import keras
 import ml_collections
 
-from gfl_tf import build
+from gfl_tf import build, field_rules, rules
 from gfl_tf.data import augmentations
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.detectors.recipes import Recipe
@@ -32,7 +32,7 @@ WIDTH = 120
 
 HEADER = f"""# Configuration
 
-Every field of a config, with its type, its default and its meaning. This page is made by
+Every field of a config, with what it may be, its default and its meaning. This page is made by
 
     {COMMAND}
 
@@ -52,7 +52,7 @@ run that was stopped, killed or damaged.
 TOP = {
     "name": "Of the model, and of the folder of its exports.",
     "seed": "Of the first weights, the order of the images and what the augmentations draw.",
-    "precision": f"One of {', '.join(f'`{name}`' for name in build.PRECISIONS)}: Keras's policy.",
+    "precision": "Keras's policy of the layers.",
     "model": "The detector: see below.",
     "data": "The images and boxes: see below.",
     "train": "The training: see below.",
@@ -85,7 +85,7 @@ def _top():
     for name, meaning in TOP.items():
         value = completed[name]
         default = None if isinstance(value, ml_collections.ConfigDict) else value
-        lines.append(_item(name, type(default).__name__ if default is not None else "fields", default, meaning))
+        lines.append(_item(name, _allowed(field_rules.TOP[name]), default, meaning))
     return [*lines, ""]
 
 
@@ -159,7 +159,7 @@ def _backbones():
 
 def _data():
     lines = ["## config.data\n"]
-    lines += [_item(name, _type(value), value, meaning) for name, value, meaning in _fields(configs.default_data)]
+    lines += _ruled(field_rules.DATA, _fields(configs.default_data))
     lines += ["", "### data.augmentations\n"]
     lines += _wrap("A list of `dict(name=..., fields that are not at their default)`; "
                    "[augmentation.md](augmentation.md) says how the list is worked off.\n")  # fmt: skip
@@ -172,8 +172,18 @@ def _data():
 
 
 def _train():
-    fields = _fields(configs.default_train)
-    return ["## config.train\n", *(_item(name, _type(value), value, meaning) for name, value, meaning in fields), ""]
+    return ["## config.train\n", *_ruled(field_rules.TRAIN, _fields(configs.default_train)), ""]
+
+
+def _ruled(of_fields, fields):
+    return [_item(name, _allowed(of_fields[name]), value, meaning) for name, value, meaning in fields]
+
+
+def _allowed(rule):
+    """What a field may be; of one that has fields, what these may be."""
+    if isinstance(rule, rules.Rule):
+        return rule.text
+    return "; ".join(["a dict of fields", *(f"`{name}` {_allowed(own)}" for name, own in rule.items())])
 
 
 # What the classes say.
@@ -360,10 +370,10 @@ def _item(name, kind, default, meaning):
     if isinstance(default, ml_collections.ConfigDict):
         default = f"dict({', '.join(f'{key}={value!r}' for key, value in default.items())})"
     else:
-        default = "" if default is None or kind == "fields" else repr(default)
+        default = "" if default is None else repr(default)
     meaning = meaning[:1].upper() + meaning[1:] if re.match(r"[a-z]{2,}(?!\w|:)", meaning) else meaning
     meaning = meaning if meaning.endswith((".", "?", ")")) or not meaning else f"{meaning}."
-    text = f"`{name}` ({kind}{f', {_code(default)}' if default else ''})"
+    text = f"`{name}` ({kind}{f'; default {_code(default)}' if default else ''})"
     return _wrapped_item(f"{text}: {meaning}" if meaning else text)
 
 

@@ -12,7 +12,7 @@ import keras
 import ml_collections
 from absl import logging
 
-from gfl_tf import backbone_weights, compat, detector_weights, losses
+from gfl_tf import backbone_weights, compat, detector_weights, field_rules, losses, rules
 from gfl_tf.assigners.atss import ATSSAssigner
 from gfl_tf.assigners.fcos import FCOSAssigner
 from gfl_tf.assigners.max_iou import MaxIoUAssigner
@@ -33,6 +33,7 @@ from gfl_tf.necks.fpn import FPN
 from gfl_tf.necks.pafpnx import PAFPNX
 from gfl_tf.ops.grid import GridSpec
 from gfl_tf.parts import arguments
+from gfl_tf.rules import COUNT, EMPTY, FLAG, NUMBER, POSITIVE, TEXT, either, one_of, several
 from gfl_tf.scores.branch import QualityBranch
 from gfl_tf.scores.dgqp import DGQPScore
 from gfl_tf.scores.joint import JointScore
@@ -79,7 +80,21 @@ PARTS = {
     "box_loss": {"ciou": losses.CIoULoss, "diou": losses.DIoULoss, "giou": losses.GIoULoss},
     "decoder": PredictionDecoder,
 }
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Of the fields of `config.model` that are no parts. The parts check their own values.
+MODEL_RULES = {
+    "weights": TEXT,
+    "partial_weights": FLAG,
+    "num_classes": COUNT,
+    "bounding_box_format": TEXT,
+    "mean": either(EMPTY, several(NUMBER, 3)),
+    "std": either(EMPTY, several(POSITIVE, 3)),
+    "backbone": {
+        "name": TEXT,
+        "arguments": field_rules.FIELDS,
+        "weights": TEXT,
+        "freeze_batch_norm": FLAG,
+    },
+}
 
 
 def default_model(detector: str = "gflv2") -> ml_collections.ConfigDict:
@@ -87,7 +102,7 @@ def default_model(detector: str = "gflv2") -> ml_collections.ConfigDict:
 
     A part is `dict(name=..., **arguments of its class)`; its fields are described there.
     """
-    _check_choice("the detector", detector, RECIPES)
+    rules.check_value("the detector", detector, one_of(*RECIPES))
     recipe = RECIPES[detector]
     model = ml_collections.ConfigDict()
     # Of the whole detector, to start from: a run's .npz file, or a .pth or .safetensors file as published for the
@@ -164,35 +179,74 @@ def build_detector(
     """
     if isinstance(config, (str, os.PathLike)):
         config = load_config(config)
-    precision = config.get("precision", "float32")
-    _check_choice("config.precision", precision, PRECISIONS)
-    model = config.model.to_dict()
-    _check_present(model, ("backbone", "num_classes"))
-    weights, partial = model.pop("weights", ""), model.pop("partial_weights", False)
-    backbone_config = _backbone_fields(model.pop("backbone"))
-    if weights or not load_weights:
-        backbone_config["weights"] = ""  # they would be overwritten
-    mean, std = (tuple(model.pop(name, ())) or None for name in ("mean", "std"))
-    num_classes, box_format = model.pop("num_classes"), model.pop("bounding_box_format", "xyxy")
-    decoder = _part("decoder", model.pop("decoder", {}))
-    with _named("config.model"):
-        checks.check_interface(box_format, mean, std)
-    with precision_policy(precision):
-        recipe = _recipe(model, num_classes)
-        backbone = _backbone(backbone_config, {"mean": mean, "std": std}, say)
-        built = recipe(
-            backbone,
-            num_classes,
-            box_format,
-            prediction_decoder=decoder,
-            mean=mean,
-            std=std,
-            name=config.get("name", "detector"),
-        )
-    if weights and load_weights:
+    model = _read(config)
+    if model.weights or not load_weights:
+        model.backbone["weights"] = ""  # they would be overwritten
+    with precision_policy(config.get("precision", "float32")):
+        recipe = _recipe(model.recipe, model.arguments["num_classes"])
+        normalization = {name: model.arguments[name] for name in ("mean", "std")}
+        backbone = _backbone(model.backbone, normalization, say)
+        built = recipe(backbone, name=config.get("name", "detector"), **model.arguments)
+    if model.weights and load_weights:
         class_names = (config.get("data") or {}).get("class_names") or ()
-        detector_weights.load(built, weights, partial, class_names, say)
+        detector_weights.load(built, model.weights, model.partial_weights, class_names, say)
     return built
+
+
+def check_detector(config: ml_collections.ConfigDict) -> None:
+    """Checks the model of a config as far as it shows without its backbone and weights.
+
+    `config.model.num_classes` may be missing: a training takes it from its annotations.
+
+    Raises:
+        ValueError: as `build_detector`.
+    """
+    config = ml_collections.ConfigDict(config.to_dict())
+    config.model.num_classes = config.model.get("num_classes", 1)
+    model = _read(config)
+    _recipe(model.recipe, model.arguments["num_classes"])
+
+
+class _Model(typing.NamedTuple):
+    """`config.model`, checked: the fields of the backbone, of the recipe, other arguments of the detector, weights."""
+
+    backbone: dict
+    recipe: dict
+    arguments: dict
+    weights: str
+    partial_weights: bool
+
+
+def _read(config):
+    config = config.to_dict()
+    rules.check(config, field_rules.TOP, "config")
+    if "model" not in config:
+        raise ValueError("the config has no config.model; see configs/ for whole ones")
+    model = dict(config["model"])
+    of_recipe = {field.name for field in dataclasses.fields(recipes.Recipe)}
+    if "detector" in model:
+        raise ValueError(
+            "config.model.detector is of an earlier version of gfl_tf, whose runs this one does not read; "
+            f"gfl_tf.build.default_model({model['detector']!r}) has the fields of today"
+        )
+    rules.check_known(model, {*MODEL_RULES, *of_recipe, "decoder"}, "config.model")
+    own = {name: model.pop(name) for name in MODEL_RULES if name in model}
+    _check_present(own, ("backbone", "num_classes"))
+    rules.check(own, MODEL_RULES, "config.model")
+    decoder = _part("decoder", model.pop("decoder", {}))
+    arguments = dict(
+        num_classes=own["num_classes"],
+        bounding_box_format=own.get("bounding_box_format", "xyxy"),
+        prediction_decoder=decoder,
+        mean=tuple(own.get("mean", ())) or None,
+        std=tuple(own.get("std", ())) or None,
+    )
+    with _named("config.model"):
+        checks.check_interface(*(arguments[name] for name in ("bounding_box_format", "mean", "std")))
+    backbone = {"arguments": {}, "weights": "", "freeze_batch_norm": False, **own["backbone"]}
+    rules.check_value("config.model.backbone.name", backbone.get("name"), one_of(*BACKBONES))
+    _check_backbone_arguments(backbone)
+    return _Model(backbone, model, arguments, own.get("weights", ""), own.get("partial_weights", False))
 
 
 @contextlib.contextmanager
@@ -206,19 +260,11 @@ def precision_policy(name: str) -> collections.abc.Iterator[None]:
         keras.mixed_precision.set_global_policy(before)
 
 
-def _recipe(model, num_classes):
-    """The `Recipe` of `config.model`, with its neck and head made."""
-    fields = {field.name: field.default for field in dataclasses.fields(recipes.Recipe)}
-    unknown = sorted(set(model) - set(fields))
-    if "detector" in unknown:
-        raise ValueError(
-            "config.model.detector is of an earlier version of gfl_tf, whose runs this one does not read; "
-            f"gfl_tf.build.default_model({model['detector']!r}) has the fields of today"
-        )
-    if unknown:
-        raise ValueError(f"config.model has no field {', '.join(unknown)}; it has {', '.join(sorted(fields))}")
-    _check_present(model, (name for name, default in fields.items() if default is dataclasses.MISSING))
-    parts = {name: _part(name, value) if name in PARTS else value for name, value in model.items()}
+def _recipe(fields, num_classes):
+    """The `Recipe` of the fields of `config.model` that are its, with its neck and head made."""
+    needed = [each.name for each in dataclasses.fields(recipes.Recipe) if each.default is dataclasses.MISSING]
+    _check_present(fields, needed)
+    parts = {name: _part(name, value) if name in PARTS else value for name, value in fields.items()}
     with _named("config.model"):
         return recipes.Recipe(**parts).with_layers(num_classes)
 
@@ -231,34 +277,27 @@ def _part(field, config):
     config = dict(config)
     cls = classes
     if isinstance(classes, dict):
-        _check_choice(f"{where}.name", config.get("name"), classes)
+        rules.check_value(f"{where}.name", config.get("name"), one_of(*classes))
         cls = classes[config.pop("name")]
     known = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}
-    unknown = sorted(set(config) - known)
-    if unknown:
-        raise ValueError(f"{where}: {cls.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    rules.check_known(config, known, f"{where}: {cls.__name__}")
     if issubclass(cls, keras.layers.Layer):
         return functools.partial(cls, **config)
     with _named(where):
         return cls(**config)
 
 
-def _backbone_fields(config):
-    """`config.model.backbone` with all its fields."""
-    fields = {"name": None, "arguments": {}, "weights": "", "freeze_batch_norm": False}
-    unknown = sorted(set(config) - set(fields))
-    if unknown:
-        raise ValueError(f"config.model.backbone has no field {', '.join(unknown)}; it has {', '.join(fields)}")
-    return {**fields, **config}
+def _check_backbone_arguments(config):
+    build = BACKBONES[config["name"]]
+    if isinstance(build, type):
+        with _named("config.model.backbone"):
+            compat.check_arguments(build, config["arguments"])
 
 
 def _backbone(config, normalization, say):
     """The backbone of `config.model.backbone`; `normalization`: the detector's mean and std."""
-    _check_choice("config.model.backbone.name", config["name"], BACKBONES)
     build = BACKBONES[config["name"]]
     with _named("config.model.backbone"):
-        if isinstance(build, type):
-            compat.check_arguments(build, config["arguments"])
         backbone = build(**config["arguments"])
     if config["weights"]:
         backbone_weights.load(backbone, build, config, normalization, say)
@@ -280,8 +319,3 @@ def _check_present(model, fields):
     missing = [name for name in fields if name not in model]
     if missing:
         raise ValueError(f"config.model.{missing[0]} is missing; gfl_tf.build.default_model('gfl') has all fields")
-
-
-def _check_choice(field, name, table):
-    if name not in table:
-        raise ValueError(f"{field}: {name!r} is not one of {sorted(table)}")

@@ -31,7 +31,7 @@ def find(config: str | os.PathLike) -> Path:
     text = os.fspath(config)
     is_path = text.endswith(".py") or os.path.basename(text) != text
     path = Path(text) if is_path else FOLDER / f"{text}.py"
-    if path.is_file():
+    if os.path.isfile(path):  # Path.is_file fails on a name too long
         return path
     known = names()
     near = difflib.get_close_matches(path.stem, known, n=3, cutoff=0.5) or known
@@ -44,12 +44,24 @@ def load_config(config: str | os.PathLike) -> ml_collections.ConfigDict:
     """The ConfigDict of a config file (a Python file with `get_config()`), given as in `find`.
 
     What follows a colon is handed to `get_config`: "papers:gfl_1a/atss/joint".
+
+    Raises:
+        ValueError: there is no such file, or it is no Python or has no `get_config` that returns a config.
     """
     name, colon, argument = os.fspath(config).partition(":")
-    spec = importlib.util.spec_from_file_location("gfl_tf_config", find(name))
+    path = find(name)
+    spec = importlib.util.spec_from_file_location("gfl_tf_config", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return ml_collections.ConfigDict(module.get_config(argument) if colon else module.get_config())
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"{path}, line {error.lineno}, is no Python: {error.msg}") from error
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"{path} has no get_config(), which returns the config; docs/configuration.md says more")
+    values = module.get_config(argument) if colon else module.get_config()
+    if not isinstance(values, (dict, ml_collections.ConfigDict)):
+        raise ValueError(f"get_config() of {path} returns {values!r}; it must be a ConfigDict")
+    return ml_collections.ConfigDict(values)
 
 
 def overridden(

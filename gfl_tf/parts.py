@@ -7,6 +7,8 @@ import typing
 
 import keras
 
+from gfl_tf.rules import Rule, check_value
+
 Class = typing.TypeVar("Class")
 
 
@@ -25,19 +27,10 @@ def arguments(value: typing.Any) -> dict[str, typing.Any]:
     return {name: getattr(value, name) for name in sorted(names)}
 
 
-def check_choice(name: str, value: typing.Any, choices: collections.abc.Iterable) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is one of {tuple(choices)}, not {value!r}")
-
-
-def check_above(name: str, value: float, low: float) -> None:
-    if not value > low:
-        raise ValueError(f"{name} is {value!r}; it must be above {low}")
-
-
-def check_at_least(name: str, value: float, low: float) -> None:
-    if not value >= low:
-        raise ValueError(f"{name} is {value!r}; it must be at least {low}")
+def check_fields(value: typing.Any, fields: collections.abc.Mapping[str, Rule]) -> None:
+    """Raises ValueError for an attribute of `value` of which its rule does not hold; `fields`: {attribute: rule}."""
+    for name, rule in fields.items():
+        check_value(name, getattr(value, name), rule)
 
 
 def _from_config(cls, config):

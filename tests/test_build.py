@@ -251,7 +251,7 @@ def test_precision(config, precision, dtype):
 
 def test_unknown_precision(config):
     config.precision = "double"
-    with pytest.raises(ValueError, match="config.precision: 'double' is not one of .*'mixed_bfloat16'"):
+    with pytest.raises(ValueError, match="config.precision is 'double'; it must be one of .*'mixed_bfloat16'"):
         gfl_tf.build_detector(config)
 
 
@@ -413,17 +413,17 @@ def test_weights_of_another_kind_of_detector_are_refused(config, tmp_path):
 
 
 WRONG = [
-    ("precision", "double", "config.precision: 'double' is not one of .*'mixed_bfloat16'"),
-    ("model.backbone.name", "vgg", "config.model.backbone.name: 'vgg' is not one of .*'resnet'"),
-    ("model.backbone.depth", 50, "config.model.backbone has no field depth; it has name, arguments"),
+    ("precision", "double", "config.precision is 'double'; it must be one of .*'mixed_bfloat16'"),
+    ("model.backbone.name", "vgg", "config.model.backbone.name is 'vgg'; it must be one of .*'resnet'"),
+    ("model.backbone.depth", 50, "config.model.backbone has no field depth; it has arguments"),
     ("model.backbone.arguments.depth", 50, "config.model.backbone: ResNetBackbone has no argument depth"),
     *(
-        (f"model.{field}.name", name, rf"config.model.{field}.name: {name!r} is not one of \['")
+        (f"model.{field}.name", name, rf"config.model.{field}.name is {name!r}; it must be one of '")
         for field, known in PARTS.items()
         if isinstance(known, dict)
         for name in ("nonesuch", None)
     ),
-    *((f"model.{field}.depth", 2, rf"config.model.{field}: \w+ has no depth; it has \w+") for field in PARTS),
+    *((f"model.{field}.depth", 2, rf"config.model.{field}: \w+ has no field depth.* [Ii]t has \w+") for field in PARTS),
     ("model.detector", "gfl", r"of an earlier version of gfl_tf, .*default_model\('gfl'\) has the fields"),
     ("model.neck", "fpn", r"config.model.neck is 'fpn'; it must be dict\(name="),
     ("model.grid", "P3", r"config.model.grid is 'P3'; it must be dict\("),
@@ -431,30 +431,30 @@ WRONG = [
     ("model.head.num_classes", 3, "config.model: the head takes num_classes from"),
     ("model.head.box_outputs", 4, "config.model: the head takes box_outputs from"),
     ("model.head.quality", "box", "config.model: the head takes quality from"),
-    ("model.head.prior", 1.0, "config.model: the head's prior is 1.0"),
-    ("model.box_wait", 1.0, "config.model has no field box_wait; it has assigner, .*box_weight"),
-    ("model.grid.levels", (3, 5), r"config.model.grid: levels .* not \(3, 5\)"),
-    ("model.grid.levels", (1, 2, 3, 4, 5), r"config.model.grid: levels .* not \(1, 2"),
-    ("model.grid.levels", (6, 7), r"config.model.grid: levels .* not \(6, 7\)"),
-    ("model.grid.anchor_scales", (), "config.model.grid: the number of anchor_scales is 0; it must be at least 1"),
+    ("model.head.prior", 1.0, "config.model: the head: prior is 1.0"),
+    ("model.box_wait", 1.0, "config.model has no field box_wait. Did you mean box_weight. It has assigner"),
+    ("model.grid.levels", (3, 5), r"config.model.grid: levels is \(3, 5\)"),
+    ("model.grid.levels", (1, 2, 3, 4, 5), r"config.model.grid: levels is \(1, 2"),
+    ("model.grid.levels", (6, 7), r"config.model.grid: levels is \(6, 7\)"),
+    ("model.grid.anchor_scales", (), r"config.model.grid: anchor_scales is \(\)"),
     ("model.assigner.k", 0, "config.model.assigner: k is 0"),
     ("model.boxes.num_bins", 0, "config.model.boxes: num_bins is 0"),
     ("model.boxes.bin_width", -0.5, "config.model.boxes: bin_width is -0.5"),
     ("model.boxes.distribution_weight", -1.0, "config.model.boxes: distribution_weight is -1.0"),
-    ("model.score.weight_boxes_by", "area", "config.model.score: weight_boxes_by is one of .* not 'area'"),
-    ("model.score.guided", "score", "config.model.score: guided is one of .* not 'score'"),
-    ("model.score.statistics", ("median",), r"config.model.score: .* not \('median',\)"),
-    ("model.score.k", 0, "config.model.score: DGQP's k is 0"),
+    ("model.score.weight_boxes_by", "area", "config.model.score: weight_boxes_by is 'area'"),
+    ("model.score.guided", "score", "config.model.score: guided is 'score'"),
+    ("model.score.statistics", ("median",), r"config.model.score: statistics is \('median',\)"),
+    ("model.score.k", 0, "config.model.score: k is 0"),
     ("model.score.composed_channels", -1, "config.model.score: composed_channels is -1"),
-    ("model.score.prior", 0.0, "config.model: DGQP's prior is 0.0"),
+    ("model.score.prior", 0.0, "config.model.score: prior is 0.0"),
     ("model.classification_loss.beta", -1.0, "config.model.classification_loss: beta is -1.0"),
-    ("model.decoder.nms", "linear", "config.model.decoder: nms is one of .* not 'linear'"),
+    ("model.decoder.nms", "linear", "config.model.decoder: nms is 'linear'"),
     ("model.decoder.score_threshold", 1.5, "config.model.decoder: score_threshold is 1.5"),
     ("model.decoder.max_detections", 0, "config.model.decoder: max_detections is 0"),
     ("model.box_weight", -1.0, "config.model: box_weight is -1.0"),
     ("model.classification_weight", -1.0, "config.model: classification_weight is -1.0"),
     ("model.refined_box_weight", -1.0, "config.model: refined_box_weight is -1.0"),
-    ("model.head.groups", 5, "config.model: 16 channels do not divide into 5 groups"),
+    ("model.head.groups", 5, "config.model: the head: 16 channels do not divide into 5 groups"),
     ("model.score.k", 18, "config.model: DGQP's k = 18 is larger than the 17 bins of a side"),
     ("model.mean", (1.0, 2.0, 3.0), "config.model: mean and std belong together"),
     ("model.bounding_box_format", "xyz", "config.model: .*xyz"),

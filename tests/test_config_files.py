@@ -43,9 +43,25 @@ def test_near_names_are_told(config):
     assert config in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
-def test_all_names_are_told_where_none_is_near():
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("def get_config(:", "nope.py, line 1, is no Python: "),
+        ("get_config_ = 3", "nope.py has no get_config.., which returns the config"),
+        ("def get_config():\n    pass", "get_config.. of .*nope.py returns None; it must be a ConfigDict"),
+    ],
+)
+def test_a_file_that_is_no_config(tmp_path, content, message):
+    (tmp_path / "nope.py").write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        config_files.load_config(tmp_path / "nope.py")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["0", "0" * 500])
+def test_all_names_are_told_where_none_is_near(name):
     with pytest.raises(ValueError, match="atss_r50_fpn_1x.*vfnetx_r2_101"):
-        config_files.find("0")
+        config_files.find(name)
 
 
 def test_needs_no_tensorflow():

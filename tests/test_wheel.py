@@ -71,7 +71,7 @@ def test_it_works_alone(installed, tmp_path):
     assert Path(where.stdout.strip()).is_relative_to(installed.parent) and not where.stderr
     small = [
         "--config.data.shapes.num_train=16", "--config.data.shapes.num_val=4", "--config.train.epochs=1",
-        "--config.train.evaluate_every=1", "--config.train.sample_images=0",
+        "--config.train.evaluate_every=1", "--config.train.sample_images=0", "--config.train.warmup_steps=0",
     ]  # fmt: skip
     run([installed / "gfl-train", "--config=gflv2_shapes", "--run_dir=run", *small], tmp_path)
     run([installed / "gfl-predict", "--run_dir=run", "--images=data/shapes/val", "--output=pictures"], tmp_path)

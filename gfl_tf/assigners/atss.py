@@ -7,7 +7,8 @@ import tensorflow as tf
 from gfl_tf.assigners.assignment import Assignment
 from gfl_tf.ops import boxes as box_ops
 from gfl_tf.ops.grid import Grid
-from gfl_tf.parts import check_at_least, part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import COUNT, FLAG
 
 MIN_INSIDE_PX = 0.01  # how far inside its box a positive point must lie
 
@@ -30,7 +31,7 @@ class ATSSAssigner:
     ignore_outside: bool = True
 
     def __post_init__(self):
-        check_at_least("k", self.k, 1)
+        check_fields(self, {"k": COUNT, "ignore_outside": FLAG})
 
     def __call__(
         self, boxes: tf.Tensor, classes: tf.Tensor, grid: Grid, predictions: dict[str, tf.Tensor] | None = None

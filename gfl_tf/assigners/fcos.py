@@ -5,7 +5,8 @@ import tensorflow as tf
 from gfl_tf.assigners.assignment import Assignment, of_all_places, over_boxes
 from gfl_tf.ops import distances as distance_ops
 from gfl_tf.ops.grid import Grid
-from gfl_tf.parts import check_above, check_at_least, part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import NOT_NEGATIVE, POSITIVE
 
 INFINITE_AREA = 1e8  # the reference's
 
@@ -27,8 +28,7 @@ class FCOSAssigner:
     centre_radius: float = 0.0
 
     def __post_init__(self):
-        check_above("range_strides", self.range_strides, 0)
-        check_at_least("centre_radius", self.centre_radius, 0)
+        check_fields(self, {"range_strides": POSITIVE, "centre_radius": NOT_NEGATIVE})
 
     def __call__(
         self, boxes: tf.Tensor, classes: tf.Tensor, grid: Grid, predictions: dict[str, tf.Tensor] | None = None

@@ -5,7 +5,8 @@ import tensorflow as tf
 from gfl_tf.assigners.assignment import Assignment, of_all_places, over_boxes
 from gfl_tf.ops import boxes as box_ops
 from gfl_tf.ops.grid import Grid
-from gfl_tf.parts import part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import SHARE
 
 
 @part
@@ -22,6 +23,7 @@ class MaxIoUAssigner:
     negative_iou: float = 0.4
 
     def __post_init__(self):
+        check_fields(self, {"positive_iou": SHARE, "negative_iou": SHARE})
         if not 0 < self.negative_iou <= self.positive_iou <= 1:
             raise ValueError(
                 f"negative_iou is {self.negative_iou} and positive_iou {self.positive_iou}; 0 < negative_iou <= "

@@ -6,7 +6,8 @@ from gfl_tf.losses.distribution import distribution_focal_loss
 from gfl_tf.ops import distances as distance_ops
 from gfl_tf.ops import distributions
 from gfl_tf.ops.grid import Places
-from gfl_tf.parts import check_above, check_at_least, part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import COUNT, NOT_NEGATIVE, POSITIVE
 
 # Distribution targets stay this far below the last bin, as in the reference.
 LAST_BIN_MARGIN = 0.1
@@ -31,9 +32,7 @@ class GeneralDistribution:
     loss_name = "distribution_loss"
 
     def __post_init__(self):
-        check_at_least("num_bins", self.num_bins, 1)
-        check_above("bin_width", self.bin_width, 0)
-        check_at_least("distribution_weight", self.distribution_weight, 0)
+        check_fields(self, {"num_bins": COUNT, "bin_width": POSITIVE, "distribution_weight": NOT_NEGATIVE})
 
     @property
     def num_outputs(self) -> int:
@@ -78,7 +77,7 @@ class GaussianDistribution:
     loss_name = "distribution_loss"
 
     def __post_init__(self):
-        check_at_least("distribution_weight", self.distribution_weight, 0)
+        check_fields(self, {"distribution_weight": NOT_NEGATIVE})
 
     @property
     def loss_weight(self) -> float:

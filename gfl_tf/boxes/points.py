@@ -5,7 +5,8 @@ import tensorflow as tf
 from gfl_tf.ops import deltas as delta_ops
 from gfl_tf.ops import distances as distance_ops
 from gfl_tf.ops.grid import Places
-from gfl_tf.parts import check_at_least, check_choice, part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import NOT_NEGATIVE, POSITIVE, one_of, several
 
 ACTIVATIONS = {"exp": tf.exp, "relu": tf.nn.relu, "none": tf.identity}
 UNITS = ("stride", "pixel")
@@ -31,8 +32,7 @@ class DiracDistances:
     loss_weight = 0.0
 
     def __post_init__(self):
-        check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("unit", self.unit, UNITS)
+        check_fields(self, {"activation": one_of(*ACTIVATIONS), "unit": one_of(*UNITS)})
 
     def decode(self, output: tf.Tensor, places: Places) -> tf.Tensor:
         """Boxes [..., 4], xyxy in pixels, of box outputs [..., 4] at `places`."""
@@ -63,7 +63,7 @@ class AnchorDeltas:
     loss_name = "delta_loss"
 
     def __post_init__(self):
-        check_at_least("delta_weight", self.delta_weight, 0)
+        check_fields(self, {"stddevs": several(POSITIVE, 4), "delta_weight": NOT_NEGATIVE})
 
     @property
     def loss_weight(self) -> float:

@@ -111,7 +111,8 @@ def read(path: str | os.PathLike, prefix: str = "") -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             names = file.files
             arrays = {name[len(prefix) :]: file[name] for name in names if name.startswith(prefix)}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # A wrong bit can stand for encryption (RuntimeError) or an unknown compression (NotImplementedError, one of these).
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no weight file of gfl_tf, or damaged: {error}") from error
     if not arrays or not all(isinstance(value, np.ndarray) for value in arrays.values()):
         wanted = f"arrays {prefix}..." if prefix else "arrays of numpy"

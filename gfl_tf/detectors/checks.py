@@ -8,7 +8,14 @@ import tensorflow as tf
 from absl import logging
 
 from gfl_tf.compat import keras_cv
+from gfl_tf.rules import FLAG, NOT_NEGATIVE, NUMBER, POSITIVE, check_value, either, exactly, several
 
+LOSS_RULES = {
+    "classification_weight": NOT_NEGATIVE,
+    "box_weight": NOT_NEGATIVE,
+    "refined_box_weight": either(exactly(None), NOT_NEGATIVE),
+    "count_empty_images": FLAG,
+}
 LABELS = 'labels are a dict {"boxes": [B, M, 4], "classes": [B, M]}'
 
 
@@ -95,9 +102,13 @@ class FirstBatch(keras.callbacks.Callback):
 
 
 def check_interface(bounding_box_format: str, mean: typing.Any, std: typing.Any) -> None:
-    """Raises ValueError for an unknown format of boxes, and for a mean without a std or the other way round."""
+    """Raises ValueError for an unknown format of boxes, for a mean without a std or the other way round, and for values
+    of theirs that cannot be."""
     if (mean is None) != (std is None):
         raise ValueError("mean and std belong together: give both, or neither")
+    if mean is not None:
+        check_value("mean", mean, several(NUMBER, 3))
+        check_value("std", std, several(POSITIVE, 3))
     # KerasCV knows the names, and says so.
     keras_cv.bounding_box.convert_format(
         tf.zeros([1, 4]), source="xyxy", target=bounding_box_format, image_shape=(1, 1, 3)

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from gfl_tf.detections import PADDING, at_candidates
 from gfl_tf.ops import nms
-from gfl_tf.parts import check_above, check_at_least, check_choice, part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import COUNT, FLAG, POSITIVE, SHARE, Rule, one_of
 
 NMS_KINDS = ("hard", "soft_linear", "soft_gaussian")
 CANDIDATE_RULES = ("points", "pairs")
@@ -50,16 +51,21 @@ class PredictionDecoder:
     max_detections: int = 100
 
     def __post_init__(self):
-        check_choice("nms", self.nms, NMS_KINDS)
-        check_choice("candidates", self.candidates, CANDIDATE_RULES)
-        for name in ("soft_sigma", "soft_min_score"):
-            check_above(name, getattr(self, name), 0)
-        for name in ("candidates_per_level", "max_detections"):
-            check_at_least(name, getattr(self, name), 1)
-        for name in ("score_threshold", "iou_threshold"):
-            value = getattr(self, name)
-            if not tf.is_tensor(value) and not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value!r}; it must lie between 0 and 1")
+        threshold = Rule(SHARE.text, lambda value: tf.is_tensor(value) or SHARE.holds(value))
+        check_fields(
+            self,
+            {
+                "score_threshold": threshold,
+                "candidates": one_of(*CANDIDATE_RULES),
+                "candidates_per_level": COUNT,
+                "nms": one_of(*NMS_KINDS),
+                "iou_threshold": threshold,
+                "soft_sigma": POSITIVE,
+                "soft_min_score": POSITIVE,
+                "class_wise": FLAG,
+                "max_detections": COUNT,
+            },
+        )
 
     def select_points(self, point_scores: tf.Tensor, level_sizes: tf.Tensor) -> tf.Tensor:
         """Index int32 [B, K] of the points to decode, from [B, P] scores; `level_sizes`: int32 [L] points per level.

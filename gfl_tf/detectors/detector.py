@@ -17,7 +17,7 @@ from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.layers.names import named_layers
 from gfl_tf.necks.fpn import backbone_levels
 from gfl_tf.ops.grid import GridSpec, Places
-from gfl_tf.parts import check_at_least
+from gfl_tf.parts import check_fields
 
 # What `get_config` writes as Keras objects.
 PARTS = (
@@ -94,8 +94,6 @@ class Detector(keras.Model):
     ):
         compat.check_arguments(type(self), kwargs)
         checks.check_interface(bounding_box_format, mean, std)
-        for name, weight in (("classification_weight", classification_weight), ("box_weight", box_weight)):
-            check_at_least(name, weight, 0)
         images = keras.layers.Input((None, None, 3), name="images")
         pixels = Preprocess(mean, std, name="preprocess")(images)
         outputs = head(neck(pyramid_features(backbone, backbone_levels(grid.levels))(pixels)))
@@ -115,6 +113,7 @@ class Detector(keras.Model):
         self.box_weight = box_weight
         self.refined_box_weight = refined_box_weight
         self.count_empty_images = count_empty_images
+        check_fields(self, checks.LOSS_RULES)
         self.bounding_box_format = bounding_box_format
         self.mean = mean
         self.std = std

@@ -12,13 +12,14 @@ from gfl_tf.assigners.fcos import FCOSAssigner
 from gfl_tf.assigners.max_iou import MaxIoUAssigner
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.boxes.points import AnchorDeltas, DiracDistances
+from gfl_tf.detectors.checks import LOSS_RULES
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.layers.dgqp import check_bins
 from gfl_tf.necks.fpn import FPN
 from gfl_tf.ops.grid import GridSpec
-from gfl_tf.parts import check_at_least
+from gfl_tf.parts import check_fields
 from gfl_tf.scores.branch import QualityBranch
 from gfl_tf.scores.dgqp import DGQPScore
 from gfl_tf.scores.joint import JointScore
@@ -32,7 +33,7 @@ class Recipe:
     made, or finished layers.
 
     Raises:
-        ValueError: a weight below 0.
+        ValueError: a weight below 0 or of another type.
     """
 
     assigner: typing.Any
@@ -49,9 +50,7 @@ class Recipe:
     count_empty_images: bool = True
 
     def __post_init__(self):
-        for name in ("classification_weight", "box_weight"):
-            check_at_least(name, getattr(self, name), 0)
-        check_at_least("refined_box_weight", self.refined_box_weight or 0, 0)
+        check_fields(self, LOSS_RULES)
 
     def __call__(
         self,
@@ -128,7 +127,10 @@ def _fitted(layer, name, **fitting):
         raise ValueError(
             f"the {name} takes {', '.join(given)} from num_classes, grid, boxes and score: set them there alone"
         )
-    return layer(**fitting, name=name)
+    try:
+        return layer(**fitting, name=name)
+    except ValueError as error:
+        raise ValueError(f"the {name}: {error}") from error
 
 
 PARTS = ("grid", "assigner", "boxes", "score")

@@ -9,7 +9,16 @@ import tensorflow as tf
 from gfl_tf.heads import towers
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.ops.grid import GridSpec
-from gfl_tf.parts import arguments, check_choice
+from gfl_tf.parts import arguments, check_fields
+from gfl_tf.rules import COUNT, FLAG, one_of
+
+RULES = {
+    "box_outputs": COUNT,
+    "quality": one_of("", "box", "class"),
+    "anchors_per_point": COUNT,
+    "scale_levels": FLAG,
+    "depthwise": FLAG,
+}
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")
@@ -57,8 +66,6 @@ class TowerHead(keras.layers.Layer):
         **kwargs: typing.Any,
     ):
         super().__init__(**kwargs)
-        check_choice("the head's quality", quality, ("", "box", "class"))
-        towers.check_prior(prior)
         self.num_classes = num_classes
         self.box_outputs = box_outputs
         self.quality = quality
@@ -71,6 +78,7 @@ class TowerHead(keras.layers.Layer):
         self.prior = prior
         self.scale_levels = scale_levels
         self.depthwise = depthwise
+        check_fields(self, {**towers.RULES, **RULES})
         self._is_composed = self.dgqp is not None and self.dgqp.outputs > 1
         if self.dgqp is not None and quality:
             raise ValueError("the quality comes from a DGQP or from a branch, not from both")

@@ -7,6 +7,15 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.layers.blocks import ConvGN, Scale, conv3x3, head_initializer
+from gfl_tf.rules import BETWEEN_0_AND_1, COUNT, COUNT_OR_0
+
+RULES = {  # of the arguments that heads have in common
+    "num_classes": COUNT,
+    "channels": COUNT,
+    "num_convs": COUNT_OR_0,
+    "groups": COUNT_OR_0,
+    "prior": BETWEEN_0_AND_1,
+}
 
 
 def tower(
@@ -65,11 +74,6 @@ def concat_levels(maps: list[dict[str, tf.Tensor]], anchors_per_point: int = 1) 
 def _flatten(level, anchors_per_point):
     """[B, H, W, A * C] -> [B, H * W * A, C]."""
     return tf.reshape(level, [tf.shape(level)[0], -1, level.shape[-1] // anchors_per_point])
-
-
-def check_prior(prior: float) -> None:
-    if not 0 < prior < 1:
-        raise ValueError(f"the head's prior is {prior}; it must lie between 0 and 1")
 
 
 def check_levels(features: collections.abc.Sequence[tf.Tensor], levels: collections.abc.Sequence[int]) -> None:

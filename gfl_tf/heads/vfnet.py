@@ -10,11 +10,19 @@ from gfl_tf.heads import towers
 from gfl_tf.layers.blocks import ConvGN
 from gfl_tf.layers.star import StarConv2D, star_offsets
 from gfl_tf.ops.grid import GridSpec
-from gfl_tf.parts import arguments, check_choice
+from gfl_tf.parts import arguments, check_fields
+from gfl_tf.rules import FLAG, SHARE, one_of
 
 # What an initial distance of exp(0) is, in strides. The reference's denominators ("reg_denom") are the upper ends of
 # FCOS's regression ranges, 64 to 1024 pixels on P3 to P7: eight strides each.
 BOX_UNITS = {"reg_denom": 8.0, "stride": 1.0}
+RULES = {
+    "star": FLAG,
+    "refine": FLAG,
+    "deformable": FLAG,
+    "box_normalization": one_of(*BOX_UNITS),
+    "star_gradient": SHARE,
+}
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")
@@ -55,8 +63,6 @@ class VFNetHead(keras.layers.Layer):
         star_gradient: float = 0.1,
         **kwargs: typing.Any,
     ):
-        check_choice("box_normalization", box_normalization, BOX_UNITS)
-        towers.check_prior(prior)
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.levels = tuple(levels)
@@ -69,6 +75,7 @@ class VFNetHead(keras.layers.Layer):
         self.deformable = deformable
         self.box_normalization = box_normalization
         self.star_gradient = star_gradient
+        check_fields(self, {**towers.RULES, **RULES})
         self.class_tower = towers.tower("class_tower", num_convs, channels, groups, deformable)
         self.box_tower = towers.tower("box_tower", num_convs, channels, groups, deformable)
         self.box_feature = ConvGN(channels, groups, name="box_feature")

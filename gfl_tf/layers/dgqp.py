@@ -8,9 +8,16 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.ops import distributions
-from gfl_tf.parts import arguments
+from gfl_tf.parts import arguments, check_fields
+from gfl_tf.rules import BETWEEN_0_AND_1, COUNT, Rule, distinct, one_of, several
 
 STATISTICS = ("topk", "mean", "variance")
+RULES = {
+    "k": Rule(f"{COUNT.text} (without a DGQP, k = 0 in GFLv2's table 2, it is GFL)", COUNT.holds),
+    "hidden": COUNT,
+    "statistics": distinct(several(one_of(*STATISTICS))),
+    "prior": BETWEEN_0_AND_1,
+}
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")
@@ -40,14 +47,13 @@ class DGQP(keras.layers.Layer):
     ):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        check_statistics(k, statistics)
-        if not 0 < prior < 1:
-            raise ValueError(f"DGQP's prior is {prior}; it must lie between 0 and 1")
         self.k = k
         self.hidden = hidden
-        self.statistics = tuple(statistics)
+        self.statistics = statistics
         self.outputs = outputs
         self.prior = prior
+        check_fields(self, {**RULES, "outputs": COUNT})
+        self.statistics = tuple(statistics)
         self.hidden_layer = _dense(hidden, activation="relu", name="hidden")
         bias = keras.initializers.Constant(math.log(prior / (1 - prior)))
         self.output_layer = _dense(outputs, bias_initializer=bias, name="output")
@@ -76,14 +82,6 @@ class DGQP(keras.layers.Layer):
 
     def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **arguments(self)}
-
-
-def check_statistics(k: int, statistics: collections.abc.Sequence[str]) -> None:
-    """Raises ValueError for a `k` or `statistics` that a DGQP cannot have."""
-    if k < 1:
-        raise ValueError(f"DGQP's k is {k}; it must be at least 1. Without a DGQP, k = 0 in GFLv2's table 2, it is GFL")
-    if set(statistics) - set(STATISTICS) or not statistics:
-        raise ValueError(f"DGQP's statistics are one or more of {STATISTICS}, not {tuple(statistics)}")
 
 
 def check_bins(k: int, num_bins: int) -> None:

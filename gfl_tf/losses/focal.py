@@ -9,13 +9,14 @@ import tensorflow as tf
 
 
 def _modulating_factor(y_true, probability, beta):
-    """|y - sigma|^beta. Its gradient is finite where the distance is 0 for beta = 0 and beta >= 1."""
+    """|y - sigma|^beta. Where the distance is 0 so is its gradient, which for beta < 1 would be infinite."""
     distance = y_true - probability
     if beta == 0.0:
         return tf.ones_like(distance)
     if beta == 2.0:
         return tf.square(distance)
-    return tf.pow(tf.abs(distance), beta)
+    is_zero = distance == 0.0
+    return tf.where(is_zero, 0.0, tf.pow(tf.abs(tf.where(is_zero, 1.0, distance)), beta))
 
 
 def _scores(y_true, y_pred, quality_logits):

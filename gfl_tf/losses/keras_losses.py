@@ -12,7 +12,8 @@ import tensorflow as tf
 from gfl_tf.losses.distribution import distribution_focal_loss
 from gfl_tf.losses.focal import focal_loss, quality_focal_loss, varifocal_loss
 from gfl_tf.losses.iou import ciou_loss, diou_loss, giou_loss
-from gfl_tf.parts import arguments, check_at_least
+from gfl_tf.parts import arguments, check_fields
+from gfl_tf.rules import FLAG, NOT_NEGATIVE, SHARE
 
 _register = keras.saving.register_keras_serializable(package="gfl_tf")
 
@@ -48,9 +49,9 @@ class FocalLoss(_ClassificationLoss):
 
     def __init__(self, alpha: float = 0.25, gamma: float = 2.0, **kwargs: typing.Any):
         super().__init__(**kwargs)
-        check_at_least("gamma", gamma, 0)
         self.alpha = alpha
         self.gamma = gamma
+        check_fields(self, {"alpha": SHARE, "gamma": NOT_NEGATIVE})
 
 
 @_register
@@ -61,8 +62,8 @@ class QualityFocalLoss(_ClassificationLoss):
 
     def __init__(self, beta: float = 2.0, **kwargs: typing.Any):
         super().__init__(**kwargs)
-        check_at_least("beta", beta, 0)
         self.beta = beta
+        check_fields(self, {"beta": NOT_NEGATIVE})
 
 
 @_register
@@ -73,10 +74,10 @@ class VarifocalLoss(_ClassificationLoss):
 
     def __init__(self, alpha: float = 0.75, gamma: float = 2.0, iou_weighted: bool = True, **kwargs: typing.Any):
         super().__init__(**kwargs)
-        check_at_least("gamma", gamma, 0)
         self.alpha = alpha
         self.gamma = gamma
         self.iou_weighted = iou_weighted
+        check_fields(self, {"alpha": NOT_NEGATIVE, "gamma": NOT_NEGATIVE, "iou_weighted": FLAG})
 
 
 @_register

@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.layers.blocks import conv3x3
-from gfl_tf.parts import arguments
+from gfl_tf.parts import arguments, check_fields
+from gfl_tf.rules import COUNT, FLAG
 
 BACKBONE_TOP = 5  # the highest level of a backbone
 
@@ -42,6 +43,7 @@ class FPN(keras.layers.Layer):
         self.extra_relu = extra_relu
         self.extra_from_backbone = extra_from_backbone
         self.depthwise = depthwise
+        check_fields(self, {"channels": COUNT, "extra_relu": FLAG, "extra_from_backbone": FLAG, "depthwise": FLAG})
         of_backbone = backbone_levels(levels)
         self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in of_backbone}
         self.outputs = {

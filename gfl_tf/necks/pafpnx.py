@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from gfl_tf.layers.blocks import ConvGN
 from gfl_tf.necks.fpn import BACKBONE_TOP, backbone_levels, top_down
-from gfl_tf.parts import arguments
+from gfl_tf.parts import arguments, check_fields
+from gfl_tf.rules import COUNT, COUNT_OR_0, FLAG
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")
@@ -52,6 +53,7 @@ class PAFPNX(keras.layers.Layer):
         self.groups = groups
         self.deformable = deformable
         self.extra_relu = extra_relu
+        check_fields(self, {"channels": COUNT, "groups": COUNT_OR_0, "deformable": FLAG, "extra_relu": FLAG})
         of_backbone = backbone_levels(levels)
         inner = [i for i in of_backbone if i in self.levels]
         self.laterals = {f"P{i}": keras.layers.Conv2D(channels, 1, name=f"lateral_p{i}") for i in of_backbone}

@@ -13,10 +13,10 @@ def deltas_to_boxes(anchors: tf.Tensor, deltas: tf.Tensor, stddevs: tuple[float,
 
     `stddevs`: 4 numbers, of x, y, log width and log height.
     """
-    deltas *= stddevs
+    deltas = tf.multiply(deltas, stddevs)  # not `deltas *= stddevs`: that would change an array of the caller's
     size = anchors[..., 2:] - anchors[..., :2]
     centre = (anchors[..., :2] + anchors[..., 2:]) / 2.0 + deltas[..., :2] * size
-    size *= tf.exp(tf.clip_by_value(deltas[..., 2:], -MAX_LOG_RATIO, MAX_LOG_RATIO))
+    size = size * tf.exp(tf.clip_by_value(deltas[..., 2:], -MAX_LOG_RATIO, MAX_LOG_RATIO))
     return tf.concat([centre - size / 2.0, centre + size / 2.0], axis=-1)
 
 

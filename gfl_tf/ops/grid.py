@@ -6,7 +6,8 @@ import typing
 
 import tensorflow as tf
 
-from gfl_tf.parts import check_above, check_at_least, part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import COUNT, POSITIVE, SHARE, Rule, several
 
 SIZE_DIVISOR = 32  # the network pads its input to a multiple of this: P5's stride
 
@@ -82,14 +83,15 @@ class GridSpec:
     anchor_ratios: tuple = (1.0,)
 
     def __post_init__(self):
-        levels = tuple(self.levels)
-        if not levels or levels != tuple(range(levels[0], levels[0] + len(levels))) or levels[0] < 2 or levels[0] > 5:
-            raise ValueError(
-                f"levels are consecutive and begin at 2 to 5, such as (3, 4, 5, 6, 7), not {self.levels!r}"
-            )
-        for name in ("anchor_scales", "anchor_ratios"):
-            check_at_least(f"the number of {name}", len(getattr(self, name)), 1)
-            check_above(f"the smallest of {name}", min(getattr(self, name)), 0)
+        check_fields(
+            self,
+            {
+                "levels": Rule("consecutive levels that begin at 2 to 5, such as (3, 4, 5, 6, 7)", _are_levels),
+                "offset": SHARE,
+                "anchor_scales": several(POSITIVE),
+                "anchor_ratios": several(POSITIVE),
+            },
+        )
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -131,6 +133,12 @@ class GridSpec:
         anchors = tf.concat([points - half * stride, points + half * stride], axis=-1)
         points, anchors = tf.reshape(points, [-1, 2]), tf.reshape(anchors, [-1, 4])
         return Places(points, tf.fill(tf.shape(points)[:1], float(stride)), anchors)
+
+
+def _are_levels(value):
+    if not several(COUNT).holds(value):
+        return False
+    return 2 <= value[0] <= 5 and list(value) == list(range(value[0], value[0] + len(value)))
 
 
 def _padded(image_shape):

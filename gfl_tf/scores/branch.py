@@ -4,7 +4,8 @@ import typing
 
 import tensorflow as tf
 
-from gfl_tf.parts import check_at_least, check_choice, part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import NOT_NEGATIVE, one_of
 from gfl_tf.scores.joint import QUALITIES, JointScore
 
 TOWERS = ("box", "class")
@@ -31,9 +32,10 @@ class QualityBranch(JointScore):
 
     def __post_init__(self):
         super().__post_init__()
-        check_choice("quality", self.quality, QUALITIES)
-        check_choice("quality_tower", self.quality_tower, TOWERS)
-        check_at_least("quality_weight", self.quality_weight, 0)
+        check_fields(
+            self,
+            {"quality": one_of(*QUALITIES), "quality_tower": one_of(*TOWERS), "quality_weight": NOT_NEGATIVE},
+        )
 
     def factors(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.sigmoid(outputs["quality"])

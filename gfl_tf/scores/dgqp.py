@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-from gfl_tf.layers.dgqp import DGQP, check_statistics
-from gfl_tf.parts import check_at_least, part
+from gfl_tf.layers.dgqp import DGQP, RULES
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import either, exactly, whole
 from gfl_tf.scores.joint import JointScore
 
 
@@ -26,10 +27,7 @@ class DGQPScore(JointScore):
 
     def __post_init__(self):
         super().__post_init__()
-        check_statistics(self.k, self.statistics)
-        check_at_least("composed_channels", self.composed_channels, 0)
-        if self.composed_channels == 1:
-            raise ValueError("composed_channels is 1; it must be 0, for the decomposed score, or at least 2")
+        check_fields(self, {**RULES, "composed_channels": either(exactly(0), whole(2))})
 
     def head_layer(self) -> DGQP:
         """The `DGQP` of the head."""

@@ -5,7 +5,8 @@ import typing
 import keras
 import tensorflow as tf
 
-from gfl_tf.parts import check_at_least, check_choice, part
+from gfl_tf.parts import check_fields, part
+from gfl_tf.rules import FLAG, NOT_NEGATIVE, one_of
 
 QUALITIES = ("iou", "centerness")
 # What the box losses of a positive are weighted by: its best class score (GFL), its IoU (VarifocalNet), the centerness
@@ -34,9 +35,15 @@ class JointScore:
     has_quality_output = False
 
     def __post_init__(self):
-        check_choice("weight_boxes_by", self.weight_boxes_by, BOX_WEIGHTS)
-        check_choice("guided", self.guided, ("", *QUALITIES))
-        check_at_least("guided_power", self.guided_power, 0)
+        check_fields(
+            self,
+            {
+                "quality_targets": FLAG,
+                "weight_boxes_by": one_of(*BOX_WEIGHTS),
+                "guided": one_of("", *QUALITIES),
+                "guided_power": NOT_NEGATIVE,
+            },
+        )
 
     def head_layer(self) -> keras.layers.Layer | None:
         return None

@@ -13,7 +13,7 @@ from gfl_tf.data import augmentations, formats, shapes
 from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco
 from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.data.formats.splits import find_splits
-from gfl_tf.training import fields
+from gfl_tf.training import fields, relations
 from gfl_tf.training.fields import default_data, default_train  # noqa: F401  (part of this module's interface)
 from gfl_tf.training.progress import Progress
 
@@ -22,34 +22,15 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """A copy of a config in which every field of `data` and `train` has a value.
 
     Raises:
-        ValueError: a field that does not exist, such as a misspelt one; a wrong value; an augmentation that cannot be;
-            a missing `model`.
+        ValueError: a field that does not exist, such as a misspelt one; a wrong value, or values that cannot be
+            together; an augmentation that cannot be; a missing `model`.
     """
     if "model" not in config:
         raise ValueError("the config has no config.model; see configs/ for whole ones")
     config = fields.filled(config)
-    fields.check_values(config)
-    _check_swa(config.train)
+    relations.check(config)
     augmentations.from_config(config.data.augmentations, "config.data.augmentations")
     return config
-
-
-def _check_swa(train):
-    if train.swa_epochs < 0 or train.swa_epochs % train.swa_cycle_epochs:
-        raise ValueError(
-            f"config.train.swa_epochs is {train.swa_epochs}; it must be 0 or a multiple of "
-            f"config.train.swa_cycle_epochs, which is {train.swa_cycle_epochs}"
-        )
-    if train.swa_epochs and train.patience:
-        raise ValueError(
-            "config.train.swa_epochs and config.train.patience are both set, but a training that loses patience does "
-            "not come to its averaging: set one of them to 0"
-        )
-    if train.swa_epochs and train.ema_momentum:
-        raise ValueError(
-            "config.train.swa_epochs and config.train.ema_momentum are both set, but only one average of the weights "
-            "can be evaluated and kept: set one of them to 0"
-        )
 
 
 def load_datasets(
@@ -76,6 +57,7 @@ def load_datasets(
     config.data.class_names = tuple(train.class_names)
     config.model.num_classes = len(train.class_names)
     config.data.scale = config.data.scale or fitted_scale(train, config.data.long_side_limits)
+    relations.check(config)  # of a scale that was chosen
     val = load_split(config, "val") if config.data.val_annotations else None
     if val is None:
         logging.warning("No validation data (config.data.val_annotations): the training is not evaluated.")

@@ -1,24 +1,19 @@
 """The fields of a config beside `model`: their defaults, and what can be said of values before TensorFlow is there."""
 
 import collections.abc
+import numbers
 import os
 import re
 
 import ml_collections
 
-from gfl_tf import config_files
+from gfl_tf import config_files, field_rules, rules
 
 # Fields that `data` had before there was a list of operations.
 FORMER_AUGMENTATIONS = ("crop", "zoom", "cutout", "flip", "vertical_flip", "color_jitter")
-SOURCES = ("coco", "shapes")
-# Fields of `train` that must be at least 1.
-COUNTS = (
-    "batch_size", "base_batch_size", "epochs", "min_steps_per_epoch", "evaluate_every", "evaluation_batch_size",
-    "checkpoint_every", "keep_checkpoints", "log_every", "swa_cycle_epochs", "swa_bn_batches",
-)  # fmt: skip
-SHARES = ("warmup_factor", "warmup_share", "ema_momentum")  # fields of `train` from 0 to 1
 # Where the data lie, which may be elsewhere when a run goes on.
 DATA_PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
+TOP_DEFAULTS = {"name": "detector", "seed": 0, "precision": "float32"}
 
 
 def default_data() -> ml_collections.ConfigDict:
@@ -107,39 +102,17 @@ def filled(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """A copy of a config in which every field beside `model` has a value.
 
     Raises:
-        ValueError: a field of `data` or `train` that does not exist, such as a misspelt one, or of another type.
+        ValueError: a field that does not exist, such as a misspelt one, or a value that it cannot have, whatever the
+            other fields are.
     """
-    config = ml_collections.ConfigDict(config.to_dict())
-    for part, defaults in (("data", default_data()), ("train", default_train())):
-        given = config.get(part) or {}
-        _check_fields(part, given, defaults)
-        try:
-            defaults.update(given)
-        except (AttributeError, TypeError) as error:
-            raise ValueError(f"config.{part}: {error}") from error
-        config[part] = defaults
-    config.seed = config.get("seed", 0)
-    config.precision = config.get("precision", "float32")
-    config.name = config.get("name", "detector")
-    return config
-
-
-def check_values(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError for a value that is wrong by itself, whatever the other fields are."""
-    for name in COUNTS:
-        if config.train[name] < 1:
-            raise ValueError(f"config.train.{name} is {config.train[name]}; it must be at least 1")
-    for name in SHARES:
-        if not 0 <= config.train[name] <= 1:
-            raise ValueError(f"config.train.{name} is {config.train[name]}; it must be from 0 to 1")
-    for name, lengths in (("scale", (0, 2)), ("long_side_limits", (2,))):
-        sides = config.data[name]
-        if len(sides) not in lengths or min(sides, default=1) < 1:
-            raise ValueError(f"config.data.{name} is {sides}; two sides in pixels are needed, such as (1333, 800)")
-    if config.data.source not in SOURCES:
-        raise ValueError(f"config.data.source is {config.data.source!r}; choose one of {', '.join(SOURCES)}")
-    if not 0 <= config.data.mixing_until <= 1:
-        raise ValueError(f"config.data.mixing_until is {config.data.mixing_until}; a share from 0 to 1 is needed")
+    given = _plain(config.to_dict())
+    rules.check(given, field_rules.TOP, "config")
+    whole = ml_collections.ConfigDict({**TOP_DEFAULTS, **given, "data": default_data(), "train": default_train()})
+    _check_former(given.get("data", {}))
+    for part, of_part in (("data", field_rules.DATA), ("train", field_rules.TRAIN)):
+        rules.check(given.get(part, {}), of_part, f"config.{part}")
+        whole[part].update(given.get(part, {}))
+    return whole
 
 
 def check_given(arguments: collections.abc.Sequence[str]) -> None:
@@ -153,10 +126,9 @@ def check_given(arguments: collections.abc.Sequence[str]) -> None:
         ValueError: an unknown field of `data` or `train`, a wrong value, or a path where nothing is.
     """
     config = filled(ml_collections.ConfigDict())
-    known = rf"--?(no)?config\.({'|'.join(config)})\b[^\[=]*(=|$)"
-    config = config_files.overridden(config, [argument for argument in arguments if re.match(known, argument)])
-    config = filled(config)  # a whole part may have been set
-    check_values(config)
+    unknown = r"--?(no)?config\.(model\b|[^=]*\[)"
+    config = config_files.overridden(config, [each for each in arguments if not re.match(unknown, each)])
+    config = filled(config)  # checks the values
     for name in DATA_PATHS:
         if config.data[name]:
             check_path(name, config.data[name])
@@ -185,14 +157,21 @@ def check_path(field: str, path: str, flag: str | None = None) -> None:
         raise ValueError(f"config.data.{field}: there is no {what} at {os.path.abspath(path)}. {how}")
 
 
-def _check_fields(part, given, defaults):
-    unknown = sorted(set(given) - set(defaults))
-    if not unknown:
-        return
-    former = [name for name in unknown if part == "data" and name in FORMER_AUGMENTATIONS]
+def _plain(value):
+    """With Python's own numbers in place of numpy's, as JSON needs them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_plain, value))
+    if isinstance(value, numbers.Real) and not isinstance(value, (bool, int, float)):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    return value
+
+
+def _check_former(data):
+    former = [name for name in data if name in FORMER_AUGMENTATIONS]
     if former:
         raise ValueError(
             f"config.data.{former[0]} is an entry of config.data.augmentations now, such as dict(name='flip', "
             "probability=0.5): see docs/augmentation.md"
         )
-    raise ValueError(f"config.{part} has no field {', '.join(unknown)}; it has {', '.join(sorted(defaults))}")

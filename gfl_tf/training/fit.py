@@ -12,13 +12,13 @@ import tensorflow as tf
 from absl import logging
 
 from gfl_tf import compat, files
-from gfl_tf.build import build_detector
+from gfl_tf.build import build_detector, check_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import augmentations, images, pipeline
 from gfl_tf.dataset_check.check import summary_lines
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import config as configs
-from gfl_tf.training import first_batch, run_data, summary
+from gfl_tf.training import first_batch, relations, run_data, summary
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
@@ -71,8 +71,12 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config() if config is None else config
     strategy = build_strategy(strategy)
-    config, train_data, val_data = configs.load_datasets(config)
+    config = configs.complete(config)
+    check_detector(config)
     check_batch_size(config.train.batch_size, strategy)
+    config, train_data, val_data = configs.load_datasets(config)
+    if not run.has_checkpoint():
+        relations.check_warmup(config.train, _steps_per_epoch(train_data, config.train))
     remedy = f"Or go on without such images: {_command(run)} --config.data.on_bad_image=skip"
     with run.locked(), contextlib.ExitStack() as opened:
         run.start(config, run_data.describe(config, train_data, val_data))
@@ -100,6 +104,10 @@ def _tensorboard(folder):
         raise OSError(f"{folder} cannot be written: {error.message.splitlines()[0]}") from error
 
 
+def _steps_per_epoch(train_data, train):
+    return max(pipeline.steps_per_epoch(train_data, train.batch_size), train.min_steps_per_epoch)
+
+
 class _Training:
     """One run in the making; `run` once."""
 
@@ -111,7 +119,7 @@ class _Training:
         self._progress = progress
         self._stop = stop
         train = config.train
-        self._steps_per_epoch = max(pipeline.steps_per_epoch(train_data, train.batch_size), train.min_steps_per_epoch)
+        self._steps_per_epoch = _steps_per_epoch(train_data, train)
         # Weight averaging goes on from the last weights, as VarifocalNet's section 5.3 has it, and their momentum. Its
         # code begins with the best checkpoint and no momentum: the result would then depend on the validation data,
         # and a momentum of 0.9 is forgotten after some tens of steps.

@@ -63,29 +63,19 @@ def build_optimizer(train, learning_rate, model, precision="float32"):
     """The optimizer that `config.train` describes.
 
     Args:
-        train: `config.train`; reads optimizer, momentum, bias_learning_rate_factor, weight_decay, decay_bias,
+        train: `config.train`, checked; reads optimizer, momentum, bias_learning_rate_factor, weight_decay, decay_bias,
             decay_norm, clip_norm.
         learning_rate: a float or a schedule.
         model: built model whose weights it will train.
         precision: "mixed_float16" adds dynamic loss scaling.
-
-    Raises:
-        ValueError: unknown `train.optimizer`, or one that cannot do what is asked.
     """
     options = {"global_clipnorm": train.clip_norm or None, **compat.OPTIMIZER_OPTIONS}
     if train.optimizer == "sgd":
         if train.bias_learning_rate_factor != 1.0:
             options["learning_rate_factors"] = bias_factors(model, train.bias_learning_rate_factor)
         optimizer = SGD(learning_rate, momentum=train.momentum, l2=train.weight_decay, **options)
-    elif train.optimizer == "adamw":
-        if train.bias_learning_rate_factor != 1.0:
-            raise ValueError(
-                f"config.train.bias_learning_rate_factor is {train.bias_learning_rate_factor}, which only "
-                "config.train.optimizer='sgd' can do: set it to 1.0"
-            )
-        optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=train.weight_decay, **options)
     else:
-        raise ValueError(f"config.train.optimizer is {train.optimizer!r}; choose 'sgd' or 'adamw'")
+        optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=train.weight_decay, **options)
     undecayed = undecayed_variables(model, train.decay_bias, train.decay_norm)
     if undecayed:
         optimizer.exclude_from_weight_decay(var_list=undecayed)

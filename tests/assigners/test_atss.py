@@ -119,7 +119,7 @@ def test_what_counts(ignore_outside):
 
 
 def test_impossible_arguments_are_refused():
-    with pytest.raises(ValueError, match="k is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="k is 0; it must be a whole number of at least 1"):
         ATSSAssigner(k=0)
     with pytest.raises(ValueError, match="ATSS has one anchor a point; this grid has 3"):
         assign([[0, 0, 40, 40]], spec=GridSpec(anchor_ratios=(0.5, 1.0, 2.0)))

@@ -112,8 +112,8 @@ def test_all_places_count():
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(range_strides=0), "range_strides is 0; it must be above 0"),
-        (dict(centre_radius=-1), "centre_radius is -1; it must be at least 0"),
+        (dict(range_strides=0), "range_strides is 0; it must be a number above 0"),
+        (dict(centre_radius=-1), "centre_radius is -1; it must be a number of at least 0"),
     ],
 )
 def test_impossible_arguments_are_refused(options, message):

@@ -142,10 +142,18 @@ def test_contract(coder):
 @pytest.mark.parametrize(
     "cls, options, message",
     [
-        (GeneralDistribution, dict(num_bins=0), "num_bins is 0; it must be at least 1"),
-        (GeneralDistribution, dict(bin_width=0.0), "bin_width is 0.0; it must be above 0"),
-        (GeneralDistribution, dict(distribution_weight=-1.0), "distribution_weight is -1.0; it must be at least 0"),
-        (GaussianDistribution, dict(distribution_weight=-1.0), "distribution_weight is -1.0; it must be at least 0"),
+        (GeneralDistribution, dict(num_bins=0), "num_bins is 0; it must be a whole number of at least 1"),
+        (GeneralDistribution, dict(bin_width=0.0), "bin_width is 0.0; it must be a number above 0"),
+        (
+            GeneralDistribution,
+            dict(distribution_weight=-1.0),
+            "distribution_weight is -1.0; it must be a number of at least 0",
+        ),
+        (
+            GaussianDistribution,
+            dict(distribution_weight=-1.0),
+            "distribution_weight is -1.0; it must be a number of at least 0",
+        ),
     ],
 )
 def test_impossible_arguments_are_refused(cls, options, message):

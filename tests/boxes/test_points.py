@@ -88,9 +88,13 @@ def test_contract(coder):
 @pytest.mark.parametrize(
     "cls, options, message",
     [
-        (DiracDistances, dict(activation="softplus"), "activation is one of .'exp', 'relu', 'none'., not 'softplus'"),
-        (DiracDistances, dict(unit="px"), "unit is one of .'stride', 'pixel'., not 'px'"),
-        (AnchorDeltas, dict(delta_weight=-0.5), "delta_weight is -0.5; it must be at least 0"),
+        (
+            DiracDistances,
+            dict(activation="softplus"),
+            "activation is 'softplus'; it must be one of 'exp', 'relu', 'none'",
+        ),
+        (DiracDistances, dict(unit="px"), "unit is 'px'; it must be one of 'stride', 'pixel'"),
+        (AnchorDeltas, dict(delta_weight=-0.5), "delta_weight is -0.5; it must be a number of at least 0"),
     ],
 )
 def test_impossible_arguments_are_refused(cls, options, message):

@@ -82,12 +82,20 @@ def test_a_part_of_the_file(models, file):
     np.testing.assert_array_equal(backbone.get_weights()[0], models[0].backbone.get_weights()[0])
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "flipped bit", "text"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped bit", "encrypted", "unknown compression", "text"])
 def test_damaged_files_are_named(models, file, damage):
     content = file.read_bytes()
     middle = len(content) // 2
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-    damaged = {"cut": content[:middle], "empty": b"", "flipped bit": flipped, "text": b"weights"}
+    entry = content.rindex(b"PK\1\2")  # of the last array in the list of the archive
+    damaged = {
+        "cut": content[:middle],
+        "empty": b"",
+        "flipped bit": flipped,
+        "encrypted": content[: entry + 8] + b"\1" + content[entry + 9 :],
+        "unknown compression": content[: entry + 10] + b"\x63" + content[entry + 11 :],
+        "text": b"weights",
+    }
     file.write_bytes(damaged[damage])
     before = values(models[1])
     with pytest.raises(ValueError, match="weights.npz is no weight file of gfl_tf, or damaged"):

@@ -91,9 +91,22 @@ def test_what_tensorflow_says_before_it_fails_is_shown(tmp_path, ending):
         (["--config=gflv2_shapes", "--config.train.epochs", "x"], "--config.train.epochs=x: invalid literal"),
         (["--config=gflv2_shapes", "--config.train.epoch=3"], "--config.train.epoch: .* Did you mean train.epochs, "),
         (["--config=gflv2_shapes", "--config.data.cache", "more"], "--config.data.cache=more: .*Non-boolean"),
-        (["--config=gflv2_shapes", "--config.train.epochs=0"], "config.train.epochs is 0; it must be at least 1"),
-        (["--config=gflv2_shapes", "--config.train={'epoch': 3}"], "config.train has no field epoch; it has "),
+        (
+            ["--config=gflv2_shapes", "--config.train.epochs=0"],
+            "config.train.epochs is 0; it must be a whole number of at least 1",
+        ),
+        (
+            ["--config=gflv2_shapes", "--config.train={'epoch': 3}"],
+            "config.train has no field epoch. Did you mean epochs. It has ",
+        ),
         (["--flagfile=no_such_file"], "no_such_file"),
+        (["--config=small", "--config.precison=float32"], "--config.precison: .* Did you mean precision"),
+        (
+            ["--config=small", "--config.train.batchsize=3"],
+            "--config.train.batchsize: .* Did you mean train.batch_size",
+        ),
+        (["--config=nope.py"], "^--config: no config file at nope.py: "),
+        (["--config=small", "--config.train.learning_rate=-1"], "learning_rate is -1.0; it must be a number above 0"),
         (["--config=small", "--config.data.val_images=no"], "config.data.val_images: there is no folder .*/no. "),
     ],
 )

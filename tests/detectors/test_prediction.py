@@ -154,13 +154,13 @@ def test_save_and_load(build, tmp_path):
 
 @pytest.mark.parametrize("option, known", [("nms", "soft_linear"), ("candidates", "pairs")])
 def test_unknown_choice_is_named(option, known):
-    with pytest.raises(ValueError, match=f"{option} is one of .*{known}.*'linear'"):
+    with pytest.raises(ValueError, match=f"{option} is 'linear'; it must be one of .*{known}"):
         gfl_tf.PredictionDecoder(**{option: "linear"})
 
 
 @pytest.mark.parametrize("options", [dict(soft_sigma=0.0), dict(soft_min_score=0.0)], ids=str)
 def test_soft_settings_out_of_range(options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))} is 0.0; it must be above 0"):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} is 0.0; it must be a number above 0"):
         gfl_tf.PredictionDecoder(nms="soft_gaussian", **options)
 
 

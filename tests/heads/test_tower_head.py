@@ -259,8 +259,8 @@ def test_unseeded_initializers_differ():
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(quality="both"), "the head's quality is one of .*, not 'both'"),
-        (dict(prior=1.0), "the head's prior is 1.0; it must lie between 0 and 1"),
+        (dict(quality="both"), "quality is 'both'; it must be one of '', 'box', 'class'"),
+        (dict(prior=1.0), "prior is 1.0; it must be a number between 0 and 1"),
         (dict(quality="box", dgqp=DGQP(k=2)), "the quality comes from a DGQP or from a branch, not from both"),
         (dict(anchors_per_point=2, dgqp=DGQP(k=2, outputs=6)), "composed form has one anchor a point"),
     ],

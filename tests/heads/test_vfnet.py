@@ -140,7 +140,7 @@ def test_deformable_convolution_at_the_end_of_the_towers():
 
 
 def test_unknown_normalization():
-    with pytest.raises(ValueError, match="box_normalization is one of .*'px'"):
+    with pytest.raises(ValueError, match="box_normalization is 'px'; it must be one of 'reg_denom'"):
         tiny(box_normalization="px")
 
 

@@ -99,3 +99,13 @@ def test_options_are_given_by_name():
     """The third argument by position is the quality's logits."""
     with pytest.raises(TypeError, match="positional"):
         losses.focal_loss([1.0], [0.0], None, 0.5)
+
+
+@pytest.mark.parametrize("target, logit", [(0.0, -200.0), (1.0, 200.0), (0.5, 0.0)])
+def test_a_power_below_1_has_a_finite_gradient_at_the_target(target, logit):
+    logits = tf.constant([logit])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = losses.quality_focal_loss([target], logits, beta=0.5)
+    np.testing.assert_array_equal(loss, [0.0])
+    np.testing.assert_array_equal(tape.gradient(loss, logits), [0.0])

@@ -77,7 +77,7 @@ def test_serialization(loss, function, options):
 @pytest.mark.parametrize("loss", [losses.FocalLoss, losses.VarifocalLoss, losses.QualityFocalLoss])
 def test_impossible_powers_are_refused(loss):
     option = "beta" if loss is losses.QualityFocalLoss else "gamma"
-    with pytest.raises(ValueError, match=f"{option} is -1; it must be at least 0"):
+    with pytest.raises(ValueError, match=f"{option} is -1; it must be a number of at least 0"):
         loss(**{option: -1})
 
 

@@ -18,6 +18,13 @@ def test_decode_by_hand():
     np.testing.assert_array_equal(deltas.deltas_to_boxes(ANCHOR, tf.zeros([1, 4]), STDDEVS), ANCHOR)
 
 
+def test_an_array_of_the_callers_stays_as_it_is():
+    values = np.ones([1, 4], np.float32)
+    boxes = deltas.deltas_to_boxes(ANCHOR, values, STDDEVS)
+    np.testing.assert_array_equal(boxes, deltas.deltas_to_boxes(ANCHOR, tf.ones([1, 4]), STDDEVS))
+    np.testing.assert_array_equal(values, 1.0)
+
+
 @pytest.mark.parametrize(
     "stddevs, expected",
     [((1, 1, 1, 1), [0.1, -0.2, np.log(2), -np.log(2)]), (STDDEVS, [1, -2, np.log(2) / 0.2, -np.log(2) / 0.2])],

@@ -70,8 +70,8 @@ def config_of(case, data, weights=""):
     config.data.source = "coco"  # with no validation data
     config.data.train_annotations, config.data.train_images = map(str, data)
     config.train.update(
-        epochs=5 - train.get("swa_epochs", 0), learning_rate=0.002, warmup_steps=2, milestones=(3,), log_every=1,
-        keep_checkpoints=5, **train,
+        epochs=5 - train.get("swa_epochs", 0), learning_rate=0.002, warmup_steps=2, log_every=1, keep_checkpoints=5,
+        milestones=() if "swa_epochs" in train else (3,), **train,
     )  # fmt: skip
     config.train.swa_learning_rate = 0.002
     return config

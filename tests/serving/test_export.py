@@ -108,7 +108,7 @@ def test_every_option_is_used(exporting):
         ({"format": "tflite", "canvas": (60, 96)}, "60 x 96 .* multiples of 32"),
         ({"format": "tflite", "canvas": (64, 96), "precision": "int8"}, "int8 needs representative_images"),
         ({"format": "tflite", "canvas": (64, 96), "representative_images": "x"}, "int8 needs representative_images"),
-        ({"nms": "none"}, "nms is one of"),
+        ({"nms": "none"}, "nms is 'none'; it must be one of"),
         ({"format": "tf"}, "format is 'tf'; choose one of saved_model, tflite, onnx"),
         ({"batch_sizes": (4, 2)}, "each larger than the one before"),
         ({"class_names": ["cat"]}, "1 class names for a model of 2"),

@@ -28,7 +28,7 @@ def main(config_file, shapes_directory, run_dir):
             config = load_config(config_file)
             config.data.source = "coco"  # with no validation data
             config.data.train_annotations, config.data.train_images = map(str, data["train"])
-            config.train.update(epochs=1, clip_norm=5.0, warmup_steps=0, **fields)
+            config.train.update(epochs=1, milestones=(), clip_norm=5.0, warmup_steps=0, **fields)
             directory = f"{run_dir}/{strategy}-{average}"
             model = fit.train(config, directory, strategy).model
             kept, _ = load_run(directory, "last")

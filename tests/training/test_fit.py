@@ -89,7 +89,7 @@ def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path, 
     config, dataset, _ = configs.load_datasets(tiny_config)
     config.data.update(source="coco", directory="", val_annotations="", val_images="")
     config.data.train_images = str(shutil.copytree(config.data.train_images, tmp_path / "images"))
-    config.train.epochs = 1
+    config.train.update(epochs=1, milestones=())
     sizes = [(record.height, record.width) for record in dataset.images]
     third = TrainingPlan(sizes, 4, [(64, 64)], seed=config.seed).epoch(0)[2]
     name = os.path.basename(dataset.images[third.indices[0]].path)

@@ -22,7 +22,7 @@ def config(shapes_directory):
     config = load_config(os.path.join(os.path.dirname(__file__), "tiny.py"))
     config.data.directory = str(shapes_directory)
     config.model.backbone.freeze_batch_norm = False
-    config.train.epochs = 1
+    config.train.update(epochs=1, milestones=())
     config.train.swa_epochs = 2
     config.train.swa_learning_rate = 0.04
     config.train.swa_bn_batches = 2

@@ -161,16 +161,6 @@ def test_bias_learning_rate_as_in_the_reference(how):
     _reference_updates(optimizer, model, strategy)
 
 
-def test_bias_learning_rate_is_for_sgd():
-    with pytest.raises(ValueError, match="config.train.bias_learning_rate_factor is 2.0"):
-        build_optimizer(_train(optimizer="adamw", bias_learning_rate_factor=2.0), 0.1, _model())
-
-
 def test_learning_rate_factors_are_one_for_each_variable():
     with pytest.raises(ValueError, match="2 learning_rate_factors for 1 variables"):
         SGD(0.1, learning_rate_factors=[1.0, 2.0]).build([tf.Variable(1.0)])
-
-
-def test_unknown_optimizer():
-    with pytest.raises(ValueError, match="config.train.optimizer"):
-        build_optimizer(_train(optimizer="adam"), 0.1, _model())

@@ -75,15 +75,6 @@ def test_is_float32_and_serializable(fields):
     assert _rates(again, steps) == _rates(schedule, steps)
 
 
-@pytest.mark.parametrize(
-    "fields, message",
-    [
-        ({"schedule": "linear"}, "config.train.schedule"),
-        ({"milestones": (8, 3)}, "config.train.milestones"),
-        ({"milestones": (0, 3)}, "config.train.milestones"),
-        ({"warmup_factor": 2.0}, "warm-up"),
-    ],
-)
-def test_errors(fields, message):
-    with pytest.raises(ValueError, match=message):
-        schedules.build_schedule(_train(**fields), steps_per_epoch=5)
+def test_a_warm_up_of_impossible_values():
+    with pytest.raises(ValueError, match="warm-up of 3 steps from factor 2.0"):
+        schedules.LinearWarmup(schedules.build_schedule(_train(), steps_per_epoch=5), steps=3, factor=2.0)

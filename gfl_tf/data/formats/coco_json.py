@@ -34,4 +34,4 @@ def images_folder(path: str | os.PathLike, folders: collections.abc.Sequence[pat
         names = []
     if not names:
         return folders[0]  # load_coco says what is wrong with the file
-    return next((folder for folder in folders if any((folder / name).is_file() for name in names)), None)
+    return next((folder for folder in folders if any(os.path.isfile(folder / name) for name in names)), None)

@@ -186,7 +186,7 @@ def find_image(names: collections.abc.Sequence[str | None], folders: collections
     for name in filter(None, dict.fromkeys(names)):
         for folder in folders:
             path = folder / name
-            if path.is_file():
+            if os.path.isfile(path):  # Path.is_file fails on a name too long
                 return os.path.relpath(path, folders[0])
     is_absolute = bool(pathlib.PureWindowsPath(names[0]).anchor)  # of any system
     return names[0].rsplit("/", 1)[-1] if is_absolute else names[0]

@@ -84,7 +84,7 @@ def read_yolo(path: str | os.PathLike, images_dir: str | os.PathLike | None = No
     _check_labels(images, labels, file)
     if all(place.is_dir() for place in places):  # a list of images may leave some out
         _name_strays(labels)
-    read = faults.each(lambda label: _boxes(label, names) if label.is_file() else ([], 0), labels)
+    read = faults.each(lambda label: _boxes(label, names) if os.path.isfile(label) else ([], 0), labels)
     polygons = sum(count for _, count in read)
     if polygons:
         logging.warning("%s, %s: %d polygons became their bounding boxes", file, split, polygons)
@@ -133,7 +133,7 @@ def _places(file, settings, split):
     root = settings.get("path") or "."
     if not isinstance(root, str):
         raise ValueError(f"{file}: path is {root!r}; it must be a folder")
-    bases = [base for base in dict.fromkeys((file.parent / root, file.parent)) if base.is_dir()]
+    bases = [base for base in dict.fromkeys((file.parent / root, file.parent)) if os.path.isdir(base)]
     value = next((settings[key] for key in _KEYS[split] if settings.get(key)), None)
     if value is None:
         return [place for name in _FOLDERS[split] for base in bases if (place := base / name).is_dir()][:1]
@@ -148,7 +148,7 @@ def _place(file, bases, split, name):
     while below.startswith(("../", "./")):  # Roboflow writes ../train/images for train/images beside the file
         below = below.partition("/")[2]
     tried = list(dict.fromkeys(base / each for each in (name, below) for base in bases))
-    found = next((place for place in tried if place.exists()), None)
+    found = next((place for place in tried if os.path.exists(place)), None)  # Path.exists fails on a name too long
     if found is None:
         raise FileNotFoundError(
             f"{file}: {split} is {name}, but there is no {' and no '.join(map(str, tried))}: correct the line, or name "
@@ -166,7 +166,7 @@ def _images(place, file):
     found = []
     for line in filter(None, lines):
         tried = [pathlib.Path(os.path.abspath(base / line)) for base in (place.parent, file.parent)]
-        found.append(next((path for path in tried if path.is_file()), tried[0]))
+        found.append(next((path for path in tried if os.path.isfile(path)), tried[0]))
     return found
 
 
@@ -176,14 +176,14 @@ def _label_file(image):
     if "images" in parts:
         last = len(parts) - 1 - parts[::-1].index("images")
         folder = pathlib.Path(*parts[:last], "labels", *parts[last + 1 :])
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return folder / f"{image.stem}.txt"
     return image.with_suffix(".txt")
 
 
 def _check_labels(images, labels, file):
     """Refuses a data set without any label file."""
-    if not any(label.is_file() for label in labels):
+    if not any(map(os.path.isfile, labels)):
         raise FileNotFoundError(
             f"none of the {len(images)} images of {file} has a label file: there is no {labels[0]} for {images[0]}"
         )

@@ -80,6 +80,7 @@ HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
         ),
         (f"{HEADER}a.png,60,40,cat,0.1,0.1,0.6,0.6", "no coordinate above 1: they must be in pixels"),
         (f"{HEADER}empty.png,20,20,,,,,", "has no object, so its classes are not known"),
+        (f"{HEADER}{'a' * 300}.png,,,cat,6,4,36,24", "a.png of .*line 2 is missing"),
         (f"{HEADER}gone.png,,,cat,6,4,36,24", "gone.png of .*line 2 is missing"),
         (b"\xff\xfe\x00", "is not in UTF-8"),
         ('a.png,6,4,36,24,"' + "x" * 200_000, "line 1 cannot be read: field larger"),

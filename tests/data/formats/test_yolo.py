@@ -66,6 +66,10 @@ def test_classes_txt_in_place_of_data_yaml(tmp_path):
     "text, message",
     [
         ("train: nowhere\nnames: [cat, dog]", "train is nowhere, but there is no .*nowhere: correct the line"),
+        pytest.param(f"train: {'a' * 300}\nnames: [cat, dog]", "train is a+, but there is no", id="long train"),
+        pytest.param(
+            f"path: {'a' * 300}\ntrain: no\nnames: [cat, dog]", "train is no, but there is no", id="long path"
+        ),
         ("train: 3\nnames: [cat, dog]", "train is 3, but there is no"),
         ("train: {a: b}\nnames: [cat, dog]", "train is .*; it must be a folder"),
         ("path: [a]\nnames: [cat, dog]", "path is .*; it must be a folder"),
