@@ -118,7 +118,7 @@ class RunDirectory:
     def _training_evaluation(self, which):
         found = self.evaluations().items()
         if which == "best":
-            return max(found, key=lambda item: item[1]["metrics"]["AP"], default=None)  # the first of equals
+            return max(found, key=lambda item: (item[1]["metrics"]["AP"], item[1]["step"]), default=None)
         last_step = max(checkpoint.steps(self.checkpoints), default=None)
         return next((item for item in found if item[1]["step"] == last_step), None)
 

@@ -45,7 +45,7 @@ def _scores(evaluation):
 
 
 def _advice(run, config):
-    evaluations = [json.loads(file.read_text()) for file in sorted(run.evaluation.glob("step-*.json"))]
+    evaluations = list(run.evaluations().values())
     lines = advice(evaluations, config) if evaluations else []
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
