@@ -23,9 +23,10 @@ INTERNAL = """
     commands/__init__ commands/benchmark commands/benchmark_serving commands/check_dataset commands/compare_exports
     commands/convert_dataset commands/evaluate commands/export commands/import_checkpoint commands/numbers
     commands/predict commands/query_server commands/start commands/train
-    data/augmentations/blur data/augmentations/color_jitter data/augmentations/crop data/augmentations/cutout
-    data/augmentations/equalize data/augmentations/flips data/augmentations/resizing data/augmentations/sharpness
-    data/augmentations/warps data/image_formats data/shape_scenes
+    data/augmentations/blur data/augmentations/color_jitter data/augmentations/copy_paste data/augmentations/crop
+    data/augmentations/cutout data/augmentations/equalize data/augmentations/flips data/augmentations/mixup
+    data/augmentations/mosaic data/augmentations/resizing data/augmentations/sharpness data/augmentations/warps
+    data/image_formats data/shape_scenes
     serving/agreement serving/assets serving/decode serving/fold serving/freeze serving/latency serving/signatures
     serving/warmup
     training/averaging training/checkpoint training/optimizers training/progress training/published training/report

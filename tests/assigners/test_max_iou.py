@@ -86,9 +86,16 @@ def test_outside_the_image():
     assert assign([(0, 40, 32, 64)], image_shape=(20, 64)) == ({}, [2, 3])
 
 
-@pytest.mark.parametrize("positive, negative", [(0.4, 0.5), (0.5, 0.0), (1.1, 0.4)])
-def test_impossible_thresholds_are_refused(positive, negative):
-    with pytest.raises(ValueError, match="0 < negative_iou <= positive_iou <= 1 is needed"):
+@pytest.mark.parametrize(
+    "positive, negative, message",
+    [
+        (0.4, 0.5, "0 < negative_iou <= positive_iou <= 1 is needed"),
+        (0.5, 0.0, "0 < negative_iou <= positive_iou <= 1 is needed"),
+        (1.1, 0.4, "positive_iou is 1.1; it must be a number from 0 to 1"),
+    ],
+)
+def test_impossible_thresholds_are_refused(positive, negative, message):
+    with pytest.raises(ValueError, match=message):
         MaxIoUAssigner(positive_iou=positive, negative_iou=negative)
 
 

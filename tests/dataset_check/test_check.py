@@ -278,7 +278,7 @@ def test_command(maker, tmp_path):
     for flags, words in (
         ([], "name the data"),
         ([f"--path={path}", "--scale=96"], "--scale has '96'"),
-        ([f"--path={path}", "--levels=3,5"], "levels is .* consecutive"),
+        ([f"--path={path}", "--levels=3,5"], "levels is (3, 5); it must be consecutive levels"),
         ([f"--path={path}", f"--output={path / 'train' / '1.png' / 'out'}"], "1.png"),
     ):
         refused = run(*flags)

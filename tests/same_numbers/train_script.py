@@ -113,12 +113,10 @@ def main(output, *arguments):
 
 
 def copy_at_step(source, target):
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("logs", "*.npz"))
-    checkpoints = target / "checkpoints"
-    for file in checkpoints.glob("ckpt-*"):
-        if file.name.split(".")[0] != f"ckpt-{RESUMED_STEP}":
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("logs", "best.npz", "last.npz"))
+    for file in (target / "checkpoints").glob("ckpt-*"):
+        if file.stem != f"ckpt-{RESUMED_STEP}":
             file.unlink()
-    (checkpoints / "checkpoint").write_text(f'model_checkpoint_path: "ckpt-{RESUMED_STEP}"\n')
 
 
 def losses(directory):

@@ -190,8 +190,12 @@ def test_a_second_ctrl_c_while_saving(directory, monkeypatch):
 
     before = {path: path.read_bytes() for path in directory.iterdir()}
     monkeypatch.setattr(np, "savez", savez)
-    with pytest.raises(KeyboardInterrupt), StopRequest():
-        Trained(directory).save(12)
+    ordinary = signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in parallel it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), StopRequest():
+            Trained(directory).save(12)
+    finally:
+        signal.signal(signal.SIGINT, ordinary)
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 

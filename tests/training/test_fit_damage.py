@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 
+import keras
 import numpy as np
 import pytest
 
@@ -124,9 +125,11 @@ def test_weights_that_are_not_finite_are_not_evaluated(young, monkeypatch):
     assert young.weights_file("best").read_bytes() == before
 
 
-def test_an_update_that_explodes_just_before_a_save_makes_no_weights(tiny_config, tmp_path):
+def test_an_update_that_explodes_just_before_a_save_makes_no_weights(tiny_config, tmp_path, monkeypatch):
     """The loss of the only step is a number, the weights after it are none."""
-    tiny_config.train.update(learning_rate=float("nan"), batch_size=18, epochs=1)
+    nothing = keras.optimizers.schedules.ExponentialDecay(float("nan"), 1, 1.0)
+    monkeypatch.setattr(fit, "build_schedule", lambda *_: nothing)
+    tiny_config.train.update(batch_size=18, epochs=1, warmup_steps=0, milestones=())
     run = RunDirectory(tmp_path / "run")
     with pytest.raises(DivergedError, match="weights/.* is not finite after step 1;"):
         fit.train(tiny_config, run.path)

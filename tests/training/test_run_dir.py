@@ -47,9 +47,9 @@ def test_nothing_was_evaluated(run):
     assert run.evaluation_of("last") is None
 
 
-def test_the_first_of_the_best_and_that_of_the_last_step(run):
+def test_the_newest_of_the_best_and_that_of_the_last_step(run):
     contents = [step_file(run, step, ap) for step, ap in ((4, 0.1), (8, 0.3), (12, 0.3), (16, 0.2))]
-    assert run.evaluation_of("best") == {"file": "evaluation/step-00000008.json", **contents[1]}
+    assert run.evaluation_of("best") == {"file": "evaluation/step-00000012.json", **contents[2]}
     assert run.evaluation_of("last") is None  # no checkpoint: nobody knows the step of these weights
     save_checkpoint(run, 14)
     assert run.evaluation_of("last") is None

@@ -142,7 +142,7 @@ class Augmentations:
         whole = sample = Sample(image, boxes, classes)
         read = self._read or (lambda index: whole)
         for operation, key in zip(self._operations, self._keys):
-            own_seed = fold_in(seed, key)
+            own_seed = _fold_in(seed, key)
             draws = tf.random.stateless_uniform([operation.num_draws], own_seed)
             others = self._others(operation, own_seed, read)
             sample = self._made(operation, sample, draws, Frame(scale, canvas, self._pad_value, others), seed[1])
@@ -153,7 +153,7 @@ class Augmentations:
             return ()
         # A seed of their own: the same numbers as the draws would tie the images to what is done with them.
         indices = tf.random.stateless_uniform(
-            [operation.num_others], fold_in(seed, 0), maxval=self._num_images, dtype=tf.int64
+            [operation.num_others], _fold_in(seed, 0), maxval=self._num_images, dtype=tf.int64
         )
         return tuple(functools.partial(read, index) for index in tf.unstack(indices))
 
@@ -168,5 +168,5 @@ class Augmentations:
         )
 
 
-def fold_in(seed, number):
+def _fold_in(seed, number):
     return tf.random.experimental.stateless_fold_in(seed, tf.constant(number, tf.int64))
