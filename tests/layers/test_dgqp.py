@@ -81,7 +81,7 @@ def test_float32_inside(dtype):
 
 def test_wrong_arguments_are_named():
     with pytest.raises(
-        ValueError, match="statistics is .'median',.; it must be one or more values in a tuple, each one of 'topk'"
+        ValueError, match="statistics is .'median',.; it must be .* each one of 'topk'"
     ):
         DGQP(statistics=("median",))
     with pytest.raises(ValueError, match="statistics is ..; it must be one or more values"):
