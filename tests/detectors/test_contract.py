@@ -177,7 +177,9 @@ def test_one_step_save_and_load(case, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "case", [*RECIPES, *(pytest.param(row, marks=pytest.mark.slow) for row in ROWS)], indirect=True
+    "case",
+    [case if case in ("gflv2", "vfnet") else pytest.param(case, marks=pytest.mark.slow) for case in (*RECIPES, *ROWS)],
+    indirect=True,
 )
 def test_resume(case, tmp_path):
     """Weights and momentum from a run's checkpoint: the third step is that of a training that was not stopped."""

@@ -80,9 +80,7 @@ def test_float32_inside(dtype):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(
-        ValueError, match="statistics is .'median',.; it must be .* each one of 'topk'"
-    ):
+    with pytest.raises(ValueError, match="statistics is .'median',.; it must be .* each one of 'topk'"):
         DGQP(statistics=("median",))
     with pytest.raises(ValueError, match="statistics is ..; it must be one or more values"):
         DGQP(statistics=())

@@ -221,9 +221,16 @@ def test_each_draws_its_own_numbers(monkeypatch):
 # All together
 
 
+@pytest.fixture(scope="module")
+def augmented():
+    """All operations, traced once for images of any size."""
+    spec = [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, 4]), tf.TensorSpec([None])]
+    spec += [tf.TensorSpec([2], tf.int32), tf.TensorSpec([2], tf.int32), tf.TensorSpec([2], tf.int64)]
+    return tf.function(Augmentations(ALL), input_signature=spec)
+
+
 @pytest.mark.parametrize("hw", [(1, 1), (1, 40), (3, 2), (90, 2)])
-def test_tiny_images(hw):
-    augmented = tf.function(Augmentations(ALL), reduce_retracing=True)
+def test_tiny_images(augmented, hw):
     boxes = tf.constant([[0.0, 0, hw[1], hw[0]]])
     canvas = tf.constant([96, 96])
     for number in range(5):
