@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("WEBP", "TIFF", "AVIF")
 
@@ -20,13 +20,26 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     transparency is dropped and EXIF orientation ignored; the tag of a TIFF, which belongs to its format, is not.
     Raises InvalidArgumentError for other bytes, an image that is cut short or damaged, and pixels of 32 bits.
     """
-    return tf.numpy_function(_decode, [encoded], tf.uint8)
+    return tf.numpy_function(pixels, [encoded], tf.uint8)
 
 
-def _decode(encoded):
+def pixels(encoded: bytes, max_pixels: int | None = None) -> np.ndarray:
+    """What `decode` gives, without TensorFlow: uint8 [h, w, 3] RGB.
+
+    Args:
+        encoded: bytes of a file.
+        max_pixels: an image of more is refused for what its header says.
+
+    Raises:
+        ValueError: why there is no image.
+    """
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            if max_pixels and image.width * image.height > max_pixels:
+                raise ValueError(f"{image.width} x {image.height} pixels (width x height), more than {max_pixels}")
             return _to_rgb(image)
+    except UnidentifiedImageError as error:  # its message has an address in memory
+        raise ValueError(f"{len(encoded)} bytes that are no image, or a damaged one") from error
     except Exception as error:  # of damaged bytes Pillow raises nearly anything
         raise ValueError(f"{len(encoded)} bytes are no {', '.join(FORMATS)} that can be decoded: {error}") from error
 

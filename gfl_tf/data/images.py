@@ -57,7 +57,7 @@ def find_files(paths: collections.abc.Sequence[str | os.PathLike]) -> list[pathl
     files = []
     for path in map(pathlib.Path, paths):
         if path.is_dir():
-            files += [file for file in _files_of(path) if _is_named_like_an_image(file)]
+            files += [file for file in _files_of(path) if is_named_like_an_image(file.name)]
         elif path.is_file():
             files.append(path)
         else:
@@ -71,16 +71,16 @@ def other_files(paths: collections.abc.Sequence[str | os.PathLike]) -> list[path
     """The files of folders that `find_files` passes over, as they are not named like images; without hidden ones."""
     folders = [path for path in map(pathlib.Path, paths) if path.is_dir()]
     files = [file for folder in folders for file in _files_of(folder) if not file.name.startswith(".")]
-    return [file for file in dict.fromkeys(files) if not _is_named_like_an_image(file)]
+    return [file for file in dict.fromkeys(files) if not is_named_like_an_image(file.name)]
 
 
 def _files_of(folder):
     return sorted(file for file in folder.iterdir() if file.is_file())
 
 
-def _is_named_like_an_image(file):
-    kind, _ = mimetypes.guess_type(file.name, strict=False)
-    return file.suffix.lower() in SUFFIXES or (kind or "").startswith("image/")
+def is_named_like_an_image(name: str) -> bool:
+    kind, _ = mimetypes.guess_type(name, strict=False)
+    return pathlib.PurePath(name).suffix.lower() in SUFFIXES or (kind or "").startswith("image/")
 
 
 def read_file(path: str | os.PathLike) -> np.ndarray:

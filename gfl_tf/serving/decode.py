@@ -7,7 +7,7 @@ from gfl_tf.data import image_formats
 OK = "ok"
 
 
-def decode(encoded, max_pixels):
+def decode(encoded, max_pixels, whose="that this model was exported for", other_formats=None):
     """Encoded JPEG, PNG, BMP or GIF (its first frame) -> (uint8 [h, w, 3] RGB, status).
 
     The pixels are those of `gfl_tf.data.images.decode_rgb`. The status is a string scalar: OK, or why there is no
@@ -16,11 +16,14 @@ def decode(encoded, max_pixels):
     Args:
         encoded: string scalar.
         max_pixels: int; an image of more is refused for what its header says, before memory for them is taken.
+        whose: what the status says of that limit.
+        other_formats: function of the encoded bytes to (image, status) for what starts like none of the four; None:
+            such bytes are no image.
     """
 
     def branch(known):
         def image_and_status(encoded):
-            problem = _header_problem(known, encoded, max_pixels)
+            problem = _header_problem(known, encoded, max_pixels, whose)
             image = tf.cond(problem == "", lambda: known.decode(encoded), _no_image)
             return tf.ensure_shape(image, [None, None, 3]), tf.where(problem == "", OK, problem)
 
@@ -38,7 +41,8 @@ def decode(encoded, max_pixels):
         text = tf.strings.join(["not a JPEG, PNG, BMP or GIF image (", _size_text(encoded), ")"])
         return _no_image(), tf.where(tf.strings.length(encoded) == 0, "empty (0 bytes)", text)
 
-    return image_formats.switch_format(encoded, branch, unknown)
+    other = unknown if other_formats is None else lambda: other_formats(encoded)
+    return image_formats.switch_format(encoded, branch, other)
 
 
 def _no_image():
@@ -49,13 +53,13 @@ def _size_text(encoded):
     return tf.strings.join([tf.strings.as_string(tf.strings.length(encoded)), " bytes"])
 
 
-def _header_problem(known, encoded, max_pixels):
+def _header_problem(known, encoded, max_pixels, whose):
     """Why an image of the format `known` is not decoded for what its header says, "" if it is to be decoded."""
     header = known.header(encoded)
     height, width = header["height"], header["width"]
     sides = tf.strings.join([tf.strings.as_string(width), " x ", tf.strings.as_string(height)])
     size = f"{known.name} image of " + sides + " pixels (width x height)"
-    too_many = size + f", more than the {max_pixels} that this model was exported for"
+    too_many = size + f", more than the {max_pixels} {whose}"
     none = size + ": it is truncated or corrupt"
     by_size = tf.where((height < 1) | (width < 1), none, tf.where(height * width > max_pixels, too_many, ""))
     return tf.where(header["problem"] == "", by_size, header["problem"])

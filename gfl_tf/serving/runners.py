@@ -45,15 +45,36 @@ def model_file(path: str | os.PathLike) -> pathlib.Path:
     )
 
 
-def _saved_model(file):
-    loaded = tf.saved_model.load(str(file.parent))
+def load_batched(path: str | os.PathLike) -> collections.abc.Callable[[np.ndarray], list[dict[str, np.ndarray]]]:
+    """A function that detects with a SavedModel in several images of one size at once.
 
-    def detect(image):
+    Args:
+        path: version folder, at any path that tf.io.gfile reads.
+
+    Returns a function of images, uint8 [B, h, w, 3], RGB, to B records as those of `load`'s functions.
+
+    Raises:
+        ValueError: the folder holds no SavedModel, or one that gfl_tf did not export.
+    """
+    path = os.fspath(path)
+    if not tf.io.gfile.exists(tf.io.gfile.join(path, "saved_model.pb")):
+        raise ValueError(f"{path} holds no SavedModel; give the folder of one version, such as saved_models/NAME/1")
+    loaded = tf.saved_model.load(path)
+    if "image_tensor" not in loaded.signatures:
+        raise ValueError(f"{path} is no export of gfl_tf: it has no signature image_tensor")
+
+    def detect(images):
         # By way of `loaded`: a signature alone does not keep the weights that it reads.
-        outputs = loaded.signatures["image_tensor"](image_tensor=tf.constant(image[np.newaxis]))
-        return _of_one_image({name: value.numpy() for name, value in outputs.items()})
+        outputs = loaded.signatures["image_tensor"](image_tensor=tf.constant(images))
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        return [_of_one_image(outputs, index) for index in range(len(images))]
 
     return detect
+
+
+def _saved_model(file):
+    detect = load_batched(file.parent)
+    return lambda image: detect(image[np.newaxis])[0]
 
 
 def _onnx(file):
@@ -84,5 +105,5 @@ def _tflite(file):
     return detect
 
 
-def _of_one_image(outputs):
-    return detections.from_served({name: value[0] for name, value in outputs.items()})
+def _of_one_image(outputs, index=0):
+    return detections.from_served({name: value[index] for name, value in outputs.items()})
