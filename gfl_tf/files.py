@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import typing
+import uuid
 
 from absl import logging
 
@@ -14,7 +15,8 @@ from absl import logging
 def replacing(path: str | os.PathLike, mode: str = "w", synced: bool = False) -> collections.abc.Iterator[typing.IO]:
     """Context that yields an open file, which takes the place of `path` at the end; nobody sees it half written.
 
-    Several processes may write the same file. Where the context raises, `path` stays as it was.
+    Several processes, on one machine or several, may write the same file. Where the context raises, `path` stays as it
+    was.
 
     Args:
         path: of the file; its folder must be there.
@@ -25,7 +27,8 @@ def replacing(path: str | os.PathLike, mode: str = "w", synced: bool = False) ->
         OSError: it cannot be written, as where the disk is full; says which file.
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    # The ids of processes on several machines, or in containers, may be the same.
+    partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
     try:
         with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file

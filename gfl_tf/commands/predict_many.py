@@ -17,7 +17,7 @@ import os
 import re
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from gfl_tf import texts
 from gfl_tf.commands import start
@@ -57,10 +57,10 @@ def define_flags():
 def main():
     for name, other in ONLY_WITH.items():
         if FLAGS[name].present and FLAGS[other].value is None:
-            raise app.UsageError(f"--{name} is for --{other}, which is not given")
+            raise SystemExit(f"predict_many: --{name} is for --{other}, which is not given")
     shard = re.fullmatch(r"(\d+)/(\d+)", FLAGS.shard)
     if not shard or not int(shard[1]) < int(shard[2]):
-        raise app.UsageError(f"--shard has {FLAGS.shard!r}; give I/N, such as 0/4, 1/4, 2/4 and 3/4 for four processes")
+        raise SystemExit(f"predict_many: --shard has {FLAGS.shard!r}; give I/N, from 0/N to N-1/N for N processes")
     part, parts = int(shard[1]), int(shard[2])
     start.import_tensorflow()
     import tensorflow as tf
@@ -99,7 +99,7 @@ def main():
     if unreadable:
         lines = texts.first_ones([f"{image.get('record') or image['image']}: {image['error']}" for image in unreadable])
         listed = "".join(f"\n  {line}" for line in lines)
-        print(f"predict_many: {len(unreadable)} images could not be read:{listed}", file=sys.stderr)
+        print(f"predict_many: {len(unreadable)} of {images} images could not be read:{listed}", file=sys.stderr)
         return UNREADABLE_STATUS
 
 

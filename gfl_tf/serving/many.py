@@ -121,7 +121,7 @@ def _decoded(source, start, stop, max_pixels):
     for index, (name, image, status) in zip(range(start, stop), data.as_numpy_iterator(), strict=True):
         record = source.record(index)
         yield {
-            "image": name.decode("utf-8", "surrogateescape") or record,
+            "image": name.decode("utf-8", "backslashreplace") or record,
             "record": record,
             "pixels": image,
             "error": error_of(status),
@@ -130,7 +130,7 @@ def _decoded(source, start, stop, max_pixels):
 
 def error_of(status: bytes) -> str | None:
     """A row's error of the status that `decode_function`'s function gives."""
-    return None if status == decode.OK.encode() else status.decode("utf-8", "replace")
+    return None if status == decode.OK.encode() else status.decode("utf-8", "backslashreplace")
 
 
 @functools.cache

@@ -178,7 +178,11 @@ def _files_below(folder, prefix, seen):
     if real in seen:
         return
     seen.add(real)
-    for entry in sorted(tf.io.gfile.listdir(folder)):
+    try:
+        entries = sorted(tf.io.gfile.listdir(folder))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{folder} has a file whose name is not UTF-8: {error.object!r}; rename it") from error
+    for entry in entries:
         entry = entry.rstrip("/")  # behind the folders of an object store
         path = f"{folder}/{entry}"
         # What is named like an image is taken for one: asking an object store takes a request for each.
@@ -240,7 +244,7 @@ def from_example(
     values = {key: (*feature.bytes_list.value, *feature.int64_list.value) for key, feature in features.items()}
     names = [value for key in id_features for value in values.get(key, ())[:1] if value not in (b"", -1)]
     name = names[0] if names else b""
-    name = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+    name = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
     content = [value for value in values.get(image_feature, ())[:1] if isinstance(value, bytes) and value]
     return (name, content[0], "") if content else (name, b"", _missing(image_feature))
 
@@ -288,5 +292,5 @@ def _guarded(function, argument, fallback):
 def _digest(texts_of_all):
     digest = hashlib.sha256()
     for text in texts_of_all:
-        digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:16]

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import typing
+import uuid
 
 import tensorflow as tf
 
@@ -72,13 +73,16 @@ class Output:
             ValueError: the folder has results of other settings, or other files.
         """
         settings = {**settings, "--format": self._format, "--images_per_shard": self._per_shard}
+        tf.io.gfile.makedirs(self.folder)
+        # Listed before the manifest is looked for: another process may begin now, and writes it first.
+        others = [name for name in tf.io.gfile.listdir(self.folder) if not name.startswith(".")]
         if not read_manifest(self.folder):
-            if tf.io.gfile.isdir(self.folder) and any(_visible(tf.io.gfile.listdir(self.folder))):
+            if others:
                 raise ValueError(f"{self.folder} has other files in it, and no {MANIFEST}; choose another --output")
-            tf.io.gfile.makedirs(f"{self.folder}/{DONE}")
             content = json.dumps({"settings": settings, **also}, indent=1, ensure_ascii=False)
-            _write_whole(f"{self.folder}/{MANIFEST}", f"{content}\n".encode("utf-8", "surrogateescape"))
-        # Read again where it was just written: another process may have begun at the same time.
+            _write_whole(f"{self.folder}/{MANIFEST}", f"{content}\n".encode())
+        tf.io.gfile.makedirs(f"{self.folder}/{DONE}")
+        # Read again: another process may have written one, too.
         stored = read_manifest(self.folder).get("settings", {})
         differences = [
             f"{name} was {stored.get(name)}, now {settings.get(name)}"
@@ -167,17 +171,13 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, typing.Any]:
         raise ValueError(f"{path} cannot be read: {error}; choose another --output") from error
 
 
-def _visible(names):
-    return [name for name in names if not name.startswith(".")]
-
-
 def _write_whole(path, content):
     if "://" not in path:
         with files.replacing(pathlib.Path(path), "wb", synced=True) as file:
             file.write(content)
         return
     folder, name = path.rsplit("/", 1)
-    partial = f"{folder}/.partial-{os.getpid()}-{name}"
+    partial = f"{folder}/.partial-{uuid.uuid4().hex[:12]}-{name}"
     with tf.io.gfile.GFile(partial, "wb") as file:
         file.write(content)
     tf.io.gfile.rename(partial, path, overwrite=True)
@@ -185,7 +185,7 @@ def _write_whole(path, content):
 
 def to_line(row: dict[str, typing.Any]) -> bytes:
     """A row as a line of JSON, without its end."""
-    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return json.dumps(row, ensure_ascii=False).encode()
 
 
 def _jsonl(rows):
@@ -225,5 +225,5 @@ def _pyarrow():
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ImportError('Parquet needs pyarrow: pip install pyarrow, or pip install "gfl_tf[parquet]"') from error
+        raise ImportError(f'Parquet needs pyarrow ({error}): pip install "gfl_tf[parquet]"') from error
     return pyarrow, pyarrow.parquet

@@ -4,6 +4,7 @@ import collections
 import io
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -244,8 +245,19 @@ def test_paths_of_object_stores(photos):
     assert not [name for name in tf.io.gfile.listdir("ram://found") if "partial" in name]
 
 
+def test_parquet_without_pyarrow_is_refused_before_any_work(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r'needs pyarrow .*: pip install "gfl_tf\[parquet\]"'):
+        many_outputs.Output(tmp_path, "parquet", 1, 1)
+
+
 def test_parquet_has_the_rows_of_json_lines(photos, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    try:
+        many_outputs.parquet_schema()
+    except ImportError as error:
+        pytest.skip(str(error))
+    from pyarrow import parquet
+
     source = many_inputs.find_images(photos)
     work(source, tmp_path / "jsonl")
     work(source, tmp_path / "parquet", format="parquet")
