@@ -115,7 +115,8 @@ def _model():
         model.prediction_decoder = model.prediction_decoder.changed(score_threshold=FLAGS.score_threshold)
     weights = run_dir.RunDirectory(FLAGS.run_dir).weights_file(FLAGS.checkpoint)
     plain = config.to_dict()
-    digest = many.digest_of_files([weights], plain["model"], plain["data"]["scale"], plain["data"]["class_names"])
+    data = plain["data"]
+    digest = many.digest_of_files([weights], plain["model"], plain["precision"], data["scale"], data["class_names"])
     settings = {"--run_dir": digest, "--score_threshold": model.prediction_decoder.score_threshold}
     return many.detect_function(model, config.data.scale, config.data.class_names), settings
 

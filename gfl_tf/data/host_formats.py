@@ -39,7 +39,7 @@ def pixels(encoded: bytes, max_pixels: int | None = None) -> np.ndarray:
                 raise ValueError(f"{image.width} x {image.height} pixels (width x height), more than {max_pixels}")
             return _to_rgb(image)
     except UnidentifiedImageError as error:  # its message has an address in memory
-        raise ValueError(f"{len(encoded)} bytes that are no image, or a damaged one") from error
+        raise ValueError(f"{len(encoded)} bytes are no {', '.join(FORMATS)} that can be decoded") from error
     except Exception as error:  # of damaged bytes Pillow raises nearly anything
         raise ValueError(f"{len(encoded)} bytes are no {', '.join(FORMATS)} that can be decoded: {error}") from error
 

@@ -158,7 +158,7 @@ def run(command_line: list[str] | None = None) -> int:
     """Runs the pipeline, and waits for its end; returns the exit status: 3 where images could not be read.
 
     Raises:
-        SystemExit: the output folder has results, or the model is none.
+        SystemExit: the output folder has results.
     """
     arguments, others = parse(sys.argv[1:] if command_line is None else command_line)
     earlier = FileSystems.match([f"{arguments.output.rstrip('/')}/part-*"])[0].metadata_list

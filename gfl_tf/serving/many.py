@@ -108,7 +108,6 @@ def _runs(shards):
 
 def _decoded(source, start, stop, max_pixels):
     """Iterator of the items, as `rows_of` takes them, of a source's images; they are read and decoded ahead."""
-
     decode_one = decode_function(max_pixels)
 
     def decoded(name, content, error):
@@ -141,7 +140,7 @@ def decode_function(max_pixels: int) -> tf.types.experimental.ConcreteFunction:
         try:
             return host_formats.pixels(encoded, max_pixels), decode.OK
         except ValueError as error:
-            return np.zeros([1, 1, 3], np.uint8), str(error)
+            return np.zeros([1, 1, 3], np.uint8), f"not a JPEG, PNG, BMP or GIF image, and {error}"
 
     def other_formats(encoded):
         image, status = tf.numpy_function(on_host, [encoded], [tf.uint8, tf.string])
@@ -187,7 +186,7 @@ def rows_of(items: list[dict[str, typing.Any]], detect: Detect, batch_size: int)
 
 
 def digest_of_files(paths: collections.abc.Iterable[str | os.PathLike], *also: typing.Any) -> str:
-    """SHA-256 of the content of files, and of plain values."""
+    """SHA-256 of the content of files, and of plain values, its first 16 digits."""
     digest = hashlib.sha256(json.dumps(also, sort_keys=True).encode())
     for path in paths:
         with tf.io.gfile.GFile(os.fspath(path), "rb") as file:
@@ -197,7 +196,6 @@ def digest_of_files(paths: collections.abc.Iterable[str | os.PathLike], *also: t
 
 
 def digest_of_export(path: str | os.PathLike) -> str:
-    """SHA-256 of a SavedModel's graph and weights."""
+    """SHA-256 of a SavedModel's graph and weights, its first 16 digits."""
     path = os.fspath(path)
-    names = sorted(tf.io.gfile.listdir(f"{path}/variables"))
-    return digest_of_files([f"{path}/saved_model.pb", *(f"{path}/variables/{name}" for name in names)])
+    return digest_of_files([f"{path}/saved_model.pb", *sorted(tf.io.gfile.glob(f"{path}/variables/*"))])

@@ -36,7 +36,7 @@ def test_goes_on_where_it_was_killed(command, tiny_export, tmp_path):
     result = command("predict_many", *arguments)
     assert result.returncode == 3, result.stderr
     assert "9 images, 160 detections in 3 shards" in result.stdout and "3 of 3 shards are done" in result.stdout
-    assert "1 of 9 images could not be read:\n  8.png: 8 bytes that are no image" in result.stderr
+    assert "1 of 9 images could not be read:\n  8.png: not a JPEG, PNG, BMP or GIF image" in result.stderr
     assert (first.stat().st_mtime_ns, first.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     rows = [json.loads(line) for path in sorted(output.glob("part-*")) for line in path.read_text().splitlines()]
     assert [row["image"] for row in rows] == [f"{index}.png" for index in range(9)]
