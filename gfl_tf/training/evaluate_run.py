@@ -6,6 +6,7 @@ import os
 import pathlib
 import typing
 
+from gfl_tf import files
 from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import coco, tta
 from gfl_tf.training import config as configs
@@ -73,7 +74,8 @@ def evaluate_run(
     output = pathlib.Path(output) if output else run_dirs.RunDirectory(run_dir).evaluation / name
     output.mkdir(parents=True, exist_ok=True)
     run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    run_dirs.write_whole(output / "detections.json", json.dumps(result.detections))
+    with files.replacing(output / "detections.json", synced=True) as file:
+        result.detections.write(file)
     return result, output
 
 

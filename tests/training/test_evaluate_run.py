@@ -48,7 +48,7 @@ def test_other_settings(tiny_run, tmp_path):
         decoder={"max_detections": 2, "nms": "soft_linear"},
     )
     assert len(other.detections) == 2 < len(plain.detections)
-    assert [item["bbox"] for item in other.detections] != [item["bbox"] for item in plain.detections[:2]]
+    assert [item["bbox"] for item in other.detections] != [item["bbox"] for item in plain.detections][:2]
     stored = json.loads((output / "metrics.json").read_text())["settings"]
     assert stored == {"scale": [320, 192], "max_detections": 2, "nms": "soft_linear"}
     with pytest.raises(ValueError, match="iou_threshold is 7"):
