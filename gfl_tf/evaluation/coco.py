@@ -161,6 +161,7 @@ class CocoEvaluator:
 
         Raises:
             ValueError: unknown or repeated image, unknown class, or numbers that are not finite.
+            OSError: the folder of temporary files is full.
         """
         if image_id not in self._index_of:
             raise ValueError(f"Image id {image_id!r} is not in the data set.")
@@ -191,8 +192,18 @@ class CocoEvaluator:
         columns = {name: [item[name] for item in items] for name in ("image_id", "category_id", "bbox", "score")}
         columns["bbox"] = np.reshape(columns["bbox"], [-1, 4])
         columns["area"] = columns["bbox"][:, 2:].prod(axis=1)
-        coco_numbers.rows(coco_numbers.FOUND, **columns).tofile(self._file)
+        self._keep(coco_numbers.rows(coco_numbers.FOUND, **columns))
         self._added.add(image_index)
+
+    def _keep(self, rows):
+        try:
+            self._file.write(rows.tobytes())
+            self._file.flush()
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise OSError(
+                error.errno, f"{folder} cannot hold the detections: {error.strerror}. TMPDIR sets another folder"
+            ) from error
 
     @property
     def num_images(self) -> int:

@@ -208,6 +208,14 @@ def test_an_image_is_added_once():
         feed_truth(evaluator)
 
 
+def test_a_full_disk_is_named(monkeypatch):
+    evaluator = CocoEvaluator(load_coco(content_of(ONE), None))
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr(evaluator, "_file", full)
+        with pytest.raises(OSError, match="cannot hold the detections: No space left on device. TMPDIR sets"):
+            feed_truth(evaluator)
+
+
 def test_table_and_json(monkeypatch):
     evaluator = CocoEvaluator(load_coco(content_of(SEVERAL, (3, 90)), None))
     feed_truth(evaluator)
