@@ -350,8 +350,8 @@ class _Training:
         warm_up = warmup_steps(train, self._steps_per_epoch)
         listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         held_out = (
-            f"{len(self._val_data.images)} more images of them are held out, to evaluate (config.data.val_share): "
-            f"{self._run.held_out_file}\n"
+            f"{len(self._val_data.images)} more images are held out of the training data, to evaluate "
+            f"(config.data.val_share): {self._run.held_out_file}\n"
             if fields.held_out(self._config.data)
             else ""
         )

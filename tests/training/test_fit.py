@@ -122,7 +122,7 @@ def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path, 
     assert len(held_out) == 4 and not {os.path.basename(file) for file in held_out} & set(names)
     assert all(os.path.dirname(file) == stored.data.train_images for file in held_out)
     log = run.log_file.read_text()
-    assert "Going on from step 2" in log and "4 more images of them are held out, to evaluate" in log
+    assert "Going on from step 2" in log and "4 more images are held out of the training data, to evaluate" in log
     (evaluated,) = run.evaluations().values()
     assert evaluated["num_images"] == 4
 
