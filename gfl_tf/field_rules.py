@@ -45,6 +45,7 @@ DATA = {
     "train_images": TEXT,
     "val_annotations": TEXT,
     "val_images": TEXT,
+    "val_share": BELOW_1,
     "format": one_of("auto", "coco", "voc", "yolo", "csv"),
     "class_names": either(EMPTY, distinct(several(TEXT))),
     "keep_empty": FLAG,

@@ -27,7 +27,9 @@ DECODER = ("nms", "score_threshold", "iou_threshold", "max_detections")
 def define_flags():
     flags.DEFINE_string("run_dir", None, "Run directory of the training.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
-    flags.DEFINE_string("annotations", None, "In any format of gfl-train; by default the run's validation data.")
+    flags.DEFINE_string(
+        "annotations", None, "In any format of gfl-train; by default the run's validation data, held out or not."
+    )
     flags.DEFINE_string("images", None, "Folder of the images; by default the run's, or as --annotations say.")
     flags.DEFINE_enum(
         "on_bad_image",

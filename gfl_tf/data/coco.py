@@ -264,6 +264,8 @@ def _without_bad_images(records, on_bad_image, report, source, progress):
 def _without_empty_images(records, report):
     kept = [record for record in records if len(record.boxes)]
     report.dropped_empty_images = len(records) - len(kept)
+    report.bad_images = [record for record in report.bad_images if len(record.boxes)]
+    report.unsized_images = [entry for entry in report.unsized_images if entry["num_boxes"]]
     return kept
 
 

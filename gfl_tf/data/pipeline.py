@@ -281,7 +281,7 @@ def _decode_all(records, paths, sizes, orientations):
     if total > memory / 4:
         logging.warning(
             "cache=True would need %.1f GiB for %d decoded images, more than a quarter of this machine's %.1f GiB of "
-            "memory: they are read from their files again and again.",
+            "memory: they are read from their files again and again. Smaller files help: docs/learning.md.",
             total / 2**30, len(records), memory / 2**30,
         )  # fmt: skip
         return None

@@ -93,7 +93,9 @@ KINDS = {
     "unused_category": Kind(
         REMARK, "categories that are no class, such as an unused root", "nothing, or remove them from the file"
     ),
-    "no_validation": Kind(REMARK, "training data without validation data", "name some: the training has no score"),
+    "no_validation": Kind(
+        REMARK, "training data without validation data", "name some; without, config.data.val_share holds out images"
+    ),
     "reader": Kind(REMARK, "things that the reader of the format says", "see the lines above"),
 }
 

@@ -1,29 +1,73 @@
 """The COCO numbers of a detector, by pycocotools."""
 
 import collections.abc
-import contextlib
 import dataclasses
-import io
+import json
 import os
+import tempfile
 import typing
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from gfl_tf import detections
 from gfl_tf.data import coco as coco_data
 from gfl_tf.data import pipeline
+from gfl_tf.evaluation import coco_numbers
 
 if typing.TYPE_CHECKING:
     from gfl_tf.detectors.detector import Detector
 
 
-NOTHING = {"boxes": np.zeros([0, 4]), "classes": np.zeros([0], int), "confidence": np.zeros([0])}
 # In the order of COCOeval.stats.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+class Detections:
+    """Detections in COCO's result format, each made as it is read: dicts would take ten times the memory of arrays.
+
+    An item has image_id, category_id, bbox (x, y, width, height in pixels of the image file) and score.
+
+    Args:
+        rows: array of `coco_numbers.FOUND`.
+        image_ids, category_ids: of each image and class, as the annotation file has them.
+    """
+
+    BLOCK = 10000
+
+    def __init__(self, rows: np.ndarray, image_ids: collections.abc.Sequence, category_ids: collections.abc.Sequence):
+        self._rows = rows
+        self._image_ids = image_ids
+        self._category_ids = category_ids
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> collections.abc.Iterator[dict[str, typing.Any]]:
+        for block in self._blocks():
+            yield from block
+
+    def write(self, file: typing.TextIO) -> None:
+        """Writes all of them as one JSON list."""
+        file.write("[")
+        for number, block in enumerate(self._blocks()):
+            file.write((", " if number else "") + json.dumps(block)[1:-1])
+        file.write("]")
+
+    def _blocks(self):
+        for start in range(0, len(self), self.BLOCK):
+            rows = self._rows[start : start + self.BLOCK]
+            columns = (rows[name].tolist() for name in ("image_id", "category_id", "bbox", "score"))
+            yield [
+                {
+                    "image_id": self._image_ids[image],
+                    "category_id": self._category_ids[label],
+                    "bbox": box,
+                    "score": score,
+                }
+                for image, label, box, score in zip(*columns)
+            ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +79,14 @@ class CocoResult:
             of small, medium and large objects, AR with 1, 10 and 100 detections per image, AR of
             small, medium and large objects. -1: there is no such object.
         per_class: {class name: AP}; -1 for a class without objects.
-        detections: list of dicts in COCO's result format (image_id, category_id, bbox as x, y,
-            width, height in pixels of the image file, score), as they were scored. The ids are those
-            of the annotation file; detections of a class that is no category there are left out.
+        detections: `Detections`, as they were scored; those of a class that is no category of the
+            annotation file are left out.
         num_images: how many images were scored.
     """
 
     metrics: dict
     per_class: dict
-    detections: list
+    detections: Detections = dataclasses.field(compare=False)
     num_images: int
 
     def to_dict(self) -> dict[str, typing.Any]:
@@ -99,7 +142,13 @@ class CocoEvaluator:
             dataset = coco_data.load_coco(dataset, images_dir=None, class_names=class_names)
         self.dataset = dataset
         self._index_of = {record.id: index for index, record in enumerate(dataset.images)}
-        self._found = {}  # {index of the image: record of its detections}
+        self._added = set()  # indices of images
+        # All detections, one after the other: they do not fill the memory, however many there are.
+        self._file = tempfile.TemporaryFile()
+        # Of each class; None: it has no category, and its detections do not count.
+        self._scored_labels = [
+            None if category_id is None else label for label, category_id in enumerate(dataset.category_ids)
+        ]
 
     def add(self, image_id: int | float | str, found: dict[str, np.ndarray]) -> None:
         """Adds the detections of one image; also an image without any has to be added.
@@ -112,11 +161,12 @@ class CocoEvaluator:
 
         Raises:
             ValueError: unknown or repeated image, unknown class, or numbers that are not finite.
+            OSError: the folder of temporary files is full.
         """
         if image_id not in self._index_of:
             raise ValueError(f"Image id {image_id!r} is not in the data set.")
         image_index = self._index_of[image_id]
-        if image_index in self._found:
+        if image_index in self._added:
             raise ValueError(f"The detections of image {image_id} were added before.")
         boxes = np.asarray(found["boxes"], np.float64).reshape(-1, 4)
         classes = np.asarray(found["classes"]).reshape(-1).astype(np.int64)
@@ -136,12 +186,29 @@ class CocoEvaluator:
             )
         record = self.dataset.images[image_index]
         boxes = np.clip(boxes, 0, [record.width, record.height] * 2)
-        self._found[image_index] = {"boxes": boxes, "classes": classes, "confidence": scores}
+        items = detections.to_coco(
+            {"boxes": boxes, "classes": classes, "confidence": scores}, image_index, self._scored_labels
+        )
+        columns = {name: [item[name] for item in items] for name in ("image_id", "category_id", "bbox", "score")}
+        columns["bbox"] = np.reshape(columns["bbox"], [-1, 4])
+        columns["area"] = columns["bbox"][:, 2:].prod(axis=1)
+        self._keep(coco_numbers.rows(coco_numbers.FOUND, **columns))
+        self._added.add(image_index)
+
+    def _keep(self, rows):
+        try:
+            self._file.write(rows.tobytes())
+            self._file.flush()
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise OSError(
+                error.errno, f"{folder} cannot hold the detections: {error.strerror}. TMPDIR sets another folder"
+            ) from error
 
     @property
     def num_images(self) -> int:
         """How many images were added."""
-        return len(self._found)
+        return len(self._added)
 
     def result(self, only_added: bool = False) -> CocoResult:
         """Scores what was added.
@@ -153,76 +220,38 @@ class CocoEvaluator:
         Returns:
             `CocoResult`.
         """
-        indices = [index for index in range(len(self.dataset.images)) if not only_added or index in self._found]
+        indices = [index for index in range(len(self.dataset.images)) if not only_added or index in self._added]
         if not indices:
             raise ValueError("There is no image to score: add detections first.")
-        results = []
+        self._file.seek(0)
+        found = np.fromfile(self._file, coco_numbers.FOUND)
+        self._file.seek(0, os.SEEK_END)
+        found = found[np.argsort(found["image_id"], kind="stable")]
+        stats, per_class = coco_numbers.score(self._truth(indices), found, self.dataset.num_classes)
+        return CocoResult(
+            dict(zip(METRICS, stats.tolist())),
+            dict(zip(self.dataset.class_names, per_class.tolist())),
+            Detections(found, [record.id for record in self.dataset.images], self.dataset.category_ids),
+            len(indices),
+        )
+
+    def _truth(self, indices):
+        parts = [np.zeros(0, coco_numbers.TRUTH)]
         for index in indices:
-            image_id = self.dataset.images[index].id
-            results += detections.to_coco(self._found.get(index, NOTHING), image_id, self.dataset.category_ids)
-        # pycocotools takes integers alone for ids: it gets the indices of images and classes, in copies of its own.
-        label_of = {category_id: label for label, category_id in enumerate(self.dataset.category_ids)}
-        indexed = [
-            {**item, "image_id": self._index_of[item["image_id"]], "category_id": label_of[item["category_id"]]}
-            for item in results
-        ]
-        # It prints its progress.
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = _index(self._ground_truth(indices))
-            # Its loadRes cannot take an empty list.
-            found = truth.loadRes(indexed) if indexed else _index({"images": [], "annotations": [], "categories": []})
-            scorer = COCOeval(truth, found, "bbox")
-            scorer.params.imgIds = indices
-            scorer.params.catIds = list(range(self.dataset.num_classes))
-            scorer.evaluate()
-            scorer.accumulate()
-            scorer.summarize()
-        metrics = {name: float(value) for name, value in zip(METRICS, scorer.stats)}
-        return CocoResult(metrics, self._per_class(scorer), results, len(indices))
-
-    def _ground_truth(self, indices):
-        records = [(index, self.dataset.images[index]) for index in indices]
-        annotations = []
-
-        def add(index, boxes, classes, areas, crowd):
-            for box, label, area in zip(boxes.astype(np.float64), classes, areas):
-                annotations.append(
-                    {
-                        # From 1: pycocotools takes a match with id 0 for no match.
-                        "id": len(annotations) + 1,
-                        "image_id": index,
-                        "category_id": int(label),
-                        "bbox": [*box[:2], *(box[2:] - box[:2])],
-                        "area": float(area),
-                        "iscrowd": crowd,
-                    }
+            record = self.dataset.images[index]
+            crowd_sides = record.crowd_boxes[:, 2:] - record.crowd_boxes[:, :2]
+            for boxes, classes, areas, is_crowd in (
+                (record.boxes, record.classes, record.areas, 0),
+                (record.crowd_boxes, record.crowd_classes, crowd_sides.prod(axis=1), 1),
+            ):
+                boxes = boxes.astype(np.float64)
+                xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+                parts.append(
+                    coco_numbers.rows(
+                        coco_numbers.TRUTH, image_id=index, category_id=classes, bbox=xywh, area=areas, iscrowd=is_crowd
+                    )
                 )
-
-        for index, record in records:
-            add(index, record.boxes, record.classes, record.areas, 0)
-            sides = record.crowd_boxes[:, 2:] - record.crowd_boxes[:, :2]
-            add(index, record.crowd_boxes, record.crowd_classes, sides.prod(axis=1), 1)
-        return {
-            "images": [{"id": index, "height": r.height, "width": r.width} for index, r in records],
-            "annotations": annotations,
-            "categories": [{"id": label, "name": name} for label, name in enumerate(self.dataset.class_names)],
-        }
-
-    def _per_class(self, scorer):
-        # [IoU threshold, recall, class, area, max detections]; the first area is "all".
-        precision = scorer.eval["precision"][:, :, :, 0, -1]
-        values = {}
-        for label, name in enumerate(self.dataset.class_names):
-            known = precision[:, :, label][precision[:, :, label] > -1]
-            values[name] = float(known.mean()) if known.size else -1.0
-        return values
-
-
-def _index(content):
-    indexed = COCO()
-    indexed.dataset = content
-    indexed.createIndex()
-    return indexed
+        return np.concatenate(parts)
 
 
 def check_classes(model: "Detector", dataset: coco_data.CocoDataset) -> None:

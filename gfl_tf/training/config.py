@@ -13,6 +13,7 @@ from gfl_tf.data import augmentations, formats, shapes
 from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco
 from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.data.formats.splits import find_splits
+from gfl_tf.data.hold_out import hold_out
 from gfl_tf.training import fields, relations
 from gfl_tf.training.fields import default_data, default_train  # noqa: F401  (part of this module's interface)
 from gfl_tf.training.progress import Progress
@@ -39,8 +40,9 @@ def load_datasets(
     """Loads a run's data, and completes its config from it.
 
     Returns:
-        (config, training data, validation data or None). In the config, paths are absolute, `data.class_names` holds
-        the names, `model.num_classes` their number, and `data.scale` what was chosen where it was empty.
+        (config, training data, validation data or None: those of the config, or held out). In the config, paths are
+        absolute, `data.class_names` holds the names, `model.num_classes` their number, and `data.scale` what was
+        chosen where it was empty.
 
     Raises:
         ValueError: a path is not set or does not exist (names the field); annotations that cannot be used, or from
@@ -52,15 +54,19 @@ def load_datasets(
         _write_shapes(config.data)
     elif config.data.path:
         _find_parts(config.data)
-    train = load_split(config, "train")
+    parts = _hold_out(config) if fields.held_out(config.data) else {"train": load_split(config, "train")}
+    train = parts["train"]
     check_trainable(train)
     config.data.class_names = tuple(train.class_names)
     config.model.num_classes = len(train.class_names)
     config.data.scale = config.data.scale or fitted_scale(train, config.data.long_side_limits)
     relations.check(config)  # of a scale that was chosen
-    val = load_split(config, "val") if config.data.val_annotations else None
+    val = load_split(config, "val") if config.data.val_annotations else parts.get("val")
     if val is None:
-        logging.warning("No validation data (config.data.val_annotations): the training is not evaluated.")
+        logging.warning(
+            "No validation data (config.data.val_annotations), and none held out (config.data.val_share): the training "
+            "is not evaluated."
+        )
     config.data.path = ""  # the paths that it gave are complete
     for field in ("directory", *fields.DATA_PATHS):
         if config.data[field]:
@@ -69,7 +75,15 @@ def load_datasets(
 
 
 def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
-    """The `CocoDataset` of "train" or "val"; errors as `load_datasets`."""
+    """The `CocoDataset` of "train" or "val", which may be held out of the other; errors as `load_datasets`."""
+    return _hold_out(config)[split] if fields.held_out(config.data) else _read(config, split)
+
+
+def _hold_out(config):
+    return hold_out(_read(config, "train"), fields.held_out(config.data), config.seed)
+
+
+def _read(config, split):
     data = config.data
     path, images = data[f"{split}_annotations"], data[f"{split}_images"]
     fields.check_path(f"{split}_annotations", path)

@@ -6,6 +6,7 @@ import os
 import pathlib
 import typing
 
+from gfl_tf import files
 from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import coco, tta
 from gfl_tf.training import config as configs
@@ -32,9 +33,9 @@ def evaluate_run(
         run_dir: path.
         which: "best" or "last" weights.
         annotations, images: annotations in any format, and the folder of images where these do not say it; default the
-            run's validation data.
-        output: folder; default `evaluation/WHICH-NAME` in the run directory, NAME from the annotation file's, or
-            `evaluation/WHICH-tta-NAME`.
+            run's validation data, or the images that it held out of its training data.
+        output: folder; default `evaluation/WHICH-NAME` in the run directory, NAME from the annotation file's or
+            "held_out", or `evaluation/WHICH-tta-NAME`.
         batch_size: default the config's.
         views: with test-time augmentation: sizes as in `tta.detect`, or () for `tta.default_scales` of the config's
             size. The images then go one by one, and metrics.json says which views they were.
@@ -53,7 +54,7 @@ def evaluate_run(
     if with_tta and batch_size:
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     config = run_dirs.RunDirectory(run_dir).read_config()
-    _set_data(config.data, annotations, images)
+    data_name = _set_data(config.data, annotations, images)
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
@@ -69,19 +70,29 @@ def evaluate_run(
             metrics = result.to_dict()
     if scale or decoder:
         metrics["settings"] = {"scale": config.data.scale, **(decoder or {})}
-    name = f"{which}-{'tta-' if with_tta else ''}{pathlib.Path(config.data.val_annotations).stem}"
+    name = f"{which}-{'tta-' if with_tta else ''}{data_name}"
     output = pathlib.Path(output) if output else run_dirs.RunDirectory(run_dir).evaluation / name
     output.mkdir(parents=True, exist_ok=True)
     run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    run_dirs.write_whole(output / "detections.json", json.dumps(result.detections))
+    with files.replacing(output / "detections.json", synced=True) as file:
+        result.detections.write(file)
     return result, output
 
 
 def _set_data(data, annotations, images):
-    """Puts other validation data into a run's `config.data`, and checks that they are there."""
+    """Puts other validation data into a run's `config.data`, and checks that they are there; returns their name."""
     if annotations:
         data.update(val_annotations=str(annotations), val_images="", format="auto")
-    data.val_images = str(images or data.val_images)
-    fields.check_path("val_annotations", data.val_annotations, flag="--annotations")
-    if data.val_images:
-        fields.check_path("val_images", data.val_images, flag="--images")
+    is_held_out = bool(fields.held_out(data))
+    split = "train" if is_held_out else "val"
+    paths = {name: data[f"{split}_{name}"] for name in ("annotations", "images")}
+    if is_held_out and not os.path.exists(paths["annotations"]):
+        raise ValueError(
+            f"the images to evaluate were held out of {paths['annotations']}, which is not there: put it back, or name "
+            "other data with --annotations=PATH"
+        )
+    paths["images"] = data[f"{split}_images"] = str(images or paths["images"])
+    fields.check_path(f"{split}_annotations", paths["annotations"], flag="--annotations")
+    if paths["images"]:
+        fields.check_path(f"{split}_images", paths["images"], flag="--images")
+    return "held_out" if is_held_out else pathlib.Path(paths["annotations"]).stem

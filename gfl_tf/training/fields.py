@@ -26,8 +26,11 @@ def default_data() -> ml_collections.ConfigDict:
     data.path = ""  # the folder of a data set: gives those of the next four that are empty; see docs/data.md
     data.train_annotations = ""  # a COCO JSON file, folder of Pascal VOC's XML, YOLO's data.yaml, or CSV file
     data.train_images = ""  # the folder of its images, where the format does not say it
-    data.val_annotations = ""  # none: no evaluation during training
+    data.val_annotations = ""  # none: `val_share` of the training images, or no evaluation during training
     data.val_images = ""  # the folder of `val_annotations`
+    # Of the training images, drawn by `seed`, that are held out and evaluated where there are no `val_annotations`; 0:
+    # none.
+    data.val_share = 0.0
     data.format = "auto"  # of the annotations: coco, voc, yolo or csv; auto: by their names
     # Empty: as the training annotations list them (COCO: in the order of their ids), or all that occur, sorted.
     data.class_names = ()
@@ -96,6 +99,11 @@ def default_train() -> ml_collections.ConfigDict:
     train.log_every = 50  # steps
     train.sample_images = 4  # drawn with their detections at each evaluation
     return train
+
+
+def held_out(data: ml_collections.ConfigDict) -> dict[str, float]:
+    """{part: share} of what a complete `config.data` keeps from the training images, see `gfl_tf.data.hold_out`."""
+    return {"val": data.val_share} if data.val_share and not data.val_annotations else {}
 
 
 def filled(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -18,7 +18,7 @@ from gfl_tf.data import augmentations, images, pipeline
 from gfl_tf.dataset_check.check import summary_lines
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import config as configs
-from gfl_tf.training import first_batch, relations, run_data, summary
+from gfl_tf.training import fields, first_batch, relations, run_data, summary
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
@@ -79,7 +79,9 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
         relations.check_warmup(config.train, _steps_per_epoch(train_data, config.train))
     remedy = f"Or go on without such images: {_command(run)} --config.data.on_bad_image=skip"
     with run.locked(), contextlib.ExitStack() as opened:
-        run.start(config, run_data.describe(config, train_data, val_data))
+        run.start(config, run_data.describe(train_data, val_data))
+        if fields.held_out(config.data):
+            run.list_held_out(val_data)
         progress = opened.enter_context(contextlib.closing(Progress(run.log_file)))
         opened.enter_context(_tensorboard(run.logs))
         stop = opened.enter_context(StopRequest())
@@ -347,8 +349,15 @@ class _Training:
         epochs = f"{train.epochs} + {train.swa_epochs}" if train.swa_epochs else train.epochs
         warm_up = warmup_steps(train, self._steps_per_epoch)
         listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
+        held_out = (
+            f"{len(self._val_data.images)} more images are held out of the training data, to evaluate "
+            f"(config.data.val_share): {self._run.held_out_file}\n"
+            if fields.held_out(self._config.data)
+            else ""
+        )
         self._progress.say(
             f"{self._config.name}: {len(self._train_data.images)} training images, {len(classes)} classes ({listed})\n"
+            f"{held_out}"
             f"images resized to at most {max(scale)} x {min(scale)} pixels\n"
             f"{self._total_steps} steps: {epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
             f"on {replicas} {kind} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"

@@ -8,6 +8,7 @@ from gfl_tf.training.config import default_data, default_train
 def data(long_side_limits: tuple[int, int]) -> ml_collections.ConfigDict:
     """`config.data`: the scale follows the boxes' sizes, within limits of the long side in pixels."""
     fields = default_data()
+    fields.val_share = 0.15
     fields.scale = ()
     fields.long_side_limits = long_side_limits
     fields.cache = True

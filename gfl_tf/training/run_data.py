@@ -4,30 +4,23 @@ import hashlib
 import os
 import typing
 
-import ml_collections
-
 from gfl_tf.data.coco import CocoDataset
 
 
-def describe(
-    config: ml_collections.ConfigDict, train_data: CocoDataset, val_data: CocoDataset | None
-) -> dict[str, typing.Any]:
+def describe(train_data: CocoDataset, val_data: CocoDataset | None) -> dict[str, typing.Any]:
     """{"train", "val": number of images, class names and hashes; None where there is no validation}.
 
     It is that of the annotations, whatever folder the images lie in and whichever of them are bad.
 
     Args:
-        config: a run's resolved config.
-        train_data, val_data: the data that were loaded with it.
+        train_data, val_data: of a run.
     """
     found = dict.fromkeys(("train", "val"))
     for split, dataset in (("train", train_data), ("val", val_data)):
         if dataset is not None:
-            keep_empty = config.data.keep_empty or split == "val"
             report = dataset.report
-            bad = [record for record in report.bad_images if keep_empty or len(record.boxes)]
-            unsized = [entry for entry in report.unsized_images if keep_empty or entry["num_boxes"]]
-            found[split] = _described([*dataset.images, *bad], unsized, dataset.class_names)
+            records = [*dataset.images, *report.bad_images]
+            found[split] = _described(records, report.unsized_images, dataset.class_names)
     return found
 
 

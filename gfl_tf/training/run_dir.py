@@ -2,6 +2,7 @@
 
 config.json          the resolved config: with class names, number of classes, absolute data paths
 data.json            which images, classes and boxes the data hold, see `gfl_tf.training.run_data`
+held_out.json        the training images that are evaluated instead (`data.val_share`)
 checkpoints/         model, optimizer and progress, to go on from, see `gfl_tf.training.checkpoint`
 best.npz             the weights of the best AP so far, see `gfl_tf.checkpoints.weight_file`
 last.npz             the weights of the last checkpoint
@@ -30,6 +31,7 @@ from absl import logging
 from gfl_tf import config_files, files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
+from gfl_tf.data.coco import CocoDataset
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.training import checkpoint, fields, lock, run_data
 from gfl_tf.training import config as configs
@@ -63,6 +65,7 @@ class RunDirectory:
             raise ValueError(f"the path of the run directory has {length} bytes, more than {LONGEST_PATH}: {path}")
         self.config_file = self.path / config_files.RUN_FILE
         self.data_file = self.path / "data.json"
+        self.held_out_file = self.path / "held_out.json"
         self.first_batch_file = self.path / "first_batch.jpg"
         self.worst_images_file = self.path / "worst_images.json"
         self.report_file = self.path / "report.md"
@@ -214,6 +217,11 @@ class RunDirectory:
                 + "\nChoose another --run_dir to start anew, or name the run's own data with --config.data."
                 + ", --config.data.".join(fields.DATA_PATHS)
             )
+
+    def list_held_out(self, dataset: CocoDataset) -> None:
+        """Writes which images `dataset` was given of the training data."""
+        images = [{"id": record.id, "file": os.path.abspath(record.path)} for record in dataset.images]
+        write_whole(self.held_out_file, json.dumps({"val": images}, indent=1) + "\n")
 
     def save_weights(self, model: keras.Model, which: str) -> None:
         weight_file.save(weight_file.named_variables(model), self.weights_file(which))

@@ -1,6 +1,7 @@
 """The validation images on which a detector is most wrong."""
 
 import collections
+import collections.abc
 import os
 import typing
 
@@ -20,7 +21,7 @@ DEFINITION = (
 
 
 def find(
-    dataset: CocoDataset, detections: list[dict[str, typing.Any]], count: int = COUNT
+    dataset: CocoDataset, detections: collections.abc.Iterable[dict[str, typing.Any]], count: int = COUNT
 ) -> list[dict[str, typing.Any]]:
     """The worst images with mistakes, at most `count`: {"file", "objects", "missed", "false", "f1"}; see `DEFINITION`.
 
@@ -29,9 +30,9 @@ def find(
         detections: of all its images, in COCO's result format.
     """
     of_image = collections.defaultdict(list)
-    for item in sorted(detections, key=lambda item: -item["score"]):
-        if item["score"] >= MIN_SCORE:
-            of_image[item["image_id"]].append(item)
+    sure = [item for item in detections if item["score"] >= MIN_SCORE]
+    for item in sorted(sure, key=lambda item: -item["score"]):
+        of_image[item["image_id"]].append(item)
     found = []
     for record in dataset.images:
         right, false = _right_and_false(record, of_image[record.id], dataset.category_ids)

@@ -1,5 +1,6 @@
 """COCO numbers: ground truth scores 1.0 in every odd case, hand-made cases score what they must."""
 
+import io
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from gfl_tf.data import pipeline
 from gfl_tf.data.coco import load_coco
-from gfl_tf.evaluation.coco import METRICS, CocoEvaluator, evaluate
+from gfl_tf.evaluation.coco import METRICS, CocoEvaluator, Detections, evaluate
 
 
 def content_of(boxes_by_image, category_ids=(0,), crowds=()):
@@ -67,8 +68,8 @@ def test_from_an_annotation_file(tmp_path):
     result = evaluator.result()
     assert result.metrics["AP"] == pytest.approx(1.0)
     assert list(result.per_class) == ["class90", "class3"]
-    assert result.detections[0]["category_id"] == 3
-    assert result.detections[0]["bbox"] == [10, 10, 20, 20]
+    first = next(iter(result.detections))
+    assert first["category_id"] == 3 and first["bbox"] == [10, 10, 20, 20]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_ids_of_every_kind_score_and_come_back(image_ids, category_ids):
     feed_truth(evaluator)
     result = evaluator.result()
     assert result.metrics["AP"] == pytest.approx(1.0)
-    ids = [(item["image_id"], item["category_id"]) for item in json.loads(json.dumps(result.detections))]
+    ids = [(item["image_id"], item["category_id"]) for item in json.loads(json.dumps(list(result.detections)))]
     assert ids == [(a["image_id"], a["category_id"]) for a in content["annotations"]]
     assert [type(item) for item in ids[0]] == [type(image_ids[0]), type(category_ids[0])]
 
@@ -110,7 +111,7 @@ def test_a_list_of_images_has_detections_and_no_score():
     evaluator = CocoEvaluator(load_coco(content, None))
     evaluator.add(0, record_of([[0, 0, 5, 5]], [0], [0.5]))
     result = evaluator.result()
-    assert result.detections == [{"image_id": 0, "category_id": 7, "bbox": [0, 0, 5, 5], "score": 0.5}]
+    assert list(result.detections) == [{"image_id": 0, "category_id": 7, "bbox": [0, 0, 5, 5], "score": 0.5}]
     assert set(result.metrics.values()) == {-1.0} and result.table().split("\n")[2].strip("| ").startswith("-")
 
 
@@ -123,7 +124,7 @@ def test_no_detections_score_zero(added):
     result = evaluator.result()
     assert result.metrics["AP"] == 0.0 and result.metrics["AR100"] == 0.0
     assert result.per_class == {"class3": 0.0, "class90": 0.0}
-    assert result.detections == []
+    assert len(result.detections) == 0 and list(result.detections) == []
 
 
 def test_no_objects_at_all():
@@ -181,6 +182,8 @@ def test_only_added_images():
     feed_truth(evaluator, evaluator.dataset.images[:1])
     assert evaluator.result(only_added=True).metrics["AP"] == pytest.approx(1.0)
     assert evaluator.result().metrics["AP"] < 0.9
+    feed_truth(evaluator, evaluator.dataset.images[1:])
+    assert evaluator.result().metrics["AP"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +208,15 @@ def test_an_image_is_added_once():
         feed_truth(evaluator)
 
 
-def test_table_and_json():
+def test_a_full_disk_is_named(monkeypatch):
+    evaluator = CocoEvaluator(load_coco(content_of(ONE), None))
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr(evaluator, "_file", full)
+        with pytest.raises(OSError, match="cannot hold the detections: No space left on device. TMPDIR sets"):
+            feed_truth(evaluator)
+
+
+def test_table_and_json(monkeypatch):
     evaluator = CocoEvaluator(load_coco(content_of(SEVERAL, (3, 90)), None))
     feed_truth(evaluator)
     result = evaluator.result()
@@ -213,7 +224,10 @@ def test_table_and_json():
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == list(METRICS[:6])
     assert [cell.strip() for cell in lines[2].strip("|").split("|")][0] == "100.0"
     assert json.loads(json.dumps(result.to_dict()))["num_detections"] == 4
-    assert json.loads(json.dumps(result.detections)) == result.detections
+    for block in (10000, 3):
+        monkeypatch.setattr(Detections, "BLOCK", block)
+        result.detections.write(file := io.StringIO())
+        assert file.getvalue() == json.dumps(list(result.detections)) and len(list(result.detections)) == 4
 
 
 def test_real_truth_scores_one(shared):
@@ -295,7 +309,8 @@ def test_evaluate_with_given_batches(painted):
     oracle = Oracle()
     detect = tf.function(oracle.detect)
     first = evaluate(oracle, painted, batches=batches, detect=detect)
-    assert evaluate(oracle, painted, batches=batches, detect=detect) == first
+    second = evaluate(oracle, painted, batches=batches, detect=detect)
+    assert second == first and list(second.detections) == list(first.detections)
     assert first.metrics["AP50"] == pytest.approx(1.0)
 
 

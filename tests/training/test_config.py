@@ -92,7 +92,15 @@ def test_a_folder_without_validation_data(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
     _folder(tmp_path, ["train"])
     assert configs.load_datasets(_config(path=str(tmp_path)))[2] is None
-    assert caplog.text.count("No validation data (config.data.val_annotations): the training is not evaluated.") == 1
+    assert caplog.text.count("No validation data (config.data.val_annotations), and none held out") == 1
+    caplog.clear()
+    config, train, val = configs.load_datasets(_config(path=str(tmp_path), val_share=0.4))
+    assert (len(train.images), len(val.images), caplog.text) == (2, 1, "")
+    for part, again in (("train", train), ("val", val)):
+        images = configs.load_split(config, part).images
+        assert [record.id for record in images] == [record.id for record in again.images]
+    _folder(tmp_path, ["valid"])
+    assert len(configs.load_datasets(_config(path=str(tmp_path), val_share=0.4))[1].images) == 3
 
 
 def test_yolo_is_read_by_its_splits_and_needs_no_images_folder(tmp_path):

@@ -1,12 +1,15 @@
 """The evaluation of a run on data that its training did not see."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from gfl_tf.training.config import load_split
 from gfl_tf.training.evaluate_run import evaluate_run
+from gfl_tf.training.run_dir import RunDirectory
 
 
 def test_a_list_of_images_gets_detections_under_its_ids_and_no_score(tiny_run, tmp_path, caplog):
@@ -29,6 +32,30 @@ def test_a_list_of_images_gets_detections_under_its_ids_and_no_score(tiny_run, t
     assert "has no annotations" in caplog.text and "has no category star" in caplog.text
 
 
+def test_the_held_out_images_of_a_run(tiny_run, tmp_path):
+    """Without a flag; and a run whose annotations are gone does not take images that it was trained on."""
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        Image.fromarray(rng.integers(0, 256, [96, 160, 3], np.uint8)).save(tmp_path / f"{number}.png")
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.png", "height": 96, "width": 160} for n in range(5)],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1, "bbox": [10, 10, 40, 40]} for n in range(5)],
+        "categories": [{"id": 1, "name": "circle"}, {"id": 2, "name": "square"}, {"id": 3, "name": "star"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    config = json.loads((run / "config.json").read_text())
+    config["data"].update(train_annotations=str(tmp_path / "a.json"), train_images=str(tmp_path), val_share=0.4)
+    (run / "config.json").write_text(json.dumps(config))
+    result, output = evaluate_run(run)
+    assert output == run / "evaluation" / "best-held_out" and result.num_images == 2
+    held_out = {record.id for record in load_split(RunDirectory(run).read_config(), "val").images}
+    assert {item["image_id"] for item in result.detections} <= held_out and len(held_out) == 2
+    (tmp_path / "a.json").unlink()
+    with pytest.raises(ValueError, match="were held out of .*a.json, which is not there: put it back, or .*--annot"):
+        evaluate_run(run)
+
+
 def test_other_settings(tiny_run, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, [96, 160, 3], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -48,7 +75,7 @@ def test_other_settings(tiny_run, tmp_path):
         decoder={"max_detections": 2, "nms": "soft_linear"},
     )
     assert len(other.detections) == 2 < len(plain.detections)
-    assert [item["bbox"] for item in other.detections] != [item["bbox"] for item in plain.detections[:2]]
+    assert [item["bbox"] for item in other.detections] != [item["bbox"] for item in plain.detections][:2]
     stored = json.loads((output / "metrics.json").read_text())["settings"]
     assert stored == {"scale": [320, 192], "max_detections": 2, "nms": "soft_linear"}
     with pytest.raises(ValueError, match="iou_threshold is 7"):

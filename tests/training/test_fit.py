@@ -86,13 +86,16 @@ def test_the_picture_is_of_the_batch_that_is_trained_on(tiny_config, tmp_path, m
 
 
 def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path, monkeypatch):
-    config, dataset, _ = configs.load_datasets(tiny_config)
-    config.data.update(source="coco", directory="", val_annotations="", val_images="")
+    """Some of the data being held out, which stay so."""
+    config, _, _ = configs.load_datasets(tiny_config)
+    config.data.update(source="coco", directory="", val_annotations="", val_images="", val_share=0.2)
+    dataset = configs.load_split(config, "train")
     config.data.train_images = str(shutil.copytree(config.data.train_images, tmp_path / "images"))
     config.train.update(epochs=1, milestones=())
     sizes = [(record.height, record.width) for record in dataset.images]
     third = TrainingPlan(sizes, 4, [(64, 64)], seed=config.seed).epoch(0)[2]
-    name = os.path.basename(dataset.images[third.indices[0]].path)
+    names = [os.path.basename(record.path) for record in dataset.images]
+    name = names[third.indices[0]]
     broken = tmp_path / "images" / name
 
     def load_and_break(config, load=configs.load_datasets):
@@ -112,9 +115,16 @@ def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path, 
     stored.data.on_bad_image = "skip"
     stored.data.train_images = str(shutil.move(tmp_path / "images", tmp_path / "elsewhere"))
     picture = RunDirectory(run_dir).first_batch_file.stat()
-    assert fit.train(stored, run_dir).step == 5
-    assert "Going on from step 2" in RunDirectory(run_dir).log_file.read_text()
-    assert RunDirectory(run_dir).first_batch_file.stat() == picture
+    assert fit.train(stored, run_dir).step == 4
+    run = RunDirectory(run_dir)
+    assert run.first_batch_file.stat() == picture
+    held_out = [image["file"] for image in json.loads(run.held_out_file.read_text())["val"]]
+    assert len(held_out) == 4 and not {os.path.basename(file) for file in held_out} & set(names)
+    assert all(os.path.dirname(file) == stored.data.train_images for file in held_out)
+    log = run.log_file.read_text()
+    assert "Going on from step 2" in log and "4 more images are held out of the training data, to evaluate" in log
+    (evaluated,) = run.evaluations().values()
+    assert evaluated["num_images"] == 4
 
 
 def test_metrics_are_finite_and_of_whole_batches(whole_run):

@@ -37,9 +37,7 @@ def folder(tmp_path):
 def _described(folder, content=CONTENT, on_bad_image="error"):
     annotations = folder.parent / "a.json"
     annotations.write_text(json.dumps(content))
-    config = ml_collections.ConfigDict({"data": fields.default_data()})
-    config.data.train_annotations = str(annotations)
-    return run_data.describe(config, load_coco(annotations, folder, on_bad_image=on_bad_image), None)
+    return run_data.describe(load_coco(annotations, folder, on_bad_image=on_bad_image), None)
 
 
 def _changed(change):
@@ -59,7 +57,7 @@ def test_the_same_data_elsewhere_in_another_order_and_with_a_bad_image(folder, t
 def _yolo_described(path, on_bad_image="skip"):
     config = ml_collections.ConfigDict({"model": {}, "data": fields.default_data()})
     config.data.train_annotations, config.data.on_bad_image = str(path), on_bad_image
-    return json.loads(json.dumps(run_data.describe(config, training_config.load_split(config, "train"), None)))
+    return json.loads(json.dumps(run_data.describe(training_config.load_split(config, "train"), None)))
 
 
 @pytest.mark.parametrize("end, is_compared", [(3, False), (-5, True)])  # -5: its header is still there
