@@ -12,8 +12,13 @@ is left alone. The functions here take a record to each output, by this table:
     boxes         x1, y1, x2, y2 in pixels                 detection_boxes           box
     edge_stddev   standard deviation of the left, top,     detection_edge_stddev     edge_stddev
                   right and bottom side in pixels
+    edge_interval half the widths of intervals around      detection_edge_interval   edge_interval
+                  each side, in pixels, per level
+    box_interval  the same, of intervals that hold all     detection_box_interval    box_interval
+                  four sides at once
 
-Detectors give all but "class_names", and "edge_stddev" where they predict distributions of the sides. Served tensors
+Detectors give all but "class_names": "edge_stddev" where they predict distributions of the sides, and the intervals
+where these were calibrated (`gfl_tf.boxes.calibration`), at each of the levels they were asked for. Served tensors
 have the names and the order of coordinates (y1, x1, y2, x2) of the Object Detection API, "num_detections" as well; rows
 from there on are padding: class -1, name "", all else 0. In JSON boxes stay x1, y1, x2, y2.
 
@@ -48,10 +53,10 @@ class Kind:
     """What a field's values are, and so what becomes of them on the way.
 
     Attributes:
-        shape: of one detection's value.
+        shape: of one detection's value; None: as many as there are levels.
         dtype: in served tensors and in the record that `from_served` makes of them.
         padding: in served tensors.
-        in_pixels: scaled with the image; [4] along x, y, x, y.
+        in_pixels: scaled with the image; [..., 4] along x, y, x, y.
         in_image: a position, which is clipped to the image.
         mirrored: (values, the image's width in pixels) -> the values in the mirror image.
         served_order: of the coordinates in served tensors; its own inverse. None: as in the record.
@@ -68,6 +73,7 @@ class Kind:
 
 BOX = Kind((4,), in_pixels=True, in_image=True, mirrored=_mirrored_boxes, served_order=(1, 0, 3, 2))
 SIDES = Kind((4,), in_pixels=True, mirrored=_mirrored_sides)  # lengths at left, top, right and bottom
+SIDES_OF_LEVELS = Kind((None, 4), in_pixels=True, mirrored=_mirrored_sides)
 NUMBER = Kind()
 INDEX = Kind(dtype=tf.int32, padding=-1)
 NAME = Kind(dtype=tf.string, padding="")
@@ -98,6 +104,8 @@ FIELDS = (
     Field("confidence", NUMBER, "detection_scores", "score"),
     Field("boxes", BOX, "detection_boxes", "box", digits=2),
     Field("edge_stddev", SIDES, "detection_edge_stddev", "edge_stddev", digits=2),
+    Field("edge_interval", SIDES_OF_LEVELS, "detection_edge_interval", "edge_interval", digits=2),
+    Field("box_interval", SIDES_OF_LEVELS, "detection_box_interval", "box_interval", digits=2),
 )
 
 
@@ -110,7 +118,16 @@ def _fields(found):
 
 def scaled(found: dict[str, typing.Any], factor: tf.Tensor | np.ndarray) -> dict[str, typing.Any]:
     """A record whose pixels are multiplied by `factor`, that of x, y, x, y: [4], or [B, 1, 4] for each image."""
-    return {**found, **{field.name: found[field.name] * factor for field in _fields(found) if field.kind.in_pixels}}
+    in_pixels = [field for field in _fields(found) if field.kind.in_pixels]
+    return {
+        **found,
+        **{field.name: found[field.name] * factor[(..., *[None] * (len(field.kind.shape) - 1), slice(None))] for field in in_pixels},
+    }
+
+
+def _like(values, field):
+    """`values`, one per detection, with axes for those of the field's value."""
+    return values[(..., *[tf.newaxis] * len(field.kind.shape))]
 
 
 def to_original(
@@ -128,7 +145,7 @@ def to_original(
         if field.kind.in_image:
             in_original[field.name] = tf.clip_by_value(in_original[field.name], 0.0, limit)
         if field.kind.in_pixels and "classes" in found:  # of candidates none is padding
-            is_detection = found["classes"][..., tf.newaxis] >= 0
+            is_detection = _like(found["classes"] >= 0, field)
             in_original[field.name] = tf.where(is_detection, in_original[field.name], found[field.name])
     return in_original
 
@@ -188,9 +205,8 @@ def to_served(
         values = found[field.name]
         if field.kind.served_order:
             values = tf.gather(values, field.kind.served_order, axis=-1)
-        mask = is_detection[..., tf.newaxis] if field.kind.shape else is_detection
         padding = tf.constant(field.kind.padding, field.kind.dtype)
-        outputs[field.served] = tf.where(mask, tf.cast(values, field.kind.dtype), padding)
+        outputs[field.served] = tf.where(_like(is_detection, field), tf.cast(values, field.kind.dtype), padding)
     return outputs
 
 
@@ -207,7 +223,9 @@ def from_served(outputs: dict[str, typing.Any]) -> dict[str, np.ndarray]:
     for field in FIELDS:
         if field.served in outputs:
             dtype = object if field.kind.dtype == tf.string else field.kind.dtype.as_numpy_dtype
-            values = np.asarray(outputs[field.served], dtype)[:count].reshape(-1, *field.kind.shape)
+            values = np.asarray(outputs[field.served], dtype)
+            shape = values.shape[1:] if None in field.kind.shape else field.kind.shape
+            values = values[:count].reshape(-1, *shape)
             found[field.name] = values[..., list(field.kind.served_order)] if field.kind.served_order else values
     return found
 
@@ -233,8 +251,8 @@ def to_json(
 def _plain(field, value):
     if field.kind.dtype == tf.string:
         return value.decode() if isinstance(value, bytes) else value
-    if field.kind.shape:
-        return [round(float(number), field.digits) for number in value]
+    if np.ndim(value):
+        return [_plain(field, part) for part in value]
     return int(value) if field.kind.dtype.is_integer else round(float(value), field.digits)
 
 

@@ -34,5 +34,9 @@ def check_fields(value: typing.Any, fields: collections.abc.Mapping[str, Rule]) 
 
 
 def _from_config(cls, config):
-    # JSON has no tuples.
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
+    return cls(**{name: _with_tuples(value) for name, value in config.items()})
+
+
+def _with_tuples(value):
+    """JSON has no tuples."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value

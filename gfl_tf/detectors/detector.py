@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from gfl_tf import compat
 from gfl_tf.backbones.features import pyramid_features
+from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.compat import keras_cv
 from gfl_tf.detectors import checks, training
 from gfl_tf.detectors.decoder import PredictionDecoder
@@ -22,7 +23,7 @@ from gfl_tf.parts import check_fields
 # What `get_config` writes as Keras objects.
 PARTS = (
     "backbone", "neck", "head", "grid", "assigner", "boxes", "score", "classification_loss", "box_loss",
-    "prediction_decoder",
+    "prediction_decoder", "edge_calibration",
 )  # fmt: skip
 VALUES = (
     "num_classes", "bounding_box_format", "classification_weight", "box_weight", "refined_box_weight",
@@ -62,6 +63,8 @@ class Detector(keras.Model):
         count_empty_images: an image without positives counts as one where losses are divided by the number of
             positives, as in the references of GFL, ATSS and RetinaNet.
         prediction_decoder: default `PredictionDecoder()`.
+        edge_calibration: `EdgeCalibration` of "edge_stddev", which adds "edge_interval" and "box_interval"; None: as
+            the coder states it.
         mean, std: 3 values each, RGB, for images in 0..255; None where the backbone rescales its input itself.
 
     Raises:
@@ -88,6 +91,7 @@ class Detector(keras.Model):
         refined_box_weight: float | None = None,
         count_empty_images: bool = True,
         prediction_decoder: PredictionDecoder | None = None,
+        edge_calibration: EdgeCalibration | None = None,
         mean: collections.abc.Sequence[float] | None = None,
         std: collections.abc.Sequence[float] | None = None,
         **kwargs: typing.Any,
@@ -118,6 +122,7 @@ class Detector(keras.Model):
         self.mean = mean
         self.std = std
         self._prediction_decoder = prediction_decoder or PredictionDecoder()
+        self._edge_calibration = edge_calibration
         self._means = {name: keras.metrics.Mean(name=name) for name in self.metric_names}
         self._user_metrics = []
         # Largest pixel, boxes and positives, for `FirstBatch`.
@@ -171,6 +176,18 @@ class Detector(keras.Model):
                 "confidence_threshold and max_detections are its iou_threshold, score_threshold and max_detections"
             )
         self._prediction_decoder = decoder
+        self.make_predict_function(force=True)
+
+    @property
+    def edge_calibration(self) -> EdgeCalibration | None:
+        """The `EdgeCalibration`; set another one, or None."""
+        return self._edge_calibration
+
+    @edge_calibration.setter
+    def edge_calibration(self, calibration: EdgeCalibration | None) -> None:
+        if not isinstance(calibration, EdgeCalibration | None):
+            raise TypeError(f"edge_calibration is an EdgeCalibration or None, not {calibration!r}")
+        self._edge_calibration = calibration
         self.make_predict_function(force=True)
 
     def compile(
@@ -296,7 +313,8 @@ class Detector(keras.Model):
 
         Returns a dict: "boxes" float32 [B, D, 4]; "classes" and "confidence" float32 [B, D]; of detectors with box
         distributions "edge_stddev" float32 [B, D, 4], standard deviation of left, top, right and bottom side in
-        pixels; all padded with -1; "num_detections" int32 [B]. Best first.
+        pixels, and with an `edge_calibration` "edge_interval" and "box_interval" float32 [B, D, L, 4]; all padded with
+        -1; "num_detections" int32 [B]. Best first.
         """
         outputs = self(images, training=False)
         candidates = self.candidates(outputs, tf.shape(images)[1:3], image_shape, with_outputs)
@@ -329,6 +347,8 @@ class Detector(keras.Model):
 
         limit = tf.cast(tf.tile(tf.reverse(grid.image_shape, [1]), [1, 2]), tf.float32)[:, tf.newaxis]  # [B or 1, 1, 4]
         candidates["boxes"] = tf.clip_by_value(candidates["boxes"], 0.0, limit)
+        if self.edge_calibration and "edge_stddev" in candidates:
+            candidates.update(self.edge_calibration(candidates["edge_stddev"], candidates["boxes"]))
         scores, factors = self.score.scores(outputs), self.score.factors(outputs)
         is_chosen = decoder.select_pairs(candidates["boxes"], scores, grid.level_sizes)
         scores = scores if factors is None else scores * factors

@@ -189,6 +189,6 @@ def _first(outputs, max_detections):
             first[name] = value
             continue
         padding = _padding(name, value.dtype)
-        mask = is_kept[..., tf.newaxis] if value.shape.rank == 3 else is_kept
+        mask = is_kept[(..., *[tf.newaxis] * (value.shape.rank - 2))]
         first[name] = tf.where(mask, value[:, :rows], padding)
     return {**first, "num_detections": counts}
