@@ -121,7 +121,10 @@ def scaled(found: dict[str, typing.Any], factor: tf.Tensor | np.ndarray) -> dict
     in_pixels = [field for field in _fields(found) if field.kind.in_pixels]
     return {
         **found,
-        **{field.name: found[field.name] * factor[(..., *[None] * (len(field.kind.shape) - 1), slice(None))] for field in in_pixels},
+        **{
+            field.name: found[field.name] * factor[(..., *[None] * (len(field.kind.shape) - 1), slice(None))]
+            for field in in_pixels
+        },
     }
 
 

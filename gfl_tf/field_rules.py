@@ -46,6 +46,7 @@ DATA = {
     "val_annotations": TEXT,
     "val_images": TEXT,
     "val_share": BELOW_1,
+    "calibration_share": BELOW_1,
     "format": one_of("auto", "coco", "voc", "yolo", "csv"),
     "class_names": either(EMPTY, distinct(several(TEXT))),
     "keep_empty": FLAG,

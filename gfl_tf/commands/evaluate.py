@@ -61,11 +61,12 @@ def main():
     if (decoder or FLAGS.scale) and not FLAGS.output:
         raise app.UsageError("name a folder for scores of other settings than the run's: --output=FOLDER")
     start.import_tensorflow()
+    from gfl_tf.evaluation import edges, scores
     from gfl_tf.training import evaluate_run
 
     try:
         views = [numbers.parse("tta_scales", text, "x", 2) for text in FLAGS.tta_scales or ()] if FLAGS.tta else None
-        result, output = evaluate_run.evaluate_run(
+        result, metrics, output = evaluate_run.evaluate_run(
             FLAGS.run_dir,
             FLAGS.checkpoint,
             FLAGS.annotations,
@@ -81,6 +82,10 @@ def main():
     except (OSError, ValueError) as error:
         raise SystemExit(f"evaluate: {error}") from error
     print(result.table())
+    if "scores" in metrics:
+        print(f"\n{scores.text(metrics['scores'])}")
+    if "edges" in metrics:
+        print(f"\n{edges.table(metrics['edges'])}")
     print(f"\n{result.num_images} images, {len(result.detections)} detections. Written to {output}")
 
 

@@ -37,6 +37,7 @@ def define_flags():
     flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")
     flags.DEFINE_integer("max_detections", None, "D, detections per image at most; by default the config's.")
     flags.DEFINE_float("iou_threshold", None, "Overlap at which NMS drops the weaker box; by default the config's.")
+    flags.DEFINE_list("intervals", None, "Of a calibrated run (gfl-calibrate): which levels, as 0.9; by default all.")
     flags.DEFINE_bool("freeze", False, "SavedModel: weights are constants of the graph, not variables beside it.")
     flags.DEFINE_enum(
         "on_bad_image",
@@ -65,7 +66,8 @@ def main():
             canvas=numbers.parse("canvas", FLAGS.canvas, "x", 2),
             representative_images=FLAGS.representative_images,
         )
-        model, config = run_dir.load_run(FLAGS.run_dir, FLAGS.checkpoint)
+        intervals = numbers.shares("intervals", FLAGS.intervals or [])
+        model, config = run_dir.load_run(FLAGS.run_dir, FLAGS.checkpoint, intervals)
         name = config.name + ("" if FLAGS.format == "saved_model" else f"-{FLAGS.format}")
         evaluation = run_dir.RunDirectory(FLAGS.run_dir).evaluation_of(FLAGS.checkpoint)
         version = export.export(

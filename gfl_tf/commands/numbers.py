@@ -1,6 +1,17 @@
 """Numbers in the text of a flag."""
 
 
+def shares(flag, texts):
+    """("levels", ["0.5", "0.9"]) to (0.5, 0.9), numbers between 0 and 1; ValueError: others, with the flag's name."""
+    try:
+        values = tuple(float(text) for text in texts)
+    except ValueError:
+        values = (0.0,)
+    if not all(0 < value < 1 for value in values) or len(set(values)) < len(values):
+        raise ValueError(f"--{flag} has {','.join(texts)!r}; give numbers between 0 and 1, none twice")
+    return values
+
+
 def parse(flag, text, separator, count=None):
     """("canvas", "800x1344", "x", 2) to (800, 1344), and an empty text to ().
 

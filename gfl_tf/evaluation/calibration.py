@@ -5,8 +5,8 @@ one per level; subtracting t (1 - t), the variance of the two bins that DFL puts
 distributions; a power), it brought the stated spread nearest to the true one: docs/uncertainty.md.
 
 The intervals: split conformal prediction (Lei et al., "Distribution-Free Predictive Inference for Regression", JASA
-2018). Half of the images decide on the spread, the powers and the limits of the groups; of the other half, which knows
-nothing of that, each level's factor is a quantile of error / spread ^ power, in each third of the boxes' sizes.
+2018). A third of the images decides on the spread, the powers and the limits of the groups. On the rest, which had no
+part in that, each level's factor is a quantile of error / spread ^ power, in each third of the boxes' sizes.
 """
 
 import collections.abc
@@ -38,18 +38,18 @@ def fit(edges: MatchedEdges, levels: collections.abc.Sequence[float] = measures.
     """
     levels = tuple(sorted(levels))
     of_image = np.unique(edges.images, return_inverse=True)[1]
-    first, second = edges.where(of_image % 2 == 0), edges.where(of_image % 2 == 1)
+    first, second = edges.where(of_image % 3 == 0), edges.where(of_image % 3 > 0)
     needed = max(math.ceil(levels[-1] / (1 - levels[-1])), NUM_BINS)
     if min(len(first), len(second)) < needed:
         raise ValueError(
-            f"{len(edges)} detections find an object, {len(first)} and {len(second)} in the two halves of the images; "
+            f"{len(edges)} detections find an object, {len(first)} and {len(second)} in a third and in the rest of the images; "
             f"intervals of {levels[-1]:g} take {needed} in each: calibrate on more images, or for lower levels"
         )
     limits = _size_limits(first, second, max(needed, MIN_IN_GROUP))
     stated, found = spread(first)
-    halves = [_Half.of(half, stated, found, limits) for half in (first, second)]
-    edge_powers, edge_factors = _powers_and_factors(*halves, levels)
-    box_powers, box_factors = _powers_and_factors(*(half.of_whole_boxes() for half in halves), levels)
+    parts = [_Part.of(part, stated, found, limits) for part in (first, second)]
+    edge_powers, edge_factors = _powers_and_factors(*parts, levels)
+    box_powers, box_factors = _powers_and_factors(*(part.of_whole_boxes() for part in parts), levels)
     return EdgeCalibration(
         stated=stated,
         found=found,
@@ -75,7 +75,7 @@ def spread(edges: MatchedEdges) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _size_limits(first, second, fewest):
-    """Where the groups of sizes begin: as many as have at least `fewest` detections in the second half."""
+    """Where the groups of sizes begin: as many as have at least `fewest` detections of the second part."""
     for num_groups in range(NUM_GROUPS, 1, -1):
         limits = np.unique(np.quantile(first.sizes, np.arange(1, num_groups) / num_groups))
         if np.bincount(np.digitize(second.sizes, limits), minlength=len(limits) + 1).min() >= fewest:
@@ -84,8 +84,8 @@ def _size_limits(first, second, fewest):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Half:
-    """Errors and calibrated spread [N, 4] of one half of the images, and the group [N] of each detection."""
+class _Part:
+    """Errors and calibrated spread [N, 4] on some of the images, and the group [N] of each detection."""
 
     errors: np.ndarray
     spread: np.ndarray

@@ -263,10 +263,17 @@ def check_classes(model: "Detector", dataset: coco_data.CocoDataset) -> None:
         )
 
 
-def detect_function(model: "Detector") -> collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """`model.detect` as one graph for batches of all sizes."""
-    signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
-    return tf.function(lambda images: model.detect(images), input_signature=signature, autograph=False)
+def detect_function(
+    model: "Detector", with_strides: bool = False
+) -> collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """`model.detect` as one graph for batches of all sizes; `with_strides`: and "point_strides" [B, D]."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)], autograph=False)
+    def detect(images):
+        found = model.detect(images, with_outputs=with_strides)
+        return {name: value for name, value in found.items() if name not in ("outputs", "points_px")}
+
+    return detect
 
 
 def evaluate(
@@ -278,6 +285,7 @@ def evaluate(
     batches: collections.abc.Iterable | None = None,
     detect: collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]] | None = None,
     progress: collections.abc.Callable[[int, int], None] | None = None,
+    observe: collections.abc.Callable | None = None,
 ) -> CocoResult:
     """Runs a detector over a data set and scores it.
 
@@ -290,6 +298,8 @@ def evaluate(
             images); then the two arguments before do not count.
         detect: `detect_function(model)`, where several evaluations are to share it.
         progress: called after every batch with (images done, images in all).
+        observe: called for every image with (its index, its record, its detections in pixels of the image file,
+            (height, width) of the resized image), such as `matches.Matches.add`.
 
     Returns:
         `CocoResult`.
@@ -302,7 +312,10 @@ def evaluate(
     for images, labels in batches:
         found = detections.to_original(detect(images), labels["original_shape"], labels["image_shape"])
         for row, index in enumerate(labels["image_index"].numpy()):
-            evaluator.add(dataset.images[index].id, detections.of_image(found, row))
+            record, of_image = dataset.images[index], detections.of_image(found, row)
+            evaluator.add(record.id, of_image)
+            if observe:
+                observe(index, record, of_image, labels["image_shape"][row].numpy())
         if progress:
             progress(evaluator.num_images, len(dataset.images))
     result = evaluator.result()

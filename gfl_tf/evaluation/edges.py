@@ -14,6 +14,7 @@ from gfl_tf.evaluation import matches
 from gfl_tf.evaluation.matches import MatchedEdges
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95)  # shares of the true edges that intervals are asked for
+THIRDS = ("small third", "middle third", "large third")  # of the detections' sizes
 MIN_GROUP = 20  # detections, below which a group of them is not told of
 
 
@@ -84,6 +85,8 @@ def summary(
     """
     half_widths = _half_widths(edges, levels)
     box_levels = dict(zip(levels, np.moveaxis(edges.box_interval, 1, 0))) if levels else {}
+    if not len(edges):
+        return {"rule": matches.RULE, "matched": 0, "calibrated": levels is not None}
     return {
         "rule": matches.RULE,
         "matched": len(edges),
@@ -140,7 +143,7 @@ def _groups(edges, class_names):
     thirds = np.digitize(edges.sizes, np.quantile(edges.sizes, [1 / 3, 2 / 3]))
     score_bins = np.minimum((edges.scores * 10).astype(int), 9)
     return {
-        "size": [(f"{name} third", thirds == index) for index, name in enumerate(("small", "middle", "large"))],
+        "size": [(name, thirds == index) for index, name in enumerate(THIRDS)],
         "stride": [(f"{stride:g}", edges.strides == stride) for stride in np.unique(edges.strides)],
         "class": [(name, edges.classes == index) for index, name in enumerate(class_names)],
         "score": [(f"{index / 10:g} to {(index + 1) / 10:g}", score_bins == index) for index in range(10)],
@@ -159,6 +162,8 @@ def _group(edges, half_widths, mask):
 
 def table(found: dict[str, typing.Any]) -> str:
     """The most important numbers of `summary` as Markdown."""
+    if not found["matched"]:
+        return "No detection finds an object: nothing is known of the edges."
     state = "calibrated" if found["calibrated"] else "not calibrated: gfl-calibrate"
     lines = [
         f"Edges of {found['matched']} detections that find an object ({state}); widths in pixels of the network's input",
@@ -166,16 +171,19 @@ def table(found: dict[str, typing.Any]) -> str:
         "| claim | edges within | width | constant | in proportion | small third | middle third | large third |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    thirds = list(found["groups"]["size"].values())
+    thirds = found["groups"]["size"]
     for interval in found["intervals"]:
         level = interval["level"]
         cells = [f"{100 * level:g}%", f"{100 * interval['coverage']:.1f} ± {100 * interval['error']:.1f}"]
         cells += [f"{interval[name]:.1f}" for name in ("width", "constant_width", "proportional_width")]
-        cells += [f"{100 * third['coverage'][f'{level:g}']:.1f}" for third in thirds]
+        cells += [f"{100 * thirds[name]['coverage'][f'{level:g}']:.1f}" if name in thirds else "-" for name in THIRDS]
         lines.append("| " + " | ".join(cells) + " |")
-    for interval in found["box_intervals"]:
-        share = f"{100 * interval['coverage']:.1f}% of the boxes lie within with all four edges"
-        lines += ["", f"Of the intervals for whole boxes at {100 * interval['level']:g}%, {share}."]
+    if found["box_intervals"]:
+        shares = ", ".join(f"{100 * row['level']:g}%: {100 * row['coverage']:.1f}" for row in found["box_intervals"])
+        lines += ["", f"Boxes with all four edges in the intervals for whole boxes: {shares}."]
     rank = "-" if found["rank_correlation"] is None else f"{found['rank_correlation']:.2f}"
-    lines += ["", f"Stated and true spread differ by {found['spread_error']:.0%}; rank correlation with the errors {rank}."]
+    lines += [
+        "",
+        f"Stated and true spread differ by {found['spread_error']:.0%}; rank correlation with the errors {rank}.",
+    ]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 class_names.json   list; `detection_classes` is an index into it
 config.json        the resolved config of the run
 evaluation.json    the evaluation of these weights; null: they were never evaluated
+uncertainty.json   whether the edges' uncertainty is calibrated, and for which levels there are intervals
 build.json         what the export was made with: source, versions, time, options
 """
 
@@ -19,8 +20,8 @@ import tensorflow as tf
 DIRECTORY = "assets.extra"
 
 
-def write(version_dir, class_names, config, evaluation, options):
-    """Writes the four files.
+def write(version_dir, class_names, config, evaluation, options, calibration=None):
+    """Writes the five files.
 
     Args:
         version_dir: folder of the SavedModel.
@@ -28,6 +29,7 @@ def write(version_dir, class_names, config, evaluation, options):
         config: dict of plain values, or None.
         evaluation: dict of plain values, or None.
         options: dict of plain values: how this export was asked for.
+        calibration: the model's `EdgeCalibration`, or None.
     """
     build = {
         "exported_at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -37,7 +39,14 @@ def write(version_dir, class_names, config, evaluation, options):
     }
     directory = pathlib.Path(version_dir) / DIRECTORY
     directory.mkdir(exist_ok=True)
-    contents = {"class_names": list(class_names), "config": config, "evaluation": evaluation, "build": build}
+    uncertainty = {"calibrated": calibration is not None, "levels": list(calibration.levels) if calibration else []}
+    contents = {
+        "class_names": list(class_names),
+        "config": config,
+        "evaluation": evaluation,
+        "uncertainty": uncertainty,
+        "build": build,
+    }
     for name, content in contents.items():
         text = json.dumps(content, indent=2, sort_keys=name == "config", ensure_ascii=False)
         (directory / f"{name}.json").write_text(text + "\n", encoding="utf-8")

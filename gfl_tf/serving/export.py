@@ -131,7 +131,9 @@ def export(
         # TensorFlow's notes, one of them thousands of characters long, on how it names what it saves.
         with quiet.absl():
             write(version.partial, model, scale, decoder, class_names, name, options)
-        assets.write(version.partial, class_names, config, evaluation, dataclasses.asdict(options))
+        assets.write(
+            version.partial, class_names, config, evaluation, dataclasses.asdict(options), model.edge_calibration
+        )
     return version.path
 
 

@@ -75,8 +75,9 @@ def load_datasets(
 
 
 def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
-    """The `CocoDataset` of "train" or "val", which may be held out of the other; errors as `load_datasets`."""
-    return _hold_out(config)[split] if fields.held_out(config.data) else _read(config, split)
+    """The `CocoDataset` of "train", "val", or another that is held out of "train"; errors as `load_datasets`."""
+    held_out = fields.held_out(config.data)
+    return _hold_out(config)[split] if split in ("train", *held_out) and held_out else _read(config, split)
 
 
 def _hold_out(config):

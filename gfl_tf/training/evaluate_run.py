@@ -6,9 +6,12 @@ import os
 import pathlib
 import typing
 
+import ml_collections
+
 from gfl_tf import files
 from gfl_tf.data import images as image_files
-from gfl_tf.evaluation import coco, tta
+from gfl_tf.detectors.detector import Detector
+from gfl_tf.evaluation import coco, edges, matches, scores, tta
 from gfl_tf.training import config as configs
 from gfl_tf.training import fields
 from gfl_tf.training import run_dir as run_dirs
@@ -26,7 +29,7 @@ def evaluate_run(
     on_bad_image: str | None = None,
     scale: tuple[int, int] | None = None,
     decoder: dict[str, typing.Any] | None = None,
-) -> tuple[coco.CocoResult, pathlib.Path]:
+) -> tuple[coco.CocoResult, dict[str, typing.Any], pathlib.Path]:
     """Evaluates the model of a run directory and writes metrics.json and detections.json.
 
     Args:
@@ -45,7 +48,7 @@ def evaluate_run(
         decoder: values of `PredictionDecoder` in place of the run's.
 
     Returns:
-        (`CocoResult`, output folder).
+        (`CocoResult`, the content of metrics.json, output folder).
 
     Raises:
         ValueError, FileNotFoundError: no such run, weights or data; says which.
@@ -54,7 +57,7 @@ def evaluate_run(
     if with_tta and batch_size:
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     config = run_dirs.RunDirectory(run_dir).read_config()
-    data_name = _set_data(config.data, annotations, images)
+    data_name = choose_data(config.data, "val", annotations, images)
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
@@ -66,8 +69,16 @@ def evaluate_run(
             result = tta.evaluate(model, dataset, scales, flip)
             metrics = {**result.to_dict(), "tta": {"scales": scales, "flip": flip}}
         else:
-            result = coco.evaluate(model, dataset, batch_size or config.train.evaluation_batch_size, config.data.scale)
-            metrics = result.to_dict()
+            found = matches.Matches()
+            result = coco.evaluate(
+                model,
+                dataset,
+                batch_size or config.train.evaluation_batch_size,
+                config.data.scale,
+                detect=coco.detect_function(model, with_strides=True),
+                observe=found.add,
+            )
+            metrics = {**result.to_dict(), **trust(model, found, config.data.class_names)}
     if scale or decoder:
         metrics["settings"] = {"scale": config.data.scale, **(decoder or {})}
     name = f"{which}-{'tta-' if with_tta else ''}{data_name}"
@@ -76,19 +87,44 @@ def evaluate_run(
     run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     with files.replacing(output / "detections.json", synced=True) as file:
         result.detections.write(file)
-    return result, output
+    return result, metrics, output
 
 
-def _set_data(data, annotations, images):
-    """Puts other validation data into a run's `config.data`, and checks that they are there; returns their name."""
+def trust(model: Detector, found: matches.Matches, class_names: collections.abc.Sequence[str]) -> dict[str, typing.Any]:
+    """{"scores": of `scores.summary`, "edges": of `edges.summary`}; without edges where the detector states no spread."""
+    measured = {"scores": scores.summary(found.scored())}
+    of_edges = found.edges()
+    if of_edges:
+        calibration = model.edge_calibration
+        measured["edges"] = edges.summary(of_edges, calibration and calibration.levels, class_names)
+    return measured
+
+
+def choose_data(
+    data: ml_collections.ConfigDict,
+    split: str,
+    annotations: str | os.PathLike | None,
+    images: str | os.PathLike | None,
+) -> str:
+    """Puts annotations and images, where they are named, into a run's `config.data` as those of a split.
+
+    Args:
+        data: changed in place.
+        split: "val", or another that is held out.
+
+    Returns the data's name, "held_out" where they are.
+
+    Raises:
+        ValueError: the data are not there.
+    """
     if annotations:
-        data.update(val_annotations=str(annotations), val_images="", format="auto")
-    is_held_out = bool(fields.held_out(data))
-    split = "train" if is_held_out else "val"
+        data.update({f"{split}_annotations": str(annotations), f"{split}_images": "", "format": "auto"})
+    is_held_out = split in fields.held_out(data)
+    split = "train" if is_held_out else split
     paths = {name: data[f"{split}_{name}"] for name in ("annotations", "images")}
     if is_held_out and not os.path.exists(paths["annotations"]):
         raise ValueError(
-            f"the images to evaluate were held out of {paths['annotations']}, which is not there: put it back, or name "
+            f"the images were held out of {paths['annotations']}, which is not there: put it back, or name "
             "other data with --annotations=PATH"
         )
     paths["images"] = data[f"{split}_images"] = str(images or paths["images"])

@@ -31,6 +31,7 @@ def default_data() -> ml_collections.ConfigDict:
     # Of the training images, drawn by `seed`, that are held out and evaluated where there are no `val_annotations`; 0:
     # none.
     data.val_share = 0.0
+    data.calibration_share = 0.0  # of the training images, likewise, that are kept for gfl-calibrate; 0: none
     data.format = "auto"  # of the annotations: coco, voc, yolo or csv; auto: by their names
     # Empty: as the training annotations list them (COCO: in the order of their ids), or all that occur, sorted.
     data.class_names = ()
@@ -103,7 +104,8 @@ def default_train() -> ml_collections.ConfigDict:
 
 def held_out(data: ml_collections.ConfigDict) -> dict[str, float]:
     """{part: share} of what a complete `config.data` keeps from the training images, see `gfl_tf.data.hold_out`."""
-    return {"val": data.val_share} if data.val_share and not data.val_annotations else {}
+    shares = {"val": 0.0 if data.val_annotations else data.val_share, "calibration": data.calibration_share}
+    return {part: share for part, share in shares.items() if share}
 
 
 def filled(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

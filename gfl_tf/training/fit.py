@@ -80,7 +80,7 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
     remedy = f"Or go on without such images: {_command(run)} --config.data.on_bad_image=skip"
     with run.locked(), contextlib.ExitStack() as opened:
         run.start(config, run_data.describe(train_data, val_data))
-        if fields.held_out(config.data):
+        if "val" in fields.held_out(config.data):
             run.list_held_out(val_data)
         progress = opened.enter_context(contextlib.closing(Progress(run.log_file)))
         opened.enter_context(_tensorboard(run.logs))
@@ -352,7 +352,7 @@ class _Training:
         held_out = (
             f"{len(self._val_data.images)} more images are held out of the training data, to evaluate "
             f"(config.data.val_share): {self._run.held_out_file}\n"
-            if fields.held_out(self._config.data)
+            if "val" in fields.held_out(self._config.data)
             else ""
         )
         self._progress.say(

@@ -3,6 +3,7 @@
 config.json          the resolved config: with class names, number of classes, absolute data paths
 data.json            which images, classes and boxes the data hold, see `gfl_tf.training.run_data`
 held_out.json        the training images that are evaluated instead (`data.val_share`)
+calibration.json     what gfl-calibrate learnt of the edges' uncertainty, and from which images
 checkpoints/         model, optimizer and progress, to go on from, see `gfl_tf.training.checkpoint`
 best.npz             the weights of the best AP so far, see `gfl_tf.checkpoints.weight_file`
 last.npz             the weights of the last checkpoint
@@ -17,6 +18,7 @@ train.lock           while a training is under way: whose it is
 
 import collections.abc
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -29,10 +31,12 @@ import ml_collections
 from absl import logging
 
 from gfl_tf import config_files, files
+from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data.coco import CocoDataset
 from gfl_tf.detectors.detector import Detector
+from gfl_tf.parts import arguments
 from gfl_tf.training import checkpoint, fields, lock, run_data
 from gfl_tf.training import config as configs
 
@@ -66,6 +70,7 @@ class RunDirectory:
         self.config_file = self.path / config_files.RUN_FILE
         self.data_file = self.path / "data.json"
         self.held_out_file = self.path / "held_out.json"
+        self.calibration_file = self.path / "calibration.json"
         self.first_batch_file = self.path / "first_batch.jpg"
         self.worst_images_file = self.path / "worst_images.json"
         self.report_file = self.path / "report.md"
@@ -223,6 +228,37 @@ class RunDirectory:
         images = [{"id": record.id, "file": os.path.abspath(record.path)} for record in dataset.images]
         write_whole(self.held_out_file, json.dumps({"val": images}, indent=1) + "\n")
 
+    def save_calibration(self, which: str, calibration: EdgeCalibration, measured: dict[str, typing.Any]) -> None:
+        """Keeps the `EdgeCalibration` of the "best" or "last" weights, and what it was made of."""
+        content = {
+            "weights": which,
+            "weights_sha256": _digest(self.weights_file(which)),
+            "calibration": arguments(calibration),
+            "measured": measured,
+        }
+        write_whole(self.calibration_file, json.dumps(content, indent=1) + "\n")
+
+    def read_calibration(self, which: str) -> EdgeCalibration | None:
+        """The `EdgeCalibration` of the "best" or "last" weights; None: there is none, or one of other weights (warned).
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        if not self.calibration_file.exists():
+            return None
+        content = files.read_json(self.calibration_file)
+        try:
+            calibration = EdgeCalibration.from_config(content["calibration"])
+            digest = content["weights_sha256"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.calibration_file} is damaged ({error}): remove it, or gfl-calibrate anew"
+            ) from error
+        if digest != _digest(self.weights_file(which)):
+            logging.warning("%s is of other weights and is not used: gfl-calibrate anew.", self.calibration_file)
+            return None
+        return calibration
+
     def save_weights(self, model: keras.Model, which: str) -> None:
         weight_file.save(weight_file.named_variables(model), self.weights_file(which))
 
@@ -236,19 +272,26 @@ def _read_evaluation(path):
     return content
 
 
+def _digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _is_newer(path, other):
     return other.exists() and path.stat().st_mtime_ns > other.stat().st_mtime_ns
 
 
-def load_run(run_dir: str | os.PathLike, which: str = "best") -> tuple[Detector, ml_collections.ConfigDict]:
-    """The trained model of a run directory and its config.
+def load_run(
+    run_dir: str | os.PathLike, which: str = "best", intervals: collections.abc.Sequence[float] | None = None
+) -> tuple[Detector, ml_collections.ConfigDict]:
+    """The trained model of a run directory and its config; calibrated, where gfl-calibrate was run.
 
     Args:
         run_dir: path.
         which: "best" or "last" weights.
+        intervals: levels of the intervals that a calibrated model gives; None: all that it was calibrated for.
 
     Raises:
-        ValueError: no run there, or one that has no such weights yet.
+        ValueError: no run there, one that has no such weights yet, or no such intervals.
     """
     run = RunDirectory(run_dir)
     config = run.read_config()
@@ -264,6 +307,10 @@ def load_run(run_dir: str | os.PathLike, which: str = "best") -> tuple[Detector,
         (other,) = set(WEIGHTS) - {which}
         remedy = f" The run has others: --checkpoint={other}" if run.weights_file(other).exists() else ""
         raise ValueError(f"{error}.{remedy}") from error
+    calibration = run.read_calibration(which)
+    if calibration is None and intervals:
+        raise ValueError(f"{run.path} has no intervals: its {which} weights are not calibrated (gfl-calibrate)")
+    model.edge_calibration = calibration.at(intervals) if intervals else calibration
     return model, config
 
 

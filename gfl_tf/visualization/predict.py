@@ -42,7 +42,8 @@ def predict(
                                   one enlarged
         NAME_distributions.png    if asked for and anything was found: its best detections, each with its four
                                   distributions
-        predictions.json          {"images": [...], "skipped": [...]}, see below
+        predictions.json          {"images": [...], "skipped": [...]}, see below, and of a calibrated detector
+                                  "interval_levels", those of its intervals
 
     An image in the JSON is {"file", "width", "height", "picture", "detections"}; the detections, best first, are
     `gfl_tf.detections.to_json`'s, in pixels of the file, as they are stored. A file that cannot be decoded is skipped,
@@ -88,6 +89,8 @@ def predict(
         found.append({**record, "detections": detections.to_json(result, class_names)})
     _warn_of(doubts, len(paths))
     content = {"images": found, "skipped": skipped}
+    if model.edge_calibration:
+        content["interval_levels"] = list(model.edge_calibration.levels)
     with files.replacing(output / JSON_FILE) as file:
         file.write(json.dumps(content, indent=1) + "\n")
     return content

@@ -1,0 +1,56 @@
+"""Makes the stated uncertainty of box edges true: from held-out images, for all that a run's model is used for later.
+
+Examples:
+    gfl-calibrate --run_dir=runs/mine --annotations=data/calibration.json --images=data/calibration
+    gfl-calibrate --run_dir=runs/mine                  (trained with --config.data.calibration_share=0.1)
+    gfl-evaluate --run_dir=runs/mine --annotations=data/test.json --images=data/test      (shows what came of it)
+
+The images must be neither those of the training nor those of a test. Writes calibration.json into the run directory:
+gfl-predict, gfl-evaluate and gfl-export use it from then on. "edge_stddev" is then calibrated, and "edge_interval" and
+"box_interval" are half the widths of intervals that hold the true edge, or all four of a box, as often as they claim.
+"""
+
+from absl import flags
+
+from gfl_tf.commands import numbers, start
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    flags.DEFINE_string("run_dir", None, "Run directory of the training.")
+    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
+    flags.DEFINE_string(
+        "annotations", None, "In any format of gfl-train; by default what the training held out for it."
+    )
+    flags.DEFINE_string("images", None, "Folder of the images; by default as --annotations say.")
+    flags.DEFINE_enum(
+        "on_bad_image",
+        None,
+        ["error", "skip"],
+        "What an image does that cannot be read; by default as in the training.",
+    )
+    flags.DEFINE_list("levels", ["0.5", "0.68", "0.8", "0.9", "0.95"], "Shares of the true edges in the intervals.")
+    flags.mark_flag_as_required("run_dir")
+
+
+def main():
+    start.import_tensorflow()
+    from gfl_tf.evaluation import edges
+    from gfl_tf.training import calibrate_run
+
+    try:
+        levels = numbers.shares("levels", FLAGS.levels)
+        _, before = calibrate_run.calibrate_run(
+            FLAGS.run_dir, FLAGS.checkpoint, FLAGS.annotations, FLAGS.images, levels, FLAGS.on_bad_image
+        )
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"calibrate: {error}") from error
+    print(f"Before:\n\n{edges.table(before)}\n")
+    print(
+        f"Calibrated: {FLAGS.run_dir}/calibration.json. Measure it on images of neither: gfl-evaluate --annotations=PATH"
+    )
+
+
+def run():
+    start.run(define_flags, main)

@@ -1,0 +1,79 @@
+"""The calibration of a run's edges."""
+
+import collections.abc
+import os
+import typing
+
+from gfl_tf.boxes.calibration import EdgeCalibration
+from gfl_tf.data import images as image_files
+from gfl_tf.evaluation import calibration as calibrations
+from gfl_tf.evaluation import coco, edges, matches
+from gfl_tf.training import config as configs
+from gfl_tf.training import fields
+from gfl_tf.training import run_dir as run_dirs
+from gfl_tf.training.evaluate_run import choose_data
+
+SPLIT = "calibration"
+
+
+def calibrate_run(
+    run_dir: str | os.PathLike,
+    which: str = "best",
+    annotations: str | os.PathLike | None = None,
+    images: str | os.PathLike | None = None,
+    levels: collections.abc.Sequence[float] = edges.LEVELS,
+    on_bad_image: str | None = None,
+) -> tuple[EdgeCalibration, dict[str, typing.Any]]:
+    """Calibrates the edges of a run's model, and writes calibration.json into the run directory.
+
+    Args:
+        run_dir: path.
+        which: "best" or "last" weights.
+        annotations, images: of images that were neither trained nor will be tested on, as for `evaluate_run`; default
+            those that were held out for it (`data.calibration_share`).
+        levels: of the intervals, shares between 0 and 1 of the true edges.
+        on_bad_image: "error" or "skip"; default the config's.
+
+    Returns:
+        (`EdgeCalibration`, `edges.summary` of the model without it on the same images).
+
+    Raises:
+        ValueError, FileNotFoundError: no such run, weights or data, a detector that states no spread, or too few
+            detections; says which.
+    """
+    run = run_dirs.RunDirectory(run_dir)
+    config = run.read_config()
+    if not annotations and SPLIT not in fields.held_out(config.data):
+        raise ValueError(
+            f"{run.path} has held out no images for it (config.data.calibration_share of the training). Name some that "
+            "were neither trained nor will be tested on: --annotations=PATH, and --images=FOLDER"
+        )
+    split = "val" if annotations else SPLIT
+    choose_data(config.data, split, annotations, images)
+    config.data.on_bad_image = on_bad_image or config.data.on_bad_image
+    dataset = configs.load_split(config, split)
+    model, _ = run_dirs.load_run(run_dir, which)
+    model.edge_calibration = None
+    found = matches.Matches()
+    with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
+        coco.evaluate(
+            model,
+            dataset,
+            config.train.evaluation_batch_size,
+            config.data.scale,
+            detect=coco.detect_function(model, with_strides=True),
+            observe=found.add,
+        )
+    of_edges = found.edges()
+    if of_edges is None:
+        raise ValueError(f"a detector with {type(model.boxes).__name__} states no spread of its edges to calibrate")
+    calibration = calibrations.fit(of_edges, levels)
+    before = edges.summary(of_edges, None, config.data.class_names)
+    measured = {
+        "annotations": os.path.abspath(annotations or config.data.train_annotations),
+        "image_ids": [record.id for record in dataset.images],
+        "matched": len(of_edges),
+        "rule": matches.RULE,
+    }
+    run.save_calibration(which, calibration, measured)
+    return calibration, before
