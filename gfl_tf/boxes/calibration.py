@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from gfl_tf.parts import check_fields, part
-from gfl_tf.rules import NOT_NEGATIVE, POSITIVE, SHARE, Rule, either, EMPTY, several
+from gfl_tf.rules import EMPTY, NOT_NEGATIVE, POSITIVE, SHARE, Rule, either, several
 
 
 @part

@@ -47,9 +47,7 @@ def main():
     except (OSError, ValueError) as error:
         raise SystemExit(f"calibrate: {error}") from error
     print(f"Before:\n\n{edges.table(before)}\n")
-    print(
-        f"Calibrated: {FLAGS.run_dir}/calibration.json. Measure it on images of neither: gfl-evaluate --annotations=PATH"
-    )
+    print(f"Calibrated: {FLAGS.run_dir}/calibration.json. Measure it on other images: gfl-evaluate --annotations=PATH")
 
 
 def run():

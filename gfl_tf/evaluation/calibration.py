@@ -42,7 +42,8 @@ def fit(edges: MatchedEdges, levels: collections.abc.Sequence[float] = measures.
     needed = max(math.ceil(levels[-1] / (1 - levels[-1])), NUM_BINS)
     if min(len(first), len(second)) < needed:
         raise ValueError(
-            f"{len(edges)} detections find an object, {len(first)} and {len(second)} in a third and in the rest of the images; "
+            f"{len(edges)} detections find an object, {len(first)} and {len(second)} in a third and in the rest of the "
+            "images; "
             f"intervals of {levels[-1]:g} take {needed} in each: calibrate on more images, or for lower levels"
         )
     limits = _size_limits(first, second, max(needed, MIN_IN_GROUP))

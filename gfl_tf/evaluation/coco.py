@@ -270,7 +270,9 @@ def detect_function(
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)], autograph=False)
     def detect(images):
-        found = model.detect(images, with_outputs=with_strides)
+        if not with_strides:
+            return model.detect(images)
+        found = model.detect(images, with_outputs=True)
         return {name: value for name, value in found.items() if name not in ("outputs", "points_px")}
 
     return detect

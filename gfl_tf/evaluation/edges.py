@@ -165,8 +165,9 @@ def table(found: dict[str, typing.Any]) -> str:
     if not found["matched"]:
         return "No detection finds an object: nothing is known of the edges."
     state = "calibrated" if found["calibrated"] else "not calibrated: gfl-calibrate"
+    count = found["matched"]
     lines = [
-        f"Edges of {found['matched']} detections that find an object ({state}); widths in pixels of the network's input",
+        f"Edges of {count} detections that find an object ({state}); widths in pixels of the network's input",
         "",
         "| claim | edges within | width | constant | in proportion | small third | middle third | large third |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -63,7 +63,6 @@ def _correlation(scored):
 def text(found: dict[str, typing.Any]) -> str:
     """The numbers of `summary` in one line."""
     correlation = "-" if found["correlation"] is None else f"{found['correlation']:.2f}"
-    return (
-        f"Scores of {found['detections']} detections: |score - IoU| {found['iou_error']:.3f}, D-ECE "
-        f"{found['detection_error']:.3f}, LaECE {found['localization_error']:.3f}; correlation with the IoU {correlation}."
-    )
+    errors = (found[f"{name}_error"] for name in ("iou", "detection", "localization"))
+    listed = "|score - IoU| {:.3f}, D-ECE {:.3f}, LaECE {:.3f}".format(*errors)
+    return f"Scores of {found['detections']} detections: {listed}; correlation with the IoU {correlation}."

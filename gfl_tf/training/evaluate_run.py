@@ -78,7 +78,9 @@ def evaluate_run(
                 detect=coco.detect_function(model, with_strides=True),
                 observe=found.add,
             )
-            metrics = {**result.to_dict(), **trust(model, found, config.data.class_names)}
+            metrics = result.to_dict()
+            if dataset.num_boxes:
+                metrics.update(trust(model, found, config.data.class_names))
     if scale or decoder:
         metrics["settings"] = {"scale": config.data.scale, **(decoder or {})}
     name = f"{which}-{'tta-' if with_tta else ''}{data_name}"
@@ -91,7 +93,7 @@ def evaluate_run(
 
 
 def trust(model: Detector, found: matches.Matches, class_names: collections.abc.Sequence[str]) -> dict[str, typing.Any]:
-    """{"scores": of `scores.summary`, "edges": of `edges.summary`}; without edges where the detector states no spread."""
+    """{"scores": `scores.summary`, "edges": `edges.summary`}; without edges where the detector states no spread."""
     measured = {"scores": scores.summary(found.scored())}
     of_edges = found.edges()
     if of_edges:

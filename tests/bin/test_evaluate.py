@@ -62,7 +62,7 @@ def test_test_time_augmentation(trained_run, command):
 
 
 def test_one_view_scores_as_no_augmentation(trained_run, evaluated, tmp_path):
-    result, output = evaluate_run(trained_run.directory, "last", output=tmp_path, views=[(64, 64)], flip=False)
+    result, _, output = evaluate_run(trained_run.directory, "last", output=tmp_path, views=[(64, 64)], flip=False)
     plain = json.loads((evaluated[1] / "metrics.json").read_text())
     assert result.metrics == pytest.approx(plain["metrics"], abs=1e-4)
     assert result.detections and len(result.detections) == plain["num_detections"]

@@ -21,7 +21,7 @@ def test_a_list_of_images_gets_detections_under_its_ids_and_no_score(tiny_run, t
         "categories": [{"id": "c", "name": "circle"}, {"id": "s", "name": "square"}],
     }
     (tmp_path / "list.json").write_text(json.dumps(content))
-    result, output = evaluate_run(
+    result, _, output = evaluate_run(
         tiny_run, annotations=tmp_path / "list.json", images=tmp_path, output=tmp_path / "out"
     )
     stored = json.loads((output / "detections.json").read_text())
@@ -47,7 +47,7 @@ def test_the_held_out_images_of_a_run(tiny_run, tmp_path):
     config = json.loads((run / "config.json").read_text())
     config["data"].update(train_annotations=str(tmp_path / "a.json"), train_images=str(tmp_path), val_share=0.4)
     (run / "config.json").write_text(json.dumps(config))
-    result, output = evaluate_run(run)
+    result, _, output = evaluate_run(run)
     assert output == run / "evaluation" / "best-held_out" and result.num_images == 2
     held_out = {record.id for record in load_split(RunDirectory(run).read_config(), "val").images}
     assert {item["image_id"] for item in result.detections} <= held_out and len(held_out) == 2
@@ -66,8 +66,8 @@ def test_other_settings(tiny_run, tmp_path):
     }
     (tmp_path / "a.json").write_text(json.dumps(content))
     data = dict(annotations=tmp_path / "a.json", images=tmp_path)
-    plain, _ = evaluate_run(tiny_run, **data, output=tmp_path / "plain")
-    other, output = evaluate_run(
+    plain, _, _ = evaluate_run(tiny_run, **data, output=tmp_path / "plain")
+    other, _, output = evaluate_run(
         tiny_run,
         **data,
         output=tmp_path / "other",
