@@ -68,7 +68,7 @@ def test_with_a_detector(tiny_gfl, tmp_path):
     finally:
         tiny_gfl.edge_calibration = None
     count = int(found["num_detections"][0])
-    assert count and found["edge_interval"].shape == found["box_interval"].shape == (1, 100, 2, 4)
+    assert count and found["edge_interval"].shape == found["box_interval"].shape == (1, 20, 2, 4)
     expected = HALF_PX(tf.constant(before["edge_stddev"][0, :count]), tf.constant(before["boxes"][0, :count]))
     for name, value in expected.items():
         np.testing.assert_allclose(found[name][0, :count], value, rtol=1e-4)

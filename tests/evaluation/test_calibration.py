@@ -68,6 +68,6 @@ def test_groups_are_as_many_as_the_data_carry():
 
 
 def test_too_few():
-    with pytest.raises(ValueError, match="30 detections find an object, 10 and 20 in .*; intervals of 0.95 take 20 in"):
+    with pytest.raises(ValueError, match="30 detections find an object, 10 and 20 in .*; intervals of 0.95 take 19 in"):
         calibrations.fit(normal_edges(30))
     calibrations.fit(normal_edges(30), (0.5, 0.9))
