@@ -119,18 +119,20 @@ def _fields(found):
 def scaled(found: dict[str, typing.Any], factor: tf.Tensor | np.ndarray) -> dict[str, typing.Any]:
     """A record whose pixels are multiplied by `factor`, that of x, y, x, y: [4], or [B, 1, 4] for each image."""
     in_pixels = [field for field in _fields(found) if field.kind.in_pixels]
-    return {
-        **found,
-        **{
-            field.name: found[field.name] * factor[(..., *[None] * (len(field.kind.shape) - 1), slice(None))]
-            for field in in_pixels
-        },
-    }
+    of_sides = {field.name: _expanded(factor, -2, len(field.kind.shape) - 1) for field in in_pixels}
+    return {**found, **{name: found[name] * of_sides[name] for name in of_sides}}
 
 
 def _like(values, field):
     """`values`, one per detection, with axes for those of the field's value."""
-    return values[(..., *[tf.newaxis] * len(field.kind.shape))]
+    return _expanded(values, -1, len(field.kind.shape))
+
+
+def _expanded(values, axis, times):
+    # Not by an index with an ellipsis, which tf2onnx takes for another.
+    for _ in range(times):
+        values = tf.expand_dims(values, axis) if tf.is_tensor(values) else np.expand_dims(values, axis)
+    return values
 
 
 def to_original(

@@ -93,6 +93,23 @@ def test_served_and_back():
     assert nothing["boxes"].shape == nothing["edge_stddev"].shape == (0, 4) and len(nothing["classes"]) == 0
 
 
+def test_values_of_several_levels():
+    """[L, 4] a detection: scaled, mirrored, served and written as those of one level."""
+    found = {**record(), "edge_interval": tf.constant([[[[1.0, 2, 3, 4]] * 2, [[-1.0] * 4] * 2]] * 2)}
+    in_original = detections.to_original(found, tf.constant([[100, 150], [50, 100]]), tf.constant([[50, 100]] * 2))
+    np.testing.assert_allclose(in_original["edge_interval"][0, 0], [[1.5, 4, 4.5, 8]] * 2)
+    np.testing.assert_allclose(in_original["edge_interval"][0, 1], [[-1] * 4] * 2)
+    np.testing.assert_allclose(in_original["edge_interval"][1, 0], [[1, 2, 3, 4]] * 2)
+    np.testing.assert_allclose(detections.mirrored(found, 50.0)["edge_interval"][0, 0], [[3, 2, 1, 4]] * 2)
+    served = {name: value[0].numpy() for name, value in detections.to_served(found, NAMES).items()}
+    assert (served["detection_edge_interval"][1] == 0).all()
+    back = detections.from_served(served)
+    np.testing.assert_array_equal(back["edge_interval"], [[[1, 2, 3, 4]] * 2])
+    assert detections.to_json(back)[0]["edge_interval"] == [[1.0, 2.0, 3.0, 4.0]] * 2
+    scaled = detections.scaled(detections.of_image(found, 0), np.array([2.0, 1, 2, 1]))
+    np.testing.assert_array_equal(scaled["edge_interval"], [[[2, 2, 6, 4]] * 2])
+
+
 def test_json():
     expected = {"class": "dog", "class_index": 1, "score": 0.75, "box": [10, 5, 20, 40], "edge_stddev": [1, 2, 3, 4]}
     rows = detections.to_json(detections.of_image(record(), 0), NAMES)
