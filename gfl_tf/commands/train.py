@@ -35,11 +35,11 @@ def define_flags():
 
 def main():
     config = start.load_config(FLAGS.run_dir)
-    from gfl_tf.training import fit, report
+    from gfl_tf.training import divergence, fit
 
     try:
         outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy)
-    except (OSError, ValueError, report.DivergedError) as error:
+    except (OSError, ValueError, divergence.DivergedError) as error:
         raise SystemExit(f"train: {error}") from error
     except KeyboardInterrupt:  # the second Ctrl-C
         print("train: stopped at once; the run goes on from its last checkpoint", file=sys.stderr)

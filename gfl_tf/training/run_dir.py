@@ -9,6 +9,7 @@ evaluation/*.json    the metrics of each evaluation (lost-*.json: of weights tha
 first_batch.jpg      the images and boxes that the training began with, after augmentation
 worst_images.json    the validation images on which the best weights are most wrong
 report.md            of the finished run: scores, weights, which commands follow
+diverged/            the steps whose numbers were not finite, if any, see `gfl_tf.training.divergence`
 logs/                TensorBoard
 train.log            what was printed
 train.lock           while a training is under way: whose it is
@@ -36,7 +37,8 @@ from gfl_tf.training import config as configs
 
 WEIGHTS = ("best", "last")
 LONGEST_PATH = 4096 - 256  # in bytes: what Linux takes, less what comes inside
-# A run may go on with other values of these: they change what is reported and kept, not what is learned.
+# A run may go on with other values of these: they change what is reported and kept, and what is to come, not what was
+# learned.
 HARMLESS_FIELDS = tuple(
     f"train.{name}"
     for name in (
@@ -45,6 +47,8 @@ HARMLESS_FIELDS = tuple(
         "evaluation_batch_size",
         "keep_checkpoints",
         "log_every",
+        "max_go_backs",
+        "on_divergence",
         "patience",
         "sample_images",
     )
@@ -68,6 +72,8 @@ class RunDirectory:
         self.report_file = self.path / "report.md"
         self.checkpoints = self.path / "checkpoints"
         self.evaluation = self.path / "evaluation"
+        self.diverged_steps = self.path / "diverged" / "steps.json"
+        self.diverged_step = self.path / "diverged" / "step.npz"
         self.logs = self.path / "logs"
         self.log_file = self.path / "train.log"
 
@@ -184,7 +190,7 @@ class RunDirectory:
         return "Train into another --run_dir; it has no weights either."
 
     def _remove_partial(self):
-        for folder in (self.path, self.checkpoints, self.evaluation):
+        for folder in (self.path, self.checkpoints, self.evaluation, self.diverged_step.parent):
             files.remove_partial(folder)
         for folder in self.checkpoints.glob("ckpt-*_temp"):  # TensorFlow's, of earlier versions
             shutil.rmtree(folder)
