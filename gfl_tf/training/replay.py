@@ -47,8 +47,12 @@ def keep(file, model, step, batch, losses, not_finite):
         np.savez(opened, **arrays)
 
 
-def replay(run):
+def replay(run, config):
     """Makes the kept step of a `RunDirectory` again, on one device, without its update.
+
+    Args:
+        run: `RunDirectory`.
+        config: that of the run; another precision shows whether it is the reason.
 
     Returns:
         `Replay`.
@@ -56,7 +60,6 @@ def replay(run):
     Raises:
         ValueError: no step was kept, or its file is damaged.
     """
-    config = run.read_config()
     if not run.diverged_step.exists():
         raise ValueError(f"{run.path} has no step to make again: the numbers of all were finite")
     arrays = weight_file.read(run.diverged_step)

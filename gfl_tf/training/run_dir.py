@@ -253,16 +253,24 @@ def load_run(run_dir: str | os.PathLike, which: str = "best") -> tuple[Detector,
     weights = run.weights_file(which)
     if not weights.exists() and weights.with_suffix(".weights.h5").exists():
         raise ValueError(f"{run.path} was trained by gfl_tf 0.1.0: its .weights.h5 files are for that version")
-    if not weights.exists():
+    if not weights.exists() and not run.has_checkpoint():
         raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
     model = build_detector(config, load_weights=False)
     try:
         weight_file.load(weight_file.named_variables(model), weights)
     except ValueError as error:
-        (other,) = set(WEIGHTS) - {which}
-        remedy = f" The run has others: --checkpoint={other}" if run.weights_file(other).exists() else ""
-        raise ValueError(f"{error}.{remedy}") from error
+        raise ValueError(". ".join([str(error), *_remedies(run, which)])) from error
     return model, config
+
+
+def _remedies(run, which):
+    """What can be done where the "best" or "last" weights are damaged or gone."""
+    (other,) = set(WEIGHTS) - {which}
+    if dict(files.good([run.weights_file(other)], weight_file.read)):
+        yield f"The run has others: --checkpoint={other}"
+    if run.has_checkpoint():
+        source = "the next evaluation" if which == "best" and run.has_evaluation() else "the last checkpoint"
+        yield f"gfl-train --run_dir={shlex.quote(str(run.path))} goes on with the run and takes those of {source}"
 
 
 def write_whole(path: str | os.PathLike, text: str) -> None:

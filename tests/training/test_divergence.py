@@ -67,14 +67,14 @@ def test_stop_then_skip(config, tmp_path, spoil):
     outcome = fit.train(config, run.path)
     assert outcome.step == 10 and int(outcome.model.optimizer.iterations.numpy()) == 10
     log = run.log_file.read_text()
-    said = str(stopped.value).split("; the last checkpoint")[0]
+    said = str(stopped.value).split(". The last checkpoint")[0]
     assert f"{said}. The step is skipped, 1 so far." in log and log.count(" 1 skipped\n") == 2  # logged at 8 and 10
     assert said in run.report_file.read_text() and "1 steps were skipped" in run.report_file.read_text()
     assert sorted(_checkpoint(run, 10)) == sorted(_checkpoint(run, 5))
     again = weight_file.read(run.diverged_step)
     assert all(np.array_equal(again[name], kept[name], equal_nan=kept[name].dtype.kind == "f") for name in kept)
 
-    made = replay.replay(run)
+    made = replay.replay(run, run.read_config())
     assert made.step == 7 and 0 < len(made.not_finite_then) < len(kept)
     np.testing.assert_array_equal(list(made.losses_now.values()), list(made.losses_then.values()))
     assert made.not_finite_now == made.not_finite_then
@@ -153,7 +153,7 @@ def test_going_back_ends(divergence_of):
         divergence_of(on_divergence="go_back", max_go_backs=2).check_go_back(error)
     going.went_on_from(None)  # the run begins again
     assert not len(going.lowered_from.numpy())
-    with pytest.raises(DivergedError, match="a number is none; .*on_divergence=go_back"):
+    with pytest.raises(DivergedError, match="a number is none. The .*on_divergence=go_back"):
         divergence_of(on_divergence="skip").check_go_back(error)
 
 
