@@ -27,8 +27,8 @@ class DivergedError(RuntimeError):
     def __init__(self, what):
         super().__init__(
             f"{what}. The last checkpoint is from before it. Go on from there with "
-            "--config.train.on_divergence=go_back, which lowers the learning rate, or =skip, which leaves such steps out. "
-            "Or train into a new run directory with a lower --config.train.learning_rate, more "
+            "--config.train.on_divergence=go_back, which lowers the learning rate, or =skip, which leaves such steps "
+            "out. Or train into a new run directory with a lower --config.train.learning_rate, more "
             "--config.train.warmup_steps, or gradient clipping such as --config.train.clip_norm=10."
         )
         self.what = what

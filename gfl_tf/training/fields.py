@@ -69,8 +69,8 @@ def default_train() -> ml_collections.ConfigDict:
     train.decay_bias = True  # `weight_decay` is for biases, too
     train.decay_norm = True  # and for the scales and offsets of normalizations
     train.clip_norm = 0.0  # of all gradients together; 0: off
-    # A step whose loss or gradients are not finite makes no update. Then "stop" ends the run, "skip" counts the step and
-    # goes on with the next, "go_back" goes on from the last good checkpoint with a lower learning rate.
+    # A step whose loss or gradients are not finite makes no update. Then "stop" ends the run, "skip" counts the step
+    # and goes on, "go_back" goes on from the last good checkpoint with a lower learning rate: see docs/runs.md.
     train.on_divergence = "stop"
     train.max_go_backs = 3  # times that "go_back" does so before it stops
     train.go_back_factor = 0.5  # of the learning rate, each of these times, from that checkpoint's step on

@@ -84,7 +84,8 @@ def test_damaged_weights_are_made_anew(run, which, damage, caplog):
 
 
 def test_what_can_be_done_where_weights_are_damaged(run):
-    again = f"gfl-train --run_dir={re.escape(shlex.quote(str(run.path)))} goes on with the run and takes those of the next evaluation"
+    command = re.escape(f"gfl-train --run_dir={shlex.quote(str(run.path))}")
+    again = f"{command} goes on with the run and takes those of the next evaluation"
     _flip(run.weights_file("best"))
     with pytest.raises(ValueError, match=f"best.npz .* or damaged: .*The run has others: --checkpoint=last. {again}$"):
         load_run(run.path)
