@@ -62,9 +62,12 @@ class Divergence:
 
     def went_on_from(self, step):
         """The run goes on from a checkpoint of this step, or from nothing (None): later steps are made again."""
-        self._steps = [] if step is None else [
-            each for each in self._steps if each["did"] == "go_back" or each["step"] <= step
-        ]  # fmt: skip
+        before = self._steps
+        self._steps = [
+            each for each in before if step is not None and (each["did"] == "go_back" or each["step"] <= step)
+        ]
+        if len(self._steps) < len(before):
+            self._write()
         self._lower()
 
     def left_out(self, step, losses, not_finite):
@@ -111,6 +114,9 @@ class Divergence:
 
     def _add(self, entry):
         self._steps.append(entry)
+        self._write()
+
+    def _write(self):
         self._file.parent.mkdir(exist_ok=True)
         with files.replacing(self._file, synced=True) as file:
             file.write(json.dumps(self._steps, indent=2) + "\n")
@@ -126,12 +132,13 @@ def read_steps(file):
 
 def _read(file):
     content = files.read_json(file)
+    numbers = {"skip": "step", "go_back": "to"}
     try:
-        kinds = {each["did"]: int(each["step"]) if each["did"] == "skip" else int(each["to"]) for each in content}
-    except (KeyError, TypeError, ValueError):
-        kinds = None
-    if not isinstance(content, list) or kinds is None:
-        raise ValueError(f"{file} is damaged: it has not the steps that it should")
+        whole = isinstance(content, list) and all(each[numbers[each["did"]]] >= 0 and each["what"] for each in content)
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{file} is damaged: it does not list steps")
     return content
 
 
@@ -145,5 +152,5 @@ def _what(step, losses, not_finite):
 
 def _listed_images(images):
     """`images`: lists of ids, as of `step_images`."""
-    listed = (" with ".join([str(own), *([", ".join(map(str, mixed))] if mixed else [])]) for own, *mixed in images)
+    listed = [str(own) + (f" with {', '.join(map(str, mixed))}" if mixed else "") for own, *mixed in images]
     return f"images {'; '.join(listed)}"

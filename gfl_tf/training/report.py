@@ -11,7 +11,7 @@ STEADY_STEPS = 3
 
 
 class StepReport:
-    """Reports on the steps of a run; reads their metrics, which waits for the device, at logged steps alone.
+    """Reports on the steps of a run; reads their metrics at logged steps alone.
 
     Args:
         progress: `Progress`.
