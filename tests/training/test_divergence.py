@@ -49,64 +49,47 @@ def spoil(monkeypatch):
     return spoil
 
 
-def _checkpoint(run, step):
-    return weight_file.read(run.checkpoints / f"ckpt-{step}.npz")
-
-
-def test_stop_then_skip(config, tmp_path, spoil):
-    run = RunDirectory(tmp_path / "run")
-    config.train.ema_momentum = 0.5
+def test_stop_then_go_back_and_a_kill_after_it(config, tmp_path, spoil, monkeypatch):
+    """What a kill right after going back leaves is copied: going on from there gives what the run itself gives."""
+    run, killed = RunDirectory(tmp_path / "run"), tmp_path / "killed"
+    config.train.update(go_back_factor=0.25, clip_norm=5.0, optimizer="adamw", ema_momentum=0.5, log_every=1)
     spoil(7)
     with pytest.raises(DivergedError, match=r"loss is not finite at step 7: loss nan .*; images \d.* =skip") as stopped:
         fit.train(config, run.path)
-    # Nothing of the step is in what it leaves: the weights before it are those of a run of 6 steps.
     kept = weight_file.read(run.diverged_step)
-    assert kept["step"] == 7 and np.isnan(kept["losses/loss"]) and not run.diverged_steps.exists()
-    spoil(2)
-    config.train.on_divergence = "skip"
-    outcome = fit.train(config, run.path)
-    assert outcome.step == 10 and int(outcome.model.optimizer.iterations.numpy()) == 10
-    log = run.log_file.read_text()
-    said = str(stopped.value).split(". The last checkpoint")[0]
-    assert f"{said}. The step is skipped, 1 so far." in log and log.count(" 1 skipped\n") == 2  # logged at 8 and 10
-    assert said in run.report_file.read_text() and "1 steps were skipped" in run.report_file.read_text()
-    assert sorted(_checkpoint(run, 10)) == sorted(_checkpoint(run, 5))
+    assert kept["step"] == 7 and not run.diverged_steps.exists()
+
+    step_done, rates = StepReport.step_done, []
+
+    def copy(self, step, *args):
+        rates.append((step, float(self._schedule(step - 1))))
+        if len(rates) == 2:
+            shutil.copytree(run.path, killed, ignore=shutil.ignore_patterns("train.lock"))
+        return step_done(self, step, *args)
+
+    config.train.on_divergence = "go_back"
+    spoil(2)  # step 7 again
+    with monkeypatch.context() as patch:
+        patch.setattr(StepReport, "step_done", copy)
+        assert fit.train(config, run.path).step == 10
+    assert [step for step, _ in rates] == [6, 6, 7, 8, 9, 10] and rates[1][1] == pytest.approx(0.25 * rates[0][1])
     again = weight_file.read(run.diverged_step)
     assert all(np.array_equal(again[name], kept[name], equal_nan=kept[name].dtype.kind == "f") for name in kept)
+    said = str(stopped.value).split(". The last checkpoint")[0]
+    assert f"{said}. Back to step 5, from where on the learning rate is 0.25 of what it" in run.log_file.read_text()
+    assert f"1 times the run went back to a checkpoint.\n\n- {said}\n" in run.report_file.read_text()
+
+    spoil()
+    assert fit.train(None, killed).step == 10
+    expected, found = (weight_file.read(path / "checkpoints" / "ckpt-10.npz") for path in (run.path, killed))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
 
     made = replay.replay(run, run.read_config())
     assert made.step == 7 and 0 < len(made.not_finite_then) < len(kept)
     np.testing.assert_array_equal(list(made.losses_now.values()), list(made.losses_then.values()))
     assert made.not_finite_now == made.not_finite_then
-    assert "  loss: nan, nan\n" in replay.text(made) and f"  {made.not_finite_then[0]}\n" in replay.text(made)
-
-
-def test_go_back_and_a_kill_after_it(config, tmp_path, spoil, monkeypatch):
-    """What a kill right after it leaves is copied: going on from there gives what the run itself gave."""
-    run, killed = RunDirectory(tmp_path / "run"), tmp_path / "killed"
-    config.train.update(on_divergence="go_back", go_back_factor=0.25, clip_norm=5.0, optimizer="adamw", log_every=1)
-    step_done, rates = StepReport.step_done, []
-
-    def copy(self, step, *args):
-        rates.append((step, float(self._schedule(step - 1))))
-        if len(rates) == 7:
-            shutil.copytree(run.path, killed, ignore=shutil.ignore_patterns("train.lock"))
-        return step_done(self, step, *args)
-
-    monkeypatch.setattr(StepReport, "step_done", copy)
-    spoil(7)
-    assert fit.train(config, run.path).step == 10
-    assert [step for step, _ in rates] == [1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10]
-    (_, before), (_, after) = rates[5:7]
-    assert after == pytest.approx(0.25 * before)
-    assert "Back to step 5, from where on the learning rate is 0.25 of what it was (1 of" in run.log_file.read_text()
-    assert "1 times the run went back" in run.report_file.read_text()
-    monkeypatch.setattr(StepReport, "step_done", step_done)
-    spoil()
-    assert fit.train(None, killed).step == 10
-    expected, found = _checkpoint(run, 10), _checkpoint(RunDirectory(killed), 10)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert "  loss: nan, nan\n" in replay.text(made) and f"  {made.not_finite_then[0]}" in replay.text(made)
 
 
 @pytest.fixture
