@@ -253,23 +253,25 @@ def load_run(run_dir: str | os.PathLike, which: str = "best") -> tuple[Detector,
     weights = run.weights_file(which)
     if not weights.exists() and weights.with_suffix(".weights.h5").exists():
         raise ValueError(f"{run.path} was trained by gfl_tf 0.1.0: its .weights.h5 files are for that version")
-    if not weights.exists() and not run.has_checkpoint():
-        raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
+    if not weights.exists():
+        why = "" if run.has_checkpoint() else " yet: its training has not come to its first checkpoint"
+        raise ValueError(". ".join([f"{run.path} has no {weights.name}{why}", *_remedies(run, config, which)]))
     model = build_detector(config, load_weights=False)
     try:
         weight_file.load(weight_file.named_variables(model), weights)
     except ValueError as error:
-        raise ValueError(". ".join([str(error), *_remedies(run, which)])) from error
+        raise ValueError(". ".join([str(error), *_remedies(run, config, which)])) from error
     return model, config
 
 
-def _remedies(run, which):
-    """What can be done where the "best" or "last" weights are damaged or gone."""
+def _remedies(run, config, which):
+    """What can be done where the "best" or "last" weights are damaged or not there."""
     (other,) = set(WEIGHTS) - {which}
-    if dict(files.good([run.weights_file(other)], weight_file.read)):
+    if run.weights_file(other).exists() and dict(files.good([run.weights_file(other)], weight_file.read)):
         yield f"The run has others: --checkpoint={other}"
     if run.has_checkpoint():
-        source = "the next evaluation" if which == "best" and run.has_evaluation() else "the last checkpoint"
+        is_evaluated = which == "best" and config.data.val_annotations
+        source = "the next evaluation" if is_evaluated else "the last checkpoint"
         yield f"gfl-train --run_dir={shlex.quote(str(run.path))} goes on with the run and takes those of {source}"
 
 

@@ -91,7 +91,9 @@ def test_what_can_be_done_where_weights_are_damaged(run):
         load_run(run.path)
     run.weights_file("best").unlink()
     run.weights_file("last").unlink()
-    with pytest.raises(ValueError, match="last.npz .*directory.* goes on with the run and takes those of the last ch"):
+    with pytest.raises(
+        ValueError, match="has no last.npz. gfl-train .* goes on with the run and takes those of the last ch"
+    ):
         load_run(run.path, "last")
 
 
