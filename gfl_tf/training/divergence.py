@@ -41,14 +41,12 @@ class Divergence:
         run: `RunDirectory`.
         train: `config.train`.
         progress: `Progress`.
-        batch_images: function of a step, counted from 0, that gives `step_images` of its batch as image ids.
     """
 
-    def __init__(self, run, train, progress, batch_images):
+    def __init__(self, run, train, progress):
         self._file = run.diverged_steps
         self._train = train
         self._progress = progress
-        self._batch_images = batch_images
         self._steps = read_steps(self._file)
         self.goes_back = train.on_divergence == "go_back"
         # The steps from which on the learning rate is lower, once for each of them.
@@ -70,18 +68,18 @@ class Divergence:
             self._write()
         self._lower()
 
-    def left_out(self, step, losses, not_finite):
+    def left_out(self, step, losses, not_finite, images):
         """To be called after a step, counted from 1, that made no update.
 
         Args:
             losses: {name: number} of it.
             not_finite: names of the variables whose gradients are not finite.
+            images: texts with the ids of each image of its batch.
 
         Raises:
             DivergedError: unless such a step is skipped, and not too many one after the other.
         """
-        images = self._batch_images(step - 1)
-        what = f"{_what(step, losses, not_finite)}; {_listed_images(images)}"
+        what = f"{_what(step, losses, not_finite)}; images {'; '.join(images)}"
         if self._train.on_divergence != "skip":
             raise DivergedError(what)
         self._add({"did": "skip", "step": step, "what": what})
@@ -148,9 +146,3 @@ def _what(step, losses, not_finite):
     # None of them where it is only their norm.
     gradients = f"; of {len(not_finite)} variables no finite gradient, such as {not_finite[0]}" if not_finite else ""
     return f"The {wrong} not finite at step {step}: loss {losses['loss']:.4g} ({parts}){gradients}"
-
-
-def _listed_images(images):
-    """`images`: lists of ids, as of `step_images`."""
-    listed = [str(own) + (f" with {', '.join(map(str, mixed))}" if mixed else "") for own, *mixed in images]
-    return f"images {'; '.join(listed)}"

@@ -132,7 +132,7 @@ class _Training:
         self._cycle_steps = train.swa_cycle_epochs * self._steps_per_epoch
         self._num_cycles = train.swa_epochs // train.swa_cycle_epochs
         self._total_steps = self._main_steps + self._num_cycles * self._cycle_steps
-        self._divergence = Divergence(run, train, progress, self._image_ids)
+        self._divergence = Divergence(run, train, progress)
         schedule = build_schedule(train, self._steps_per_epoch)
         schedule = LoweredFrom(schedule, self._divergence.lowered_from, train.go_back_factor)
         keras.utils.set_random_seed(config.seed)
@@ -251,9 +251,9 @@ class _Training:
 
     def _leave_out(self, step, batch, done):
         """Goes on after a step that made no update, or raises DivergedError."""
-        losses, not_finite = finite_step.read(self._model, self._variables, done)
-        replay.keep(self._run.diverged_step, self._model, step, self._whole(batch), losses, not_finite)
-        self._divergence.left_out(step, losses, not_finite)
+        found = (*finite_step.read(self._model, self._variables, done), self._image_ids(step))
+        replay.keep(self._run.diverged_step, self._model, step, self._whole(batch), *found)
+        self._divergence.left_out(step, *found)
         compat.tf_variable(self._model.optimizer.iterations).assign(step)
 
     def _go_back(self, error):
@@ -294,8 +294,10 @@ class _Training:
         }
 
     def _image_ids(self, step):
-        images = step_images(self._train_data, self._config.train.batch_size, step, **self._plan())
-        return [[self._train_data.images[index].id for index in made_of] for made_of in images]
+        """Texts with the id of each image in the batch of a step, counted from 1, and of what was mixed into it."""
+        images = step_images(self._train_data, self._config.train.batch_size, step - 1, **self._plan())
+        ids = [[str(self._train_data.images[index].id) for index in made_of] for made_of in images]
+        return [own + (f" with {', '.join(mixed)}" if mixed else "") for own, *mixed in ids]
 
     def _whole(self, batch):
         """A distributed batch as one."""

@@ -14,16 +14,17 @@ from gfl_tf.training.optimizers import build_optimizer
 
 class Replay(typing.NamedTuple):
     """A step, counted from 1, as it was in the run (`then`) and as it is now: its losses, {name: number}, and the names
-    of the variables whose gradients are not finite."""
+    of the variables whose gradients are not finite. `images`: texts with the ids of its images."""
 
     step: int
+    images: list[str]
     losses_then: dict[str, float]
     losses_now: dict[str, float]
     not_finite_then: list[str]
     not_finite_now: list[str]
 
 
-def keep(file, model, step, batch, losses, not_finite):
+def keep(file, model, step, batch, losses, not_finite, images):
     """Writes a step to a file, for `replay`.
 
     Args:
@@ -33,12 +34,14 @@ def keep(file, model, step, batch, losses, not_finite):
         batch: (images, labels), whole.
         losses: {name: number}.
         not_finite: names of the variables whose gradients are not finite.
+        images: texts with the ids of each image.
     """
-    images, labels = batch
+    pixels, labels = batch
     arrays = {f"weights/{name}": variable.numpy() for name, variable in weight_file.named_variables(model).items()}
     arrays.update({f"labels/{name}": value.numpy() for name, value in labels.items()})
     arrays.update({f"losses/{name}": np.float32(value) for name, value in losses.items()})
-    arrays.update(images=images.numpy(), step=np.int64(step), not_finite=np.array(not_finite, str))
+    arrays.update(images=pixels.numpy(), step=np.int64(step), not_finite=np.array(not_finite, str))
+    arrays["image_ids"] = np.array(images, str)
     scale = compat.loss_scale(model.optimizer)
     if scale is not None:
         arrays["loss_scale"] = scale.numpy()
@@ -74,14 +77,13 @@ def replay(run, config):
     batch = tf.constant(arrays["images"]), _part(arrays, "labels/", tf.constant)
     numbers = tf.function(lambda: finite_step.numbers(model, batch), autograph=False)()
     losses, not_finite = finite_step.read(model, variables, numbers)
-    return Replay(
-        int(arrays["step"]), _part(arrays, "losses/", float), losses, arrays["not_finite"].tolist(), not_finite
-    )
+    step, images, was = int(arrays["step"]), arrays["image_ids"].tolist(), arrays["not_finite"].tolist()
+    return Replay(step, images, _part(arrays, "losses/", float), losses, was, not_finite)
 
 
 def text(replayed):
     """A `Replay` for people."""
-    lines = [f"step {replayed.step}, as it was in the run, and made again:"]
+    lines = [f"images {'; '.join(replayed.images)}", f"step {replayed.step}, as it was in the run, and made again:"]
     for name, then in replayed.losses_then.items():
         lines.append(f"  {name}: {then:.9g}, {replayed.losses_now[name]:.9g}")
     then, now = replayed.not_finite_then, replayed.not_finite_now

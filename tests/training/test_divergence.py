@@ -86,6 +86,7 @@ def test_stop_then_go_back_and_a_kill_after_it(config, tmp_path, spoil, monkeypa
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
     made = replay.replay(run, run.read_config())
+    assert f"images {'; '.join(made.images)}" in said and len(made.images) == 4
     assert made.step == 7 and 0 < len(made.not_finite_then) < len(kept)
     np.testing.assert_array_equal(list(made.losses_now.values()), list(made.losses_then.values()))
     assert made.not_finite_now == made.not_finite_then
@@ -101,23 +102,24 @@ def divergence_of(tmp_path):
         train = configs.default_train()
         train.update(fields)
         progress = types.SimpleNamespace(say=lambda text: None)
-        return Divergence(run, train, progress, lambda step: [[step, 7, 8], ["b.jpg"]])
+        return Divergence(run, train, progress)
 
     return divergence_of
 
 
 LOSSES = {"loss": float("inf"), "box_loss": 1.0}
+IMAGES = ["12 with 7, 8", "b.jpg"]
 
 
 def test_skipping_ends(divergence_of):
     skipping = divergence_of(on_divergence="skip")
-    skipping.left_out(2, LOSSES, ["head/kernel"])
+    skipping.left_out(2, LOSSES, ["head/kernel"], IMAGES)
     for step in range(4, 4 + MAX_SKIPS_IN_A_ROW - 1):
-        skipping.left_out(step, LOSSES, [])
+        skipping.left_out(step, LOSSES, [], IMAGES)
     again = divergence_of(on_divergence="skip")  # another process goes on
     assert again.skipped == MAX_SKIPS_IN_A_ROW
     with pytest.raises(DivergedError, match="13: loss inf .*; images 12 with 7, 8; b.jpg. 10 steps .* were skipped"):
-        again.left_out(13, LOSSES, [])
+        again.left_out(13, LOSSES, [], IMAGES)
     again.went_on_from(3)
     assert again.skipped == 1
 
@@ -128,7 +130,7 @@ def test_going_back_ends(divergence_of):
         going = divergence_of(on_divergence="go_back", max_go_backs=2)
         going.went_on_from(5)
         with pytest.raises(DivergedError, match="step 9: loss inf"):
-            going.left_out(9, LOSSES, [])
+            going.left_out(9, LOSSES, [], IMAGES)
         going.check_go_back(error)
         going.went_back(error, 5 + times)
         assert list(going.lowered_from.numpy()) == [5, 6][: times + 1]
