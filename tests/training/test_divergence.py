@@ -49,6 +49,7 @@ def spoil(monkeypatch):
     return spoil
 
 
+@pytest.mark.slow
 def test_stop_then_go_back_and_a_kill_after_it(config, tmp_path, spoil, monkeypatch):
     """What a kill right after going back leaves is copied: going on from there gives what the run itself gives."""
     run, killed = RunDirectory(tmp_path / "run"), tmp_path / "killed"
