@@ -184,29 +184,39 @@ def without_xla(model):
 OPTIMIZER_OPTIONS = {} if KERAS_3 else {"jit_compile": False}
 
 
-def minimize(optimizer, loss, variables, tape):
-    """One step of an optimizer; gradients are summed over replicas before they are clipped.
+def gradients(optimizer, loss, variables, tape):
+    """What `apply_gradients` takes: a gradient, or None, for each variable, summed over replicas.
+
+    With a `LossScaleOptimizer`, Keras 3's are still scaled.
 
     Args:
         loss: the replica's share of the loss.
         variables: to be trained, in the order in which the optimizer was built.
         tape: the `tf.GradientTape` that recorded the loss.
     """
-    if not KERAS_3:
-        optimizer.minimize(loss, variables, tape=tape)
-        return
-    # Its optimizers clip on each replica and sum afterwards.
-    with tape:
-        loss = optimizer.scale_loss(loss)
-    gradients = tape.gradient(loss, variables)
+    if KERAS_3:
+        with tape:
+            loss = optimizer.scale_loss(loss)
+        found = tape.gradient(loss, variables)
+    else:
+        found = [gradient for gradient, _ in optimizer.compute_gradients(loss, variables, tape)]
     context = tf.distribute.get_replica_context()
     if context is not None and context.num_replicas_in_sync > 1:
-        present = [index for index, gradient in enumerate(gradients) if gradient is not None]
-        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [gradients[index] for index in present])
+        present = [index for index, gradient in enumerate(found) if gradient is not None]
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [found[index] for index in present])
         for index, total in zip(present, sums):
-            gradients[index] = total
-        _unscaled(optimizer)._all_reduce_sum_gradients = list  # they are summed already
-    optimizer.apply(gradients, variables)
+            found[index] = total
+    return found
+
+
+def apply_gradients(optimizer, gradients, variables):
+    """Updates the variables, in a replica; `gradients`: of the function of this name."""
+    if KERAS_3:
+        # Its optimizers clip on each replica and sum afterwards.
+        _unscaled(optimizer)._all_reduce_sum_gradients = list
+        optimizer.apply(gradients, variables)
+    else:
+        optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
 
 
 def variable_index(optimizer, variable):
@@ -232,13 +242,18 @@ def optimizer_state(optimizer, names):
     for slot in ("momentums", "_momentums", "_velocities"):
         values = getattr(_unscaled(optimizer), slot, [])
         state.update({f"{slot.strip('_')}/{name}": value for name, value in zip(names, values)})
-    if hasattr(optimizer, "inner_optimizer"):
-        if KERAS_3:
-            state.update(loss_scale=optimizer.dynamic_scale, loss_scale_steps=optimizer.step_counter)
-        else:
-            loss_scale = optimizer._loss_scale
-            state.update(loss_scale=loss_scale._current_loss_scale, loss_scale_steps=loss_scale._counter)
+    scale = loss_scale(optimizer)
+    if scale is not None:
+        steps = optimizer.step_counter if KERAS_3 else optimizer._loss_scale._counter
+        state.update(loss_scale=scale, loss_scale_steps=steps)
     return {name: tf_variable(value) for name, value in state.items()}
+
+
+def loss_scale(optimizer):
+    """The `tf.Variable` with the present scale of a built `LossScaleOptimizer`; None of another optimizer."""
+    if not hasattr(optimizer, "inner_optimizer"):
+        return None
+    return tf_variable(optimizer.dynamic_scale) if KERAS_3 else optimizer._loss_scale._current_loss_scale
 
 
 def _unscaled(optimizer):

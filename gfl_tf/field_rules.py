@@ -2,6 +2,7 @@
 
 from gfl_tf.rules import (
     BELOW_1,
+    BETWEEN_0_AND_1,
     COUNT,
     COUNT_OR_0,
     EMPTY,
@@ -73,6 +74,9 @@ TRAIN = {
     "decay_bias": FLAG,
     "decay_norm": FLAG,
     "clip_norm": NOT_NEGATIVE,
+    "on_divergence": one_of("stop", "skip", "go_back"),
+    "max_go_backs": COUNT,
+    "go_back_factor": BETWEEN_0_AND_1,
     "warmup_steps": COUNT_OR_0,
     "warmup_share": SHARE,
     "warmup_factor": SHARE,
@@ -85,6 +89,7 @@ TRAIN = {
     "swa_learning_rate": POSITIVE,
     "swa_final_factor": SHARE,
     "swa_bn_batches": COUNT,
+    "deterministic": FLAG,
     "evaluate_every": COUNT,
     "patience": COUNT_OR_0,
     "evaluation_batch_size": COUNT,

@@ -59,6 +59,11 @@ def save(variables: dict[str, typing.Any], path: str | os.PathLike) -> None:
     wrong = not_finite(arrays)
     if wrong:
         raise ValueError(f"{wrong} is not finite: {path} stays as it was")
+    write(arrays, path)
+
+
+def write(arrays: dict[str, np.ndarray], path: str | os.PathLike) -> None:
+    """Writes {name: array} as `save` does, unchecked."""
     with files.replacing(path, "wb", synced=True) as file:
         np.savez(file, **arrays)
 

@@ -7,6 +7,7 @@ Examples:
         --config.data.train_annotations=boxes.csv --config.data.train_images=photos
     gfl-train --run_dir=runs/mine                (goes on after Ctrl-C, a crash or a power cut)
     gfl-train --run_dir=runs/mine --config.data.train_images=/new/train          (goes on with images that have moved)
+    gfl-train --run_dir=runs/mine --replay       (makes a step whose numbers were not finite again)
     tensorboard --logdir=runs                    (watches)
 
 Every field of the config can be set with --config.PART.FIELD=VALUE; gfl_tf/training/fields.py explains the fields of
@@ -30,16 +31,24 @@ def define_flags():
     flags.DEFINE_enum(
         "strategy", "auto", ["auto", "one_device", "mirrored"], "mirrored: on all GPUs; auto: if there are several."
     )
+    flags.DEFINE_bool(
+        "replay", False, "Train nothing: make the run's last step whose numbers were not finite again, on one device."
+    )
     flags.mark_flag_as_required("run_dir")
 
 
 def main():
+    if FLAGS.replay and FLAGS.config:
+        raise SystemExit("train: --replay is made with the config of the run in --run_dir: leave --config out")
     config = start.load_config(FLAGS.run_dir)
-    from gfl_tf.training import fit, report
+    from gfl_tf.training import divergence, fit, replay, run_dir
 
     try:
+        if FLAGS.replay:
+            print(replay.text(replay.replay(run_dir.RunDirectory(FLAGS.run_dir), config)))
+            return
         outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy)
-    except (OSError, ValueError, report.DivergedError) as error:
+    except (OSError, ValueError, divergence.DivergedError) as error:
         raise SystemExit(f"train: {error}") from error
     except KeyboardInterrupt:  # the second Ctrl-C
         print("train: stopped at once; the run goes on from its last checkpoint", file=sys.stderr)

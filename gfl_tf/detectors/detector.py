@@ -244,11 +244,30 @@ class Detector(keras.Model):
         return super().save_weights(filepath, *args, **kwargs)
 
     def train_step(self, data: typing.Any) -> dict[str, tf.Tensor]:
+        losses, gradients = self.compute_gradients(data)
+        self.apply_gradients(losses, gradients)
+        return self.mean_losses()
+
+    def compute_gradients(self, data: typing.Any) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
+        """The first half of a training step, in a replica.
+
+        Returns:
+            (losses, gradients): the scalars of `metric_names`, and more for `apply_gradients`, of the batch over all
+            replicas; of each trainable variable its gradient, see `compat.gradients`.
+        """
         images, labels, weights = checks.unpack(data)
         with tf.GradientTape() as tape:
-            loss = self.compute_loss(images, labels, self(images, training=True), weights)
-        compat.minimize(self.optimizer, loss, self.trainable_variables, tape)
+            loss, losses = self._loss_values(images, labels, self(images, training=True), weights)
+        return losses, compat.gradients(self.optimizer, loss, self.trainable_variables, tape)
+
+    def apply_gradients(self, losses: dict[str, tf.Tensor], gradients: list[tf.Tensor | None]) -> None:
+        """The second half: updates the weights and the metrics."""
+        compat.apply_gradients(self.optimizer, gradients, self.trainable_variables)
         compat.average_statistics(compat.nested_layers(self))
+        self._update_metrics(losses)
+
+    def mean_losses(self) -> dict[str, tf.Tensor]:
+        """The means of `metric_names` since the metrics were reset, in a replica."""
         return {name: metric.result() for name, metric in self._means.items()}
 
     def test_step(self, data: typing.Any) -> dict[str, tf.Tensor]:
@@ -270,6 +289,12 @@ class Detector(keras.Model):
         Under a `tf.distribute` strategy this is the replica's share: gradients are to be summed over replicas, as
         Keras optimizers do. `sample_weight`: [B], factors of each image's losses.
         """
+        loss, losses = self._loss_values(x, y, y_pred, sample_weight)
+        self._update_metrics(losses)
+        return loss
+
+    def _loss_values(self, x, y, y_pred, sample_weight):
+        """(the loss to minimize, {metric's name: its new value})."""
         boxes, classes, image_shape = self._dense_labels(x, y)
         if sample_weight is not None:
             sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [tf.shape(x)[0]])
@@ -277,15 +302,17 @@ class Detector(keras.Model):
         # Each replica holds its share of a global sum. Added up here, as Keras 2's metrics are the mean over replicas,
         # Keras 3's each replica's own.
         totals = training.sum_over_replicas(tf.stack([losses[name] for name in self.metric_names]))
-        for name, total in zip(self.metric_names, tf.unstack(totals)):
-            self._means[name].update_state(total)
+        values = dict(zip(self.metric_names, tf.unstack(totals)))
         num_boxes = tf.reduce_sum(tf.cast(classes >= 0, tf.float32))
         seen = tf.reduce_max(tf.cast(x, tf.float32)), num_boxes, losses["num_positives"]
-        for metric, value in zip(self.first_batch, seen):
-            metric.update_state(value)
+        values.update(zip((metric.name for metric in self.first_batch), seen))
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         regularization = tf.add_n(self.losses) / replicas if self.losses else 0.0
-        return losses["loss"] + regularization
+        return losses["loss"] + regularization, values
+
+    def _update_metrics(self, values):
+        for metric in (*self._means.values(), *self.first_batch):
+            metric.update_state(values[metric.name])
 
     def predict_step(self, data: typing.Any) -> dict[str, typing.Any]:
         images = checks.images_of(data)

@@ -31,13 +31,11 @@ class MovingAverage:
         self._weights = _trainable(model, variables)
         self.state = {name: tf.Variable(weight, trainable=False) for name, weight in self._weights.items()}
 
-    def update(self, before, after):
-        """To be called in the cross-replica context after a step, with the numbers of updates made before and after it.
-
-        Both are int64 []; they are equal where the step was skipped.
-        """
-        made = tf.cast(before, tf.float32)
-        momentum = tf.where(after > before, tf.minimum(self._momentum, (1.0 + made) / (10.0 + made)), 1.0)
+    def update(self, step, is_made):
+        """To be called in the cross-replica context after a step, with the number of steps before it, int64 [], and
+        whether it changed the weights, bool []."""
+        made = tf.cast(step, tf.float32)
+        momentum = tf.where(is_made, tf.minimum(self._momentum, (1.0 + made) / (10.0 + made)), 1.0)
         for name, weight in self._weights.items():
             average = self.state[name]
             average.assign(momentum * average + (1.0 - momentum) * weight)

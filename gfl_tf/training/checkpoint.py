@@ -11,7 +11,7 @@ import tensorflow as tf
 from gfl_tf import compat, files
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.texts import first_ones
-from gfl_tf.training.report import DivergedError
+from gfl_tf.training.divergence import DivergedError
 
 # Of a checkpoint: its numbers, and the checksum of that file as `sha256sum --check` reads it. TensorFlow's two files
 # are those of earlier versions of gfl_tf, which have their own checksums inside.
@@ -58,10 +58,12 @@ class Checkpoints:
         }
 
     def check_finite(self):
-        """Raises DivergedError where a number that a checkpoint would keep is not finite."""
-        wrong = weight_file.not_finite({name: variable.numpy() for name, variable in self._variables.items()})
+        """{name: array} of what a checkpoint would keep; raises DivergedError where a number is not finite."""
+        arrays = {name: variable.numpy() for name, variable in self._variables.items()}
+        wrong = weight_file.not_finite(arrays)
         if wrong:
-            raise DivergedError.of(f"{wrong} is not finite after step {self._step()}")
+            raise DivergedError(f"{wrong} is not finite after step {self._step()}")
+        return arrays
 
     def save(self):
         """Writes a checkpoint, and removes all but the newest ones up to it.
@@ -70,10 +72,10 @@ class Checkpoints:
             DivergedError: see `check_finite`; nothing is written.
             OSError: it cannot be written; nothing of it is left.
         """
-        self.check_finite()
+        arrays = self.check_finite()
         self._directory.mkdir(parents=True, exist_ok=True)
         file, checksum = self._files(self._step())
-        weight_file.save(self._variables, file)
+        weight_file.write(arrays, file)
         try:
             with files.replacing(checksum, synced=True) as opened:  # the last: without it the checkpoint is incomplete
                 opened.write(f"{_sha256(file)}  {file.name}\n")

@@ -73,6 +73,11 @@ def default_train() -> ml_collections.ConfigDict:
     train.decay_bias = True  # `weight_decay` is for biases, too
     train.decay_norm = True  # and for the scales and offsets of normalizations
     train.clip_norm = 0.0  # of all gradients together; 0: off
+    # A step whose loss or gradients are not finite makes no update. Then "stop" ends the run, "skip" counts the step
+    # and goes on, "go_back" goes on from the last good checkpoint with a lower learning rate: see docs/runs.md.
+    train.on_divergence = "stop"
+    train.max_go_backs = 3  # times that "go_back" does so before it stops
+    train.go_back_factor = 0.5  # of the learning rate, each of these times, from that checkpoint's step on
     train.warmup_steps = 500  # in which the learning rate rises linearly to its full value
     train.warmup_share = 1.0  # of the steps of `epochs`, that the warm-up takes at most
     train.warmup_factor = 0.001  # of the learning rate at the first of these
@@ -91,6 +96,8 @@ def default_train() -> ml_collections.ConfigDict:
     train.swa_final_factor = 0.01  # of the learning rate at the end of each cycle
     # Training batches, at most an epoch's, that measure the mean's batch statistics, where a model has any in training.
     train.swa_bn_batches = 50
+    # The same numbers, to the last bit, each time on the same devices and versions; slower on a GPU: docs/runs.md.
+    train.deterministic = False
     train.evaluate_every = 1  # epochs
     # The training ends when that many evaluations one after the other have not been the best so far; 0: never.
     train.patience = 0

@@ -15,17 +15,19 @@ from gfl_tf import compat, files
 from gfl_tf.build import build_detector, check_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import augmentations, images, pipeline
+from gfl_tf.data.step_images import step_images
 from gfl_tf.dataset_check.check import summary_lines
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields, first_batch, relations, run_data, summary
+from gfl_tf.training import fields, finite_step, first_batch, relations, replay, run_data, summary
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
+from gfl_tf.training.divergence import DivergedError, Divergence
 from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.progress import Progress
 from gfl_tf.training.report import StepReport, timed_next
-from gfl_tf.training.schedule import build_schedule, scaled_learning_rate, warmup_steps
+from gfl_tf.training.schedule import LoweredFrom, build_schedule, scaled_learning_rate, warmup_steps
 from gfl_tf.training.stop import StopRequest
 from gfl_tf.training.strategy import build_strategy, check_batch_size
 from gfl_tf.training.validation import Stopped, Validation
@@ -66,12 +68,15 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
     Raises:
         ValueError, FileNotFoundError: the config, the data or the run directory cannot be used; says how to mend it.
         OSError: a file cannot be written, as where the disk is full.
-        DivergedError: the loss, or a number to be saved, is not finite.
+        DivergedError: the loss, a gradient, or a number to be saved, is not finite, and `train.on_divergence` ends the
+            training for that.
     """
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config() if config is None else config
     strategy = build_strategy(strategy)
     config = configs.complete(config)
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
     check_detector(config)
     check_batch_size(config.train.batch_size, strategy)
     config, train_data, val_data = configs.load_datasets(config)
@@ -129,13 +134,15 @@ class _Training:
         self._cycle_steps = train.swa_cycle_epochs * self._steps_per_epoch
         self._num_cycles = train.swa_epochs // train.swa_cycle_epochs
         self._total_steps = self._main_steps + self._num_cycles * self._cycle_steps
+        self._divergence = Divergence(run, train, progress)
         schedule = build_schedule(train, self._steps_per_epoch)
+        schedule = LoweredFrom(schedule, self._divergence.lowered_from, train.go_back_factor)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
             self._model = build_detector(config, load_weights=not run.has_checkpoint(), say=progress.say)
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
-            variables = weight_file.named_variables(self._model)
+            self._variables = variables = weight_file.named_variables(self._model)
             self._average = None
             if train.swa_epochs:
                 self._average = WeightAverage(self._model, variables, strategy)
@@ -147,6 +154,7 @@ class _Training:
             restored = self._checkpoints.restore_latest()
         if restored is None and run.has_checkpoint():
             raise ValueError(f"none of the checkpoints in {run.checkpoints} can be read. {run.left()}")
+        self._divergence.went_on_from(restored)
         self._report = StepReport(
             progress, self._total_steps, self._steps_per_epoch, train.batch_size, train.log_every, schedule
         )
@@ -202,74 +210,103 @@ class _Training:
 
     def _steps(self, step):
         """From `step` on; returns the step reached."""
-        train_step = self._distributed_step()
+        moving_average = self._average if isinstance(self._average, MovingAverage) else None
+        train_step = finite_step.build(self._model, self._strategy, moving_average)
+        if self._divergence.goes_back and not self._run.has_checkpoint():
+            self._save()
         batches, first_step, saved_step = None, step, None
         while not self._stop.signal:
-            if self._evaluates_at(step) and not self._validation.is_done(step) and not self._evaluate(step):
-                break
-            if self._is_done(step):
-                break
-            if batches is None:
-                batches = self._batches(step, self._config.data.cache)
-                self._report.restart_timer()
             try:
-                batch, data_seconds = timed_next(batches)
-            except tf.errors.InvalidArgumentError:  # a bad image: the run can go on without it
-                if step not in (first_step, saved_step):
+                if self._evaluates_at(step) and not self._validation.is_done(step) and not self._evaluate(step):
+                    break
+                if self._is_done(step):
+                    break
+                if batches is None:
+                    batches = self._batches(step, self._config.data.cache)
+                    self._report.restart_timer()
+                try:
+                    batch, data_seconds = timed_next(batches)
+                except tf.errors.InvalidArgumentError:  # a bad image: the run can go on without it
+                    if step not in (first_step, saved_step):
+                        self._save()
+                    raise
+                if step == 0 or not self._run.first_batch_file.exists():
+                    self._draw_first_batch(batch)
+                done = train_step(batch)
+                step += 1
+                if not done.is_finite:
+                    self._leave_out(step, batch, done)
+                left, skipped = self._evaluation_seconds_left(step), self._divergence.skipped
+                if self._report.step_done(step, done.means, data_seconds, left, skipped):
+                    self._model.reset_metrics()
+                if self._ends_cycle(step):
+                    self._end_cycle(step)
+                if self._is_due(step, self._config.train.checkpoint_every):
                     self._save()
-                raise
-            if step == 0 or not self._run.first_batch_file.exists():
-                self._draw_first_batch(batch)
-            metrics = train_step(batch)
-            step += 1
-            if self._report.step_done(step, metrics, data_seconds, self._evaluation_seconds_left(step)):
-                self._model.reset_metrics()
-            if self._ends_cycle(step):
-                self._end_cycle(step)
-            if self._is_due(step, self._config.train.checkpoint_every):
-                self._save()
+                    saved_step = step
+            except DivergedError as error:
+                batches, step = None, self._go_back(error)
                 saved_step = step
         if step not in (first_step, saved_step):
             self._save()
         return step
 
-    def _distributed_step(self):
-        iterations = compat.tf_variable(self._model.optimizer.iterations)
-        moving_average = self._average if isinstance(self._average, MovingAverage) else None
+    def _leave_out(self, step, batch, done):
+        """Goes on after a step that made no update, or raises DivergedError."""
+        found = (*finite_step.read(self._model, self._variables, done), self._image_ids(step))
+        replay.keep(self._run.diverged_step, self._model, step, self._whole(batch), *found)
+        self._divergence.left_out(step, *found)
+        compat.tf_variable(self._model.optimizer.iterations).assign(step)
 
-        @tf.function(autograph=False)  # converting the model's Python takes longer than tracing it, and is not needed
-        def train_step(batch):
-            before = tf.identity(iterations)
-            metrics = self._strategy.run(self._model.train_step, args=(batch,))
-            if moving_average:
-                moving_average.update(before, iterations)
-            # Keras metrics are the mean over replicas on each of them.
-            return {name: self._strategy.experimental_local_results(value)[0] for name, value in metrics.items()}
-
-        return train_step
+    def _go_back(self, error):
+        """Goes back to the last good checkpoint and returns its step, or raises the DivergedError."""
+        self._divergence.check_go_back(error)
+        with self._strategy.scope():
+            step = self._checkpoints.restore_latest()
+        if step is None:
+            raise error
+        self._divergence.went_back(error, step)
+        if self._validation:
+            self._validation.go_back(step)
+        return step
 
     def _batches(self, step, cache):
-        data = self._config.data
         batches = pipeline.training_batches(
             self._train_data,
             self._config.train.batch_size,
-            scale=data.scale,
-            short_side_range=data.short_side_range or None,
-            long_side_range=data.long_side_range or None,
-            num_sides=data.num_sides,
-            augmentations=augmentations.from_config(data.augmentations, "config.data.augmentations"),
+            **self._plan(),
             pad_value=self._model.pad_value,
             bounding_box_format=self._model.bounding_box_format,
-            seed=self._config.seed,
             start_step=step,
-            mixing_until=int(data.mixing_until * self._main_steps),
             cache=cache,
         )
         return iter(self._strategy.experimental_distribute_dataset(batches))
 
+    def _plan(self):
+        """The arguments that decide which images are in a batch."""
+        data = self._config.data
+        return {
+            "scale": data.scale,
+            "short_side_range": data.short_side_range or None,
+            "long_side_range": data.long_side_range or None,
+            "num_sides": data.num_sides,
+            "augmentations": augmentations.from_config(data.augmentations, "config.data.augmentations"),
+            "seed": self._config.seed,
+            "mixing_until": int(data.mixing_until * self._main_steps),
+        }
+
+    def _image_ids(self, step):
+        """Texts with the id of each image in the batch of a step, counted from 1, and of what was mixed into it."""
+        images = step_images(self._train_data, self._config.train.batch_size, step - 1, **self._plan())
+        ids = [[str(self._train_data.images[index].id) for index in made_of] for made_of in images]
+        return [own + (f" with {', '.join(mixed)}" if mixed else "") for own, *mixed in ids]
+
+    def _whole(self, batch):
+        """A distributed batch as one."""
+        return tf.nest.map_structure(lambda part: tf.concat(self._strategy.experimental_local_results(part), 0), batch)
+
     def _draw_first_batch(self, batch):
-        whole = tf.nest.map_structure(lambda part: tf.concat(self._strategy.experimental_local_results(part), 0), batch)
-        picture = first_batch.draw(whole, self._model.bounding_box_format, self._config.data.class_names)
+        picture = first_batch.draw(self._whole(batch), self._model.bounding_box_format, self._config.data.class_names)
         first_batch.write(self._run.first_batch_file, picture)
         self._progress.say(f"images and boxes as the model gets them: {self._run.first_batch_file}")
         self._report.restart_timer()
@@ -290,7 +327,7 @@ class _Training:
         return since > 0 and since % self._cycle_steps == 0
 
     def _end_cycle(self, step):
-        self._check_finite()
+        self._checkpoints.check_finite()  # before anything is made of the weights that is kept
         num_batches = min(self._config.train.swa_bn_batches, self._steps_per_epoch)
         # The same batches each time, so that a training that goes on after a stop measures as it would have without;
         # those of the first cycle, as earlier ones can mix images.
@@ -307,7 +344,7 @@ class _Training:
 
     def _evaluate(self, step):
         """Returns whether the evaluation came to its end."""
-        self._check_finite()
+        self._checkpoints.check_finite()
         try:
             self._validation.evaluate(step)
         except Stopped:
@@ -323,13 +360,7 @@ class _Training:
             return 0.0
         return self._validation.seconds * evaluations or None
 
-    def _check_finite(self):
-        """Raises DivergedError; before anything is made of the weights that is kept."""
-        self._report.check_finite()
-        self._checkpoints.check_finite()
-
     def _save(self):
-        self._report.check_finite()
         self._checkpoints.save()
         self._save_weights()
         self._report.restart_timer()

@@ -1,8 +1,7 @@
-"""Training steps in numbers: lines, the bar, TensorBoard, and the check that the loss is finite."""
+"""Training steps in numbers: lines, the bar, TensorBoard."""
 
 import time
 
-import numpy as np
 import tensorflow as tf
 
 from gfl_tf.training.progress import StepTimer, duration
@@ -11,21 +10,8 @@ from gfl_tf.training.progress import StepTimer, duration
 STEADY_STEPS = 3
 
 
-class DivergedError(RuntimeError):
-    """The loss, or a number that is kept, became infinite or not a number."""
-
-    @classmethod
-    def of(cls, what):
-        """`what` names the number and the step."""
-        return cls(
-            f"{what}; the last checkpoint is from before it. Train into a new run directory with a lower "
-            "--config.train.learning_rate, more --config.train.warmup_steps, or gradient clipping such as "
-            "--config.train.clip_norm=10."
-        )
-
-
 class StepReport:
-    """Reports on the steps of a run; reads their metrics, which waits for the device, at logged steps alone.
+    """Reports on the steps of a run; reads their metrics at logged steps alone.
 
     Args:
         progress: `Progress`.
@@ -42,10 +28,9 @@ class StepReport:
         self._schedule = schedule
         self._timer = StepTimer()
         self._seconds_per_step = None  # known from the second logged step on: the first one compiles
-        self._unchecked = []  # (step, loss) since the last look
         self._text = ""
 
-    def step_done(self, step, metrics, data_seconds, other_seconds=0.0):
+    def step_done(self, step, metrics, data_seconds, other_seconds=0.0, skipped=0):
         """Takes in one step; returns whether metrics are to start anew.
 
         Args:
@@ -53,17 +38,13 @@ class StepReport:
             metrics: dict of scalars, means since they last started anew, "loss" among them.
             data_seconds: how long this step waited for its batch.
             other_seconds: what is expected to be still spent beside the steps, in evaluations; None: not known yet.
-
-        Raises:
-            DivergedError: at a logged step, where the loss of a step up to here is not finite.
+            skipped: how many of the steps made no update, as their numbers were not finite.
         """
         self._timer.add(data_seconds)
-        self._unchecked.append((step, metrics["loss"]))
         interval_ends = step % self._log_every == 0 or step == self._total_steps
         is_first = not self._text
         if interval_ends or is_first:
-            self.check_finite()
-            self._log(step, {name: float(value) for name, value in metrics.items()}, other_seconds)
+            self._log(step, {name: float(value) for name, value in metrics.items()}, other_seconds, skipped)
             if not is_first:
                 self._seconds_per_step = self._timer.seconds_per_step
             self.restart_timer()
@@ -74,16 +55,7 @@ class StepReport:
         """Leaves what came after the last step out of the times."""
         self._timer.restart()
 
-    def check_finite(self):
-        """Raises DivergedError when the loss of a step is not finite, naming the first."""
-        steps = [step for step, _ in self._unchecked]
-        finite = np.isfinite([float(loss) for _, loss in self._unchecked])
-        self._unchecked = []
-        if not finite.all():
-            first = steps[int(np.argmin(finite))]
-            raise DivergedError.of(f"The loss is not finite at step {first}")
-
-    def _log(self, step, metrics, other_seconds):
+    def _log(self, step, metrics, other_seconds, skipped):
         seconds, data_seconds = self._timer.seconds_per_step, self._timer.data_seconds_per_step
         learning_rate = float(self._schedule(step - 1))
         images_per_second = self._batch_size / seconds
@@ -93,10 +65,11 @@ class StepReport:
         self._progress.say(
             f"step {step}/{self._total_steps}  epoch {step / self._steps_per_epoch:.2f}  {self._text}  "
             f"{_listed(others)}  {images_per_second:.1f} images/s  data wait {data_seconds / seconds:.0%}  "
-            f"{self._time_left(step, other_seconds)}"
+            f"{self._time_left(step, other_seconds)}" + (f"  {skipped} skipped" if skipped else "")
         )
         scalars = {f"train/{name}": value for name, value in metrics.items()}
         scalars["train/learning_rate"] = learning_rate
+        scalars["train/skipped_steps"] = skipped
         scalars["time/step_ms"] = 1000 * (seconds - data_seconds)
         scalars["time/data_wait_ms"] = 1000 * data_seconds
         scalars["time/images_per_second"] = images_per_second

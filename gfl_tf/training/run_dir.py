@@ -11,6 +11,7 @@ evaluation/*.json    the metrics of each evaluation (lost-*.json: of weights tha
 first_batch.jpg      the images and boxes that the training began with, after augmentation
 worst_images.json    the validation images on which the best weights are most wrong
 report.md            of the finished run: scores, weights, which commands follow
+diverged/            the steps whose numbers were not finite, if any, see `gfl_tf.training.divergence`
 logs/                TensorBoard
 train.log            what was printed
 train.lock           while a training is under way: whose it is
@@ -42,7 +43,8 @@ from gfl_tf.training import config as configs
 
 WEIGHTS = ("best", "last")
 LONGEST_PATH = 4096 - 256  # in bytes: what Linux takes, less what comes inside
-# A run may go on with other values of these: they change what is reported and kept, not what is learned.
+# A run may go on with other values of these: they change what is reported and kept, and what is to come, not what was
+# learned.
 HARMLESS_FIELDS = tuple(
     f"train.{name}"
     for name in (
@@ -51,6 +53,8 @@ HARMLESS_FIELDS = tuple(
         "evaluation_batch_size",
         "keep_checkpoints",
         "log_every",
+        "max_go_backs",
+        "on_divergence",
         "patience",
         "sample_images",
     )
@@ -76,6 +80,8 @@ class RunDirectory:
         self.report_file = self.path / "report.md"
         self.checkpoints = self.path / "checkpoints"
         self.evaluation = self.path / "evaluation"
+        self.diverged_steps = self.path / "diverged" / "steps.json"
+        self.diverged_step = self.path / "diverged" / "step.npz"
         self.logs = self.path / "logs"
         self.log_file = self.path / "train.log"
 
@@ -192,7 +198,7 @@ class RunDirectory:
         return "Train into another --run_dir; it has no weights either."
 
     def _remove_partial(self):
-        for folder in (self.path, self.checkpoints, self.evaluation):
+        for folder in (self.path, self.checkpoints, self.evaluation, self.diverged_step.parent):
             files.remove_partial(folder)
         for folder in self.checkpoints.glob("ckpt-*_temp"):  # TensorFlow's, of earlier versions
             shutil.rmtree(folder)
@@ -299,19 +305,29 @@ def load_run(
     if not weights.exists() and weights.with_suffix(".weights.h5").exists():
         raise ValueError(f"{run.path} was trained by gfl_tf 0.1.0: its .weights.h5 files are for that version")
     if not weights.exists():
-        raise ValueError(f"{run.path} has no {weights.name} yet: its training has not come to its first checkpoint")
+        why = "" if run.has_checkpoint() else " yet: its training has not come to its first checkpoint"
+        raise ValueError(". ".join([f"{run.path} has no {weights.name}{why}", *_remedies(run, config, which)]))
     model = build_detector(config, load_weights=False)
     try:
         weight_file.load(weight_file.named_variables(model), weights)
     except ValueError as error:
-        (other,) = set(WEIGHTS) - {which}
-        remedy = f" The run has others: --checkpoint={other}" if run.weights_file(other).exists() else ""
-        raise ValueError(f"{error}.{remedy}") from error
+        raise ValueError(". ".join([str(error), *_remedies(run, config, which)])) from error
     calibration = run.read_calibration(which)
     if calibration is None and intervals:
         raise ValueError(f"{run.path} has no intervals: its {which} weights are not calibrated (gfl-calibrate)")
     model.edge_calibration = calibration.at(intervals) if intervals else calibration
     return model, config
+
+
+def _remedies(run, config, which):
+    """What can be done where the "best" or "last" weights are damaged or not there."""
+    (other,) = set(WEIGHTS) - {which}
+    if run.weights_file(other).exists() and dict(files.good([run.weights_file(other)], weight_file.read)):
+        yield f"The run has others: --checkpoint={other}"
+    if run.has_checkpoint():
+        is_evaluated = which == "best" and config.data.val_annotations
+        source = "the next evaluation" if is_evaluated else "the last checkpoint"
+        yield f"gfl-train --run_dir={shlex.quote(str(run.path))} goes on with the run and takes those of {source}"
 
 
 def write_whole(path: str | os.PathLike, text: str) -> None:

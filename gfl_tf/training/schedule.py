@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -77,6 +78,39 @@ class CyclesAfter(keras.optimizers.schedules.LearningRateSchedule):
             "cycle_steps": self.cycle_steps,
             "peak": self.peak,
             "final_factor": self.final_factor,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})
+
+
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class LoweredFrom(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, times `factor` from each of some steps on.
+
+    Args:
+        schedule: the `LearningRateSchedule`.
+        starts: int64 [N], those steps; a `tf.Variable` where they change.
+        factor: what each of them multiplies by.
+    """
+
+    def __init__(self, schedule, starts, factor):
+        super().__init__()
+        self.schedule = schedule
+        self.starts = starts
+        self.factor = factor
+
+    def __call__(self, step):
+        """The float32 learning rate of the update after `step` updates."""
+        times = tf.math.count_nonzero(tf.cast(step, tf.int64) >= self.starts, dtype=tf.float32)
+        return tf.cast(self.schedule(step), tf.float32) * self.factor**times
+
+    def get_config(self):
+        return {
+            "schedule": keras.optimizers.schedules.serialize(self.schedule),
+            "starts": np.array(self.starts).tolist(),
+            "factor": self.factor,
         }
 
     @classmethod

@@ -6,7 +6,7 @@ import ml_collections
 
 from gfl_tf import files
 from gfl_tf.evaluation.coco import CocoResult
-from gfl_tf.training import worst_images
+from gfl_tf.training import divergence, worst_images
 from gfl_tf.training.advice import advice
 from gfl_tf.training.run_dir import RunDirectory
 
@@ -31,6 +31,7 @@ def text(run: RunDirectory, config: ml_collections.ConfigDict, step: int) -> str
         "\n".join(f"    {command}" for command in _commands(run, config)),
         *_advice(run, config),
         *_worst(run, best_step),
+        *_diverged(run),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -42,6 +43,15 @@ def _scores(evaluation):
         f"Of the best weights, in percent, on {result.num_images} images ({evaluation['file']}).",
         result.table(),
     ]
+
+
+def _diverged(run):
+    steps = divergence.read_steps(run.diverged_steps)
+    if not steps:
+        return []
+    skipped = sum(each["did"] == "skip" for each in steps)
+    about = f"{skipped} steps were skipped, and {len(steps) - skipped} times the run went back to a checkpoint."
+    return ["## Steps whose numbers were not finite", about, "\n".join(f"- {each['what']}" for each in steps)]
 
 
 def _advice(run, config):

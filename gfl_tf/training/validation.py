@@ -63,6 +63,10 @@ class Validation:
                 f"{dataset.report.source} has no box to find: there is no AP, and the best weights are the newest."
             )
 
+    def go_back(self, step):
+        """The training goes on from an earlier step: evaluations of later ones are done again."""
+        self._done = {each for each in self._done if each <= step}
+
     def is_done(self, step):
         return step in self._done
 

@@ -122,11 +122,11 @@ def test_moving_average_starts_from_the_first_weights():
     kernel = model.trainable_variables[0]
     kernel.assign(tf.ones_like(kernel))
     average = MovingAverage(model, layer_variables(model), 0.75)
-    # The third step is one that loss scaling skipped. Of 26 updates made, (1 + t) / (10 + t) would be 0.77.
-    steps = ((0.0, 0, 1, 0.1), (4.0, 1, 2, 3.2909), (8.0, 2, 2, 3.2909), (0.0, 28, 29, 2.4682))
-    for value, before, after, expected in steps:
+    # The third step is one that loss scaling skipped. After 26 steps, (1 + t) / (10 + t) would be 0.77.
+    steps = ((0.0, 0, True, 0.1), (4.0, 1, True, 3.2909), (8.0, 2, False, 3.2909), (0.0, 28, True, 2.4682))
+    for value, step, is_made, expected in steps:
         kernel.assign(value * tf.ones_like(kernel))
-        average.update(tf.constant(before, tf.int64), tf.constant(after, tf.int64))
+        average.update(tf.constant(step, tf.int64), tf.constant(is_made))
         with average.applied():
             np.testing.assert_allclose(kernel.numpy(), np.full(kernel.shape, expected), rtol=1e-4)
         np.testing.assert_array_equal(kernel.numpy(), np.full(kernel.shape, value))

@@ -14,7 +14,7 @@ from gfl_tf import files
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.training import checkpoint
 from gfl_tf.training.checkpoint import Checkpoints
-from gfl_tf.training.report import DivergedError
+from gfl_tf.training.divergence import DivergedError
 from gfl_tf.training.stop import SIGNALS, StopRequest
 
 
@@ -137,7 +137,7 @@ def test_what_is_not_finite_replaces_nothing(directory, where, value):
     name = next(name for name in trained.checkpoints._variables if name.startswith(f"{where}/") and "kernel" in name)
     trained.checkpoints._variables[name].assign(np.full([3, 2], value))
     before = sorted(os.listdir(directory))
-    with pytest.raises(DivergedError, match=f"{name} is not finite after step 9; .*--config.train.learning_rate"):
+    with pytest.raises(DivergedError, match=f"{name} is not finite after step 9. .*--config.train.learning_rate"):
         trained.checkpoints.save()
     assert sorted(os.listdir(directory)) == before
     assert Trained(directory).checkpoints.restore_latest() == 8

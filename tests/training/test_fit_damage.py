@@ -1,6 +1,8 @@
 """Whole small trainings whose files are damaged, whose numbers go wrong, or that are stopped at bad moments."""
 
 import os
+import re
+import shlex
 import shutil
 import signal
 
@@ -11,8 +13,8 @@ import pytest
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.evaluation import coco
 from gfl_tf.training import fit, lock
-from gfl_tf.training.report import DivergedError
-from gfl_tf.training.run_dir import WEIGHTS, RunDirectory
+from gfl_tf.training.divergence import DivergedError
+from gfl_tf.training.run_dir import WEIGHTS, RunDirectory, load_run
 
 TOTAL_STEPS = 10
 
@@ -81,6 +83,20 @@ def test_damaged_weights_are_made_anew(run, which, damage, caplog):
     assert run.evaluation_of("best")["step"] == outcome.best_step
 
 
+def test_what_can_be_done_where_weights_are_damaged(run):
+    command = re.escape(f"gfl-train --run_dir={shlex.quote(str(run.path))}")
+    again = f"{command} goes on with the run and takes those of the next evaluation"
+    _flip(run.weights_file("best"))
+    with pytest.raises(ValueError, match=f"best.npz .* or damaged: .*The run has others: --checkpoint=last. {again}$"):
+        load_run(run.path)
+    run.weights_file("best").unlink()
+    run.weights_file("last").unlink()
+    with pytest.raises(
+        ValueError, match="has no last.npz. gfl-train .* goes on with the run and takes those of the last ch"
+    ):
+        load_run(run.path, "last")
+
+
 def test_one_training_at_a_time(run):
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     with lock.held(run.path / "train.lock"):
@@ -131,7 +147,7 @@ def test_an_update_that_explodes_just_before_a_save_makes_no_weights(tiny_config
     monkeypatch.setattr(fit, "build_schedule", lambda *_: nothing)
     tiny_config.train.update(batch_size=18, epochs=1, warmup_steps=0, milestones=())
     run = RunDirectory(tmp_path / "run")
-    with pytest.raises(DivergedError, match="weights/.* is not finite after step 1;"):
+    with pytest.raises(DivergedError, match=r"weights/.* is not finite after step 1\."):
         fit.train(tiny_config, run.path)
     assert not run.has_checkpoint() and not list(run.path.rglob("*.npz")) and not run.has_evaluation()
     assert not list(run.path.rglob(".partial*"))

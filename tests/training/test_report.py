@@ -1,4 +1,4 @@
-"""The bar, the lines, and the check of the loss."""
+"""The bar and the lines."""
 
 import io
 import os
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from gfl_tf.training import progress as progress_module
 from gfl_tf.training.progress import Countdown, Progress, duration
-from gfl_tf.training.report import DivergedError, StepReport
+from gfl_tf.training.report import StepReport
 
 
 class _Terminal(io.StringIO):
@@ -51,20 +51,12 @@ def test_bar_on_a_terminal(tmp_path, monkeypatch):
     assert "#" not in (tmp_path / "log").read_text()
 
 
-def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
-    report = _report(Progress(tmp_path / "log", io.StringIO()), total_steps=20, log_every=10)
-    for step in range(1, 10):
-        report.step_done(step, _metrics(1.0 if step < 7 else float("nan")), 0.0)
-    with pytest.raises(DivergedError, match="not finite at step 7"):
-        report.step_done(10, _metrics(1.0), 0.0)
-
-
-def test_a_loss_that_is_not_finite_is_found_before_a_checkpoint(tmp_path):
-    report = _report(Progress(tmp_path / "log", io.StringIO()), total_steps=20, log_every=10)
-    report.step_done(1, _metrics(1.0), 0.0)
-    report.step_done(2, _metrics(float("inf")), 0.0)
-    with pytest.raises(DivergedError, match="not finite at step 2"):
-        report.check_finite()
+def test_skipped_steps_are_counted(tmp_path):
+    stream = io.StringIO()
+    report = _report(Progress(tmp_path / "log", stream))
+    for step in range(1, 5):
+        report.step_done(step, _metrics(1.5), 0.0, 0.0, skipped=step // 3)
+    assert [line.endswith(" left  1 skipped") for line in stream.getvalue().splitlines()] == [False, False, True]
 
 
 def test_duration():

@@ -36,6 +36,19 @@ def test_warmup_is_at_most_its_share():
     np.testing.assert_allclose(rates, [1e-5, 0.005005, 0.01], rtol=1e-4)
 
 
+def test_a_rate_that_is_lowered():
+    starts = tf.Variable(tf.zeros([0], tf.int64), shape=[None])
+    schedule = schedules.build_schedule(_train(milestones=(), warmup_steps=2, warmup_factor=0.5), steps_per_epoch=5)
+    lowered = schedules.LoweredFrom(schedule, starts, 0.5)
+    assert _rates(lowered, range(9)) == _rates(schedule, range(9))
+    starts.assign([4, 1, 4])
+    again = schedules.LoweredFrom.from_config(lowered.get_config())
+    for each in (lowered, again):
+        np.testing.assert_allclose(
+            _rates(each, [0, 1, 2, 3, 4, 9]), 0.01 * np.array([0.5, 0.375, 0.5, 0.5, 0.125, 0.125])
+        )
+
+
 def test_without_milestones_the_rate_stays():
     schedule = schedules.build_schedule(_train(milestones=(), warmup_steps=0), steps_per_epoch=5)
     np.testing.assert_allclose(_rates(schedule, [0, 1, 60]), 0.01, rtol=1e-6)

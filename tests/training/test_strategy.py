@@ -21,6 +21,8 @@ def test_mirrored_equals_one_device(tmp_path):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(script, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
+    for text in ("The step is skipped, 1 so far.", "1 steps were skipped", "left  1 skipped\n"):
+        assert done.stdout.count(text) >= 4, text  # on all replicas alike: of each of the four trainings
     assert "on 1 CPU device," in done.stdout and "on 2 CPU devices," in done.stdout
 
     arrays = np.load(tmp_path / "weights.npz")
