@@ -163,6 +163,20 @@ def average_statistics(layers):
             variable.assign(mean)
 
 
+def share_statistics(model):
+    """Gives every replica the mean over all of them of the moving statistics, on which the model is evaluated.
+
+    In Keras 3 they have it already. All workers call it together, outside of replicas. Means of means are the same, so
+    that training goes on as it would have without.
+    """
+    if KERAS_3:
+        return
+    for layer in nested_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for variable in (layer.moving_mean, layer.moving_variance):
+                variable.assign(variable.numpy())
+
+
 # Compilation.
 
 

@@ -28,18 +28,22 @@ def define_flags():
     start.define_config("Config, by name or file; not needed to go on with the run in --run_dir.", required=False)
     flags.DEFINE_string("run_dir", None, "Where the run is kept. A run that is there already goes on.")
     flags.DEFINE_enum(
-        "strategy", "auto", ["auto", "one_device", "mirrored"], "mirrored: on all GPUs; auto: if there are several."
+        "strategy",
+        "auto",
+        ["auto", "one_device", "mirrored", "multi_worker", "tpu"],
+        "mirrored: on all GPUs; multi_worker: on several machines, one process each (docs/cluster/README.md); auto: as "
+        "TF_CONFIG and the GPUs have it.",
     )
     flags.mark_flag_as_required("run_dir")
 
 
 def main():
     config = start.load_config(FLAGS.run_dir)
-    from gfl_tf.training import fit, report
+    from gfl_tf.training import cluster, fit, report
 
     try:
         outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy)
-    except (OSError, ValueError, report.DivergedError) as error:
+    except (OSError, ValueError, report.DivergedError, cluster.WorkerLostError) as error:
         raise SystemExit(f"train: {error}") from error
     except KeyboardInterrupt:  # the second Ctrl-C
         print("train: stopped at once; the run goes on from its last checkpoint", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shlex
 import signal
@@ -15,17 +16,16 @@ from gfl_tf import compat, files
 from gfl_tf.build import build_detector, check_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import augmentations, images, pipeline
-from gfl_tf.dataset_check.check import summary_lines
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import config as configs
-from gfl_tf.training import first_batch, relations, run_data, summary
+from gfl_tf.training import cluster, first_batch, introduction, relations, run_data, summary
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.progress import Progress
 from gfl_tf.training.report import StepReport, timed_next
-from gfl_tf.training.schedule import build_schedule, scaled_learning_rate, warmup_steps
+from gfl_tf.training.schedule import build_schedule
 from gfl_tf.training.stop import StopRequest
 from gfl_tf.training.strategy import build_strategy, check_batch_size
 from gfl_tf.training.validation import Stopped, Validation
@@ -67,10 +67,17 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
         ValueError, FileNotFoundError: the config, the data or the run directory cannot be used; says how to mend it.
         OSError: a file cannot be written, as where the disk is full.
         DivergedError: the loss, or a number to be saved, is not finite.
+        WorkerLostError: another worker of the job ended, or is not heard of any more.
     """
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config() if config is None else config
     strategy = build_strategy(strategy)
+    workers = cluster.Workers(strategy)
+    with workers.named_errors(f"Start all of them again: {_command(run)}"):
+        return _train(config, run, strategy, workers)
+
+
+def _train(config, run, strategy, workers):
     config = configs.complete(config)
     check_detector(config)
     check_batch_size(config.train.batch_size, strategy)
@@ -78,13 +85,29 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
     if not run.has_checkpoint():
         relations.check_warmup(config.train, _steps_per_epoch(train_data, config.train))
     remedy = f"Or go on without such images: {_command(run)} --config.data.on_bad_image=skip"
-    with run.locked(), contextlib.ExitStack() as opened:
-        run.start(config, run_data.describe(config, train_data, val_data))
-        progress = opened.enter_context(contextlib.closing(Progress(run.log_file)))
-        opened.enter_context(_tensorboard(run.logs))
-        stop = opened.enter_context(StopRequest())
+    described = run_data.describe(config, train_data, val_data)
+    with contextlib.ExitStack() as opened:
+        if workers.is_first:
+            opened.enter_context(run.locked())
+            run.start(config, described)
+            progress = Progress(run.log_file)
+            opened.enter_context(_tensorboard(run.logs))
+        else:
+            progress = opened.enter_context(_silent_progress())
+            opened.enter_context(tf.summary.create_noop_writer().as_default())
+        opened.enter_context(contextlib.closing(progress))
+        stop = cluster.AgreedStop(opened.enter_context(StopRequest()), workers)
         opened.enter_context(images.named_errors(remedy))
-        return _Training(config, run, strategy, train_data, val_data, progress, stop).run()
+        of_config = configs.fields_of(config, run_dirs.MOVED_FIELDS)
+        workers.check_same({**{f"config.{name}": value for name, value in of_config.items()}, "the data": described})
+        return _Training(config, run, strategy, workers, train_data, val_data, progress, stop).run()
+
+
+@contextlib.contextmanager
+def _silent_progress():
+    """Of all workers but the first, which tells how it goes."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        yield Progress(os.devnull, stream=nowhere)
 
 
 def _command(run):
@@ -111,10 +134,11 @@ def _steps_per_epoch(train_data, train):
 class _Training:
     """One run in the making; `run` once."""
 
-    def __init__(self, config, run, strategy, train_data, val_data, progress, stop):
+    def __init__(self, config, run, strategy, workers, train_data, val_data, progress, stop):
         self._config = config
         self._run = run
         self._strategy = strategy
+        self._workers = workers
         self._train_data = train_data
         self._progress = progress
         self._stop = stop
@@ -129,8 +153,9 @@ class _Training:
         self._total_steps = self._main_steps + self._num_cycles * self._cycle_steps
         schedule = build_schedule(train, self._steps_per_epoch)
         keras.utils.set_random_seed(config.seed)
+        has_checkpoint = workers.of_first(run.has_checkpoint())
         with strategy.scope():
-            self._model = build_detector(config, load_weights=not run.has_checkpoint(), say=progress.say)
+            self._model = build_detector(config, load_weights=not has_checkpoint, say=progress.say)
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
             variables = weight_file.named_variables(self._model)
@@ -140,10 +165,10 @@ class _Training:
             elif train.ema_momentum:
                 self._average = MovingAverage(self._model, variables, train.ema_momentum)
             self._checkpoints = Checkpoints(
-                self._model, variables, run.checkpoints, train.keep_checkpoints, self._average
+                self._model, variables, run.checkpoints, train.keep_checkpoints, self._average, workers
             )
             restored = self._checkpoints.restore_latest()
-        if restored is None and run.has_checkpoint():
+        if restored is None and has_checkpoint:
             raise ValueError(f"none of the checkpoints in {run.checkpoints} can be read. {run.left()}")
         self._report = StepReport(
             progress, self._total_steps, self._steps_per_epoch, train.batch_size, train.log_every, schedule
@@ -157,7 +182,7 @@ class _Training:
         if val_data is not None:
             start_step = restored or 0
             self._validation = Validation(
-                self._model, val_data, config, run, progress, stop, self._averaged, start_step
+                self._model, val_data, config, run, progress, stop, self._averaged, start_step, strategy
             )
 
     def _mend_weights(self):
@@ -165,6 +190,9 @@ class _Training:
 
         The best ones are not in it: where they are damaged, those of the next evaluation take their place.
         """
+        if not self._workers.is_first:
+            self._save_weights()
+            return
         expected = run_dirs.WEIGHTS if self._val_data is None or self._run.has_evaluation() else ["last"]
         paths = {which: self._run.weights_file(which) for which in expected}
         whole = dict(files.good(paths.values(), weight_file.read))
@@ -177,10 +205,13 @@ class _Training:
         """Trains to the end, or to where it is stopped."""
         step = int(self._model.optimizer.iterations.numpy())
         self._introduce(step)
+        self._workers.check_same({"the checksum of all weights": self._checkpoints.digest()})
         step = self._steps(step)
         best_ap, best_step = self._validation.best() if self._validation else (None, None)
         finished = self._is_done(step) and not self._stop.signal
-        if finished:
+        if not self._workers.is_first:
+            pass
+        elif finished:
             best = "not evaluated" if best_ap is None else f"best AP {percent(best_ap)} at step {best_step}"
             if step < self._total_steps:
                 patience = self._config.train.patience
@@ -195,6 +226,7 @@ class _Training:
                 f"Stopped at step {step} of {self._total_steps} by {signal.Signals(self._stop.signal).name}; saved in "
                 f"{self._run.path}. Go on with: {_command(self._run)}"
             )
+        self._workers.gather(None)  # none ends before the first has written all
         stopped_by = None if finished else self._stop.signal
         return Outcome(self._model, self._config, step, self._total_steps, best_ap, best_step, stopped_by)
 
@@ -202,7 +234,7 @@ class _Training:
         """From `step` on; returns the step reached."""
         train_step = self._distributed_step()
         batches, first_step, saved_step = None, step, None
-        while not self._stop.signal:
+        while not self._stop.look(step):
             if self._evaluates_at(step) and not self._validation.is_done(step) and not self._evaluate(step):
                 break
             if self._is_done(step):
@@ -213,10 +245,11 @@ class _Training:
             try:
                 batch, data_seconds = timed_next(batches)
             except tf.errors.InvalidArgumentError:  # a bad image: the run can go on without it
-                if step not in (first_step, saved_step):
+                # Of several workers, the others wait for this one to make the step.
+                if step not in (first_step, saved_step) and self._workers.count == 1:
                     self._save()
                 raise
-            if step == 0 or not self._run.first_batch_file.exists():
+            if self._workers.is_first and (step == 0 or not self._run.first_batch_file.exists()):
                 self._draw_first_batch(batch)
             metrics = train_step(batch)
             step += 1
@@ -248,7 +281,8 @@ class _Training:
 
     def _batches(self, step, cache):
         data = self._config.data
-        batches = pipeline.training_batches(
+        batches = functools.partial(
+            pipeline.training_batches,
             self._train_data,
             self._config.train.batch_size,
             scale=data.scale,
@@ -263,7 +297,7 @@ class _Training:
             mixing_until=int(data.mixing_until * self._main_steps),
             cache=cache,
         )
-        return iter(self._strategy.experimental_distribute_dataset(batches))
+        return iter(self._strategy.distribute_datasets_from_function(lambda own: batches(input_context=own)))
 
     def _draw_first_batch(self, batch):
         whole = tf.nest.map_structure(lambda part: tf.concat(self._strategy.experimental_local_results(part), 0), batch)
@@ -335,33 +369,12 @@ class _Training:
     def _save_weights(self):
         with self._averaged():
             for which in run_dirs.WEIGHTS if self._val_data is None else ["last"]:
-                self._run.save_weights(self._model, which)
+                self._run.save_weights(self._model, which, writes=self._workers.is_first)
 
     def _introduce(self, step):
-        scale = self._config.data.scale
-        if not step:
-            self._progress.say("\n".join(summary_lines(self._train_data, scale)))
-        train, replicas = self._config.train, self._strategy.num_replicas_in_sync
-        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        classes = self._config.data.class_names
-        epochs = f"{train.epochs} + {train.swa_epochs}" if train.swa_epochs else train.epochs
-        warm_up = warmup_steps(train, self._steps_per_epoch)
-        listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
-        self._progress.say(
-            f"{self._config.name}: {len(self._train_data.images)} training images, {len(classes)} classes ({listed})\n"
-            f"images resized to at most {max(scale)} x {min(scale)} pixels\n"
-            f"{self._total_steps} steps: {epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
-            f"on {replicas} {kind} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
-            f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
-            f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of {warm_up} steps\n"
-            + (self._about_averaging() if train.swa_epochs else "")
-            + (f"Going on from step {step}." if step else "The first step of each image size takes long: it compiles.")
-        )
-
-    def _about_averaging(self):
-        train = self._config.train
-        peak = scaled_learning_rate(train, train.swa_learning_rate)
-        return (
-            f"weight averaging in the last {train.swa_epochs} epochs: {self._num_cycles} times a learning rate from "
-            f"{peak:.4g} to {train.swa_final_factor * peak:.4g}\n"
-        )
+        who = self._workers.gather(introduction.host())
+        steps = self._steps_per_epoch, self._total_steps
+        lines = introduction.lines(self._config, self._train_data, steps, self._strategy, who, step)
+        self._progress.say("\n".join(lines))
+        if not self._workers.is_first:
+            print(f"worker {self._workers.index} of {self._workers.count} is under way; worker 0 tells of it", flush=True)
