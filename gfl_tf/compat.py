@@ -177,6 +177,23 @@ def share_statistics(model):
                 variable.assign(variable.numpy())
 
 
+def prepare_for_workers(model):
+    """Lets Keras 3 fit and evaluate a built model on several workers, in whose scope it is made.
+
+    Keras 3 reads a batch to build the model from, in a way that fails on more than one worker.
+    """
+    strategy = tf.distribute.get_strategy()
+    if not KERAS_3 or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+
+    def build_optimizer(**_):
+        if model.optimizer is not None and not model.optimizer.built:
+            with strategy.scope():
+                model.optimizer.build(model.trainable_variables)
+
+    model._maybe_symbolic_build = build_optimizer
+
+
 # Compilation.
 
 

@@ -122,6 +122,7 @@ class Detector(keras.Model):
         self._user_metrics = []
         # Largest pixel, boxes and positives, for `FirstBatch`.
         self.first_batch = [keras.metrics.Mean(name=f"first_batch_{index}") for index in range(3)]
+        compat.prepare_for_workers(self)
 
     @property
     def box_weights(self) -> dict[str, float]:
