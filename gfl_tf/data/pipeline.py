@@ -96,7 +96,7 @@ def training_batches(
             twice that number where an operation mixes images. Of an image with more, the smallest
             in the batch are left out (logged, where images have more by themselves).
         seed: integer >= 0: the same batches every time, with the same TensorFlow. None: a random
-            one.
+            one, which several workers cannot have.
         start_step: skips that many batches without decoding them, as if they had been drawn: with
             the same seed an interrupted training goes on where it was.
         mixing_until: step, counted like `start_step`, from which on operations that mix images
@@ -118,14 +118,19 @@ def training_batches(
     for name, step in (("start_step", start_step), ("mixing_until", mixing_until or 0)):
         if step < 0:
             raise ValueError(f"{name} is {step}; it cannot be negative.")
+    input_context = input_context or tf.distribute.InputContext()
     if seed is None:
+        if input_context.num_input_pipelines > 1 or _has_several_workers():
+            raise ValueError(
+                "seed is None, with which each worker would draw other batches: give all the same integer."
+            )
         seed = int.from_bytes(os.urandom(4), "little")
     scales = batching.training_scales(scale, short_side_range, long_side_range, num_sides)
     plan = batching.TrainingPlan(_sizes(dataset), batch_size, scales, last_batch, seed)
     source = _Source(dataset, cache)
     last_mixed = None if mixing_until is None else mixing_until * batch_size
     augment = Augmentations(operations, form.pad_value, source.read, len(dataset.images), last_mixed)
-    rows = _own_rows(batch_size, input_context or tf.distribute.InputContext())
+    rows = _own_rows(batch_size, input_context)
     batches = _assemble(lambda: plan.batches(start_step), source, batch_size, form, augment, seed, rows)
     # Otherwise several workers would ask each other before each step whether there is one more batch.
     return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
@@ -137,6 +142,12 @@ class _Rows(typing.NamedTuple):
     start: int
     stop: int
     at_once: int
+
+
+def _has_several_workers():
+    """Whether TF_CONFIG says so."""
+    jobs = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec().as_dict()
+    return sum(len(addresses) for addresses in jobs.values()) > 1
 
 
 def _own_rows(batch_size, context):

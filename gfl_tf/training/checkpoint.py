@@ -130,7 +130,9 @@ class Checkpoints:
 
     def digest(self):
         """A number that is the same where all variables are."""
-        return functools.reduce(lambda total, array: zlib.crc32(array.tobytes(), total), self._finite_arrays().values(), 0)
+        return functools.reduce(
+            lambda total, array: zlib.crc32(array.tobytes(), total), self._finite_arrays().values(), 0
+        )
 
     def _step(self):
         return int(self._optimizer.iterations.numpy())

@@ -130,9 +130,7 @@ def differing_fields(
     return [(name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)]
 
 
-def fields_of(
-    config: ml_collections.ConfigDict, ignored: collections.abc.Iterable[str] = ()
-) -> dict[str, typing.Any]:
+def fields_of(config: ml_collections.ConfigDict, ignored: collections.abc.Iterable[str] = ()) -> dict[str, typing.Any]:
     """{dotted field: value} of a config, as it is stored."""
     found = dict(_flat(from_json(to_json(config)).to_dict()))
     return {name: value for name, value in found.items() if name not in set(ignored)}

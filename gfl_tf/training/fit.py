@@ -17,13 +17,12 @@ from gfl_tf.build import build_detector, check_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import augmentations, images, pipeline
 from gfl_tf.evaluation.coco import percent
+from gfl_tf.training import cluster, first_batch, introduction, outputs, relations, run_data, summary
 from gfl_tf.training import config as configs
-from gfl_tf.training import cluster, first_batch, introduction, relations, run_data, summary
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.optimizers import build_optimizer
-from gfl_tf.training.progress import Progress
 from gfl_tf.training.report import StepReport, timed_next
 from gfl_tf.training.schedule import build_schedule
 from gfl_tf.training.stop import StopRequest
@@ -90,41 +89,19 @@ def _train(config, run, strategy, workers):
         if workers.is_first:
             opened.enter_context(run.locked())
             run.start(config, described)
-            progress = Progress(run.log_file)
-            opened.enter_context(_tensorboard(run.logs))
-        else:
-            progress = opened.enter_context(_silent_progress())
-            opened.enter_context(tf.summary.create_noop_writer().as_default())
-        opened.enter_context(contextlib.closing(progress))
+        progress = opened.enter_context(outputs.opened(run, workers))
         stop = cluster.AgreedStop(opened.enter_context(StopRequest()), workers)
         opened.enter_context(images.named_errors(remedy))
         of_config = configs.fields_of(config, run_dirs.MOVED_FIELDS)
-        workers.check_same({**{f"config.{name}": value for name, value in of_config.items()}, "the data": described})
+        workers.check_same({f"config.{name}": value for name, value in of_config.items()})
+        used = [len(dataset.images) for dataset in (train_data, val_data) if dataset]
+        workers.check_same({"the number of images": used, "what the data hold": described})
         return _Training(config, run, strategy, workers, train_data, val_data, progress, stop).run()
-
-
-@contextlib.contextmanager
-def _silent_progress():
-    """Of all workers but the first, which tells how it goes."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        yield Progress(os.devnull, stream=nowhere)
 
 
 def _command(run):
     """What goes on with a run."""
     return f"gfl-train --run_dir={shlex.quote(str(run.path))}"
-
-
-@contextlib.contextmanager
-def _tensorboard(folder):
-    """Context in which summaries are written to a folder; OSError: they cannot be."""
-    try:
-        with contextlib.closing(tf.summary.create_file_writer(str(folder))) as writer, writer.as_default():
-            yield
-    except tf.errors.OpError as error:
-        if "tfevents" not in error.message:
-            raise
-        raise OSError(f"{folder} cannot be written: {error.message.splitlines()[0]}") from error
 
 
 def _steps_per_epoch(train_data, train):
@@ -209,9 +186,14 @@ class _Training:
         step = self._steps(step)
         best_ap, best_step = self._validation.best() if self._validation else (None, None)
         finished = self._is_done(step) and not self._stop.signal
-        if not self._workers.is_first:
-            pass
-        elif finished:
+        if self._workers.is_first:
+            self._tell_end(step, finished, best_ap, best_step)
+        self._workers.gather(None)  # none ends before the first has written all
+        stopped_by = None if finished else self._stop.signal
+        return Outcome(self._model, self._config, step, self._total_steps, best_ap, best_step, stopped_by)
+
+    def _tell_end(self, step, finished, best_ap, best_step):
+        if finished:
             best = "not evaluated" if best_ap is None else f"best AP {percent(best_ap)} at step {best_step}"
             if step < self._total_steps:
                 patience = self._config.train.patience
@@ -226,9 +208,6 @@ class _Training:
                 f"Stopped at step {step} of {self._total_steps} by {signal.Signals(self._stop.signal).name}; saved in "
                 f"{self._run.path}. Go on with: {_command(self._run)}"
             )
-        self._workers.gather(None)  # none ends before the first has written all
-        stopped_by = None if finished else self._stop.signal
-        return Outcome(self._model, self._config, step, self._total_steps, best_ap, best_step, stopped_by)
 
     def _steps(self, step):
         """From `step` on; returns the step reached."""
@@ -376,5 +355,3 @@ class _Training:
         steps = self._steps_per_epoch, self._total_steps
         lines = introduction.lines(self._config, self._train_data, steps, self._strategy, who, step)
         self._progress.say("\n".join(lines))
-        if not self._workers.is_first:
-            print(f"worker {self._workers.index} of {self._workers.count} is under way; worker 0 tells of it", flush=True)

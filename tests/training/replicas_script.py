@@ -24,7 +24,8 @@ NUM_IMAGES = 10 * BATCH_SIZE
 
 def write_data(folder):
     """Images of which every second one has no box, so that replicas of one and of two images come to have none."""
-    annotations, _ = shapes.write_shapes(folder / "shapes", num_train=NUM_IMAGES, num_val=1, image_size=(64, 64))["train"]
+    paths = shapes.write_shapes(folder / "shapes", num_train=NUM_IMAGES, num_val=1, image_size=(64, 64))
+    annotations, _ = paths["train"]
     content = json.loads(annotations.read_text())
     content["annotations"] = [each for each in content["annotations"] if each["image_id"] % 2]
     annotations.write_text(json.dumps(content))

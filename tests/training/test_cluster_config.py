@@ -55,7 +55,9 @@ def test_tf_config_that_cannot_be_used(environment, text, message):
 
 
 def test_without_a_cluster():
-    with pytest.raises(ValueError, match="--strategy=multi_worker needs to know the workers: set TF_CONFIG, start with"):
+    with pytest.raises(
+        ValueError, match="--strategy=multi_worker needs to know the workers: set TF_CONFIG, start with"
+    ):
         cluster_config.set_up()
 
 

@@ -26,7 +26,9 @@ def command(run_dir, shapes, *fields):
 
 def test_two_workers_train_and_evaluate_as_one_process(tmp_path):
     shapes, together, alone = (tmp_path / name for name in ("shapes", "together", "alone"))
-    with workers.started(command(together, shapes, "--config.train.epochs=1", "--config.train.milestones=()")) as started:
+    with workers.started(
+        command(together, shapes, "--config.train.epochs=1", "--config.train.milestones=()")
+    ) as started:
         config = load_config(TINY)
         config.data.directory = str(shapes)
         config.train.update(epochs=1, milestones=())
