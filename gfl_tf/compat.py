@@ -177,21 +177,17 @@ def share_statistics(model):
                 variable.assign(variable.numpy())
 
 
-def prepare_for_workers(model):
-    """Lets Keras 3 fit and evaluate a built model on several workers, in whose scope it is made.
-
-    Keras 3 reads a batch to build the model from, in a way that fails on more than one worker.
-    """
-    strategy = tf.distribute.get_strategy()
+def check_fit_on_workers(strategy):
+    """Raises ValueError for Keras 3 on several workers: its `fit` cannot build a model there, nor gather metrics."""
     if not KERAS_3 or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
-
-    def build_optimizer(**_):
-        if model.optimizer is not None and not model.optimizer.built:
-            with strategy.scope():
-                model.optimizer.build(model.trainable_variables)
-
-    model._maybe_symbolic_build = build_optimizer
+    jobs = strategy.cluster_resolver.cluster_spec().as_dict()
+    if sum(map(len, jobs.values())) > 1:
+        raise ValueError(
+            f"model.fit of Keras {keras.__version__} does not work on several workers. Train with gfl-train "
+            "--strategy=multi_worker, in a loop of your own with strategy.run(model.train_step, (batch,)), or with "
+            "TensorFlow 2.15 (docs/cluster/README.md)"
+        )
 
 
 # Compilation.

@@ -122,7 +122,6 @@ class Detector(keras.Model):
         self._user_metrics = []
         # Largest pixel, boxes and positives, for `FirstBatch`.
         self.first_batch = [keras.metrics.Mean(name=f"first_batch_{index}") for index in range(3)]
-        compat.prepare_for_workers(self)
 
     @property
     def box_weights(self) -> dict[str, float]:
@@ -206,7 +205,12 @@ class Detector(keras.Model):
         self, *args: typing.Any, callbacks: collections.abc.Sequence | keras.callbacks.CallbackList | None = None,
         **kwargs: typing.Any,
     ) -> keras.callbacks.History:  # fmt: skip
-        """Keras's; sample weights, [B], are factors of each image's losses."""
+        """Keras's; sample weights, [B], are factors of each image's losses.
+
+        Raises:
+            ValueError: several workers, with Keras 3.
+        """
+        compat.check_fit_on_workers(self.distribute_strategy)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), checks.FirstBatch()]
         return super().fit(*args, callbacks=callbacks, **kwargs)

@@ -45,7 +45,7 @@ def started(command, count=2):
             process.wait()
 
 
-def finished(processes, timeout=600):
+def finished(processes, timeout=1200):
     """[(return code, standard output, standard error)] of the workers."""
     outputs = [process.communicate(timeout=timeout) for process in processes]
     return [(process.returncode, *output) for process, output in zip(processes, outputs)]
