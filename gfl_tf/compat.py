@@ -163,6 +163,33 @@ def average_statistics(layers):
             variable.assign(mean)
 
 
+def share_statistics(model):
+    """Gives every replica the mean over all of them of the moving statistics, on which the model is evaluated.
+
+    In Keras 3 they have it already. All workers call it together, outside of replicas. Means of means are the same, so
+    that training goes on as it would have without.
+    """
+    if KERAS_3:
+        return
+    for layer in nested_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for variable in (layer.moving_mean, layer.moving_variance):
+                variable.assign(variable.numpy())
+
+
+def check_fit_on_workers(strategy):
+    """Raises ValueError for Keras 3 on several workers: its `fit` cannot build a model there, nor gather metrics."""
+    if not KERAS_3 or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    jobs = strategy.cluster_resolver.cluster_spec().as_dict()
+    if sum(map(len, jobs.values())) > 1:
+        raise ValueError(
+            f"model.fit of Keras {keras.__version__} does not work on several workers. Train with gfl-train "
+            "--strategy=multi_worker, in a loop of your own with strategy.run(model.train_step, (batch,)), or with "
+            "TensorFlow 2.15 (docs/cluster/README.md)"
+        )
+
+
 # Compilation.
 
 

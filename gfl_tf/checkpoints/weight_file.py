@@ -49,13 +49,17 @@ def _variables(layers):
 
 
 def save(variables: dict[str, typing.Any], path: str | os.PathLike) -> None:
-    """Writes {name: variable} to a file that is never seen half written.
+    """`save_arrays` of {name: variable}."""
+    save_arrays({name: variable.numpy() for name, variable in variables.items()}, path)
+
+
+def save_arrays(arrays: dict[str, np.ndarray], path: str | os.PathLike) -> None:
+    """Writes {name: array} to a file that is never seen half written.
 
     Raises:
         ValueError: a number is not finite; the file stays as it was.
         OSError: it cannot be written, and stays as it was.
     """
-    arrays = {name: variable.numpy() for name, variable in variables.items()}
     wrong = not_finite(arrays)
     if wrong:
         raise ValueError(f"{wrong} is not finite: {path} stays as it was")

@@ -29,7 +29,11 @@ def define_flags():
     start.define_config("Config, by name or file; not needed to go on with the run in --run_dir.", required=False)
     flags.DEFINE_string("run_dir", None, "Where the run is kept. A run that is there already goes on.")
     flags.DEFINE_enum(
-        "strategy", "auto", ["auto", "one_device", "mirrored"], "mirrored: on all GPUs; auto: if there are several."
+        "strategy",
+        "auto",
+        ["auto", "one_device", "mirrored", "multi_worker", "tpu"],
+        "mirrored: on all GPUs; multi_worker: on several machines, one process each (docs/cluster/README.md); auto: as "
+        "TF_CONFIG and the GPUs have it.",
     )
     flags.DEFINE_bool(
         "replay", False, "Train nothing: make the run's last step whose numbers were not finite again, on one device."
@@ -41,14 +45,14 @@ def main():
     if FLAGS.replay and FLAGS.config:
         raise SystemExit("train: --replay is made with the config of the run in --run_dir: leave --config out")
     config = start.load_config(FLAGS.run_dir)
-    from gfl_tf.training import divergence, fit, replay, run_dir
+    from gfl_tf.training import cluster, divergence, fit, replay, run_dir
 
     try:
         if FLAGS.replay:
             print(replay.text(replay.replay(run_dir.RunDirectory(FLAGS.run_dir), config)))
             return
         outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy)
-    except (OSError, ValueError, divergence.DivergedError) as error:
+    except (OSError, ValueError, divergence.DivergedError, cluster.WorkerLostError) as error:
         raise SystemExit(f"train: {error}") from error
     except KeyboardInterrupt:  # the second Ctrl-C
         print("train: stopped at once; the run goes on from its last checkpoint", file=sys.stderr)

@@ -69,11 +69,15 @@ def training_batches(
     start_step: int = 0,
     mixing_until: int | None = None,
     cache: bool = False,
+    input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """An endless `tf.data.Dataset` of training batches; see the module for their form.
 
     Goes into `model.fit(..., steps_per_epoch=steps_per_epoch(dataset, batch_size))` as it is, and
-    through `strategy.experimental_distribute_dataset` (batch_size is then the global one).
+    through `strategy.experimental_distribute_dataset` (batch_size is then the global one, a multiple
+    of the replicas). Every worker of a MultiWorkerMirroredStrategy then gets rows of its own, but
+    decodes those of the others too; with `strategy.distribute_datasets_from_function(lambda context:
+    training_batches(..., input_context=context))`, which `model.fit` takes as well, it does not.
 
     Args:
         dataset: `CocoDataset`.
@@ -92,13 +96,15 @@ def training_batches(
             twice that number where an operation mixes images. Of an image with more, the smallest
             in the batch are left out (logged, where images have more by themselves).
         seed: integer >= 0: the same batches every time, with the same TensorFlow. None: a random
-            one.
+            one, which several workers cannot have.
         start_step: skips that many batches without decoding them, as if they had been drawn: with
             the same seed an interrupted training goes on where it was.
         mixing_until: step, counted like `start_step`, from which on operations that mix images
             (mosaic, mixup, copy_paste) are made with probability 0. None: never. M stays the same.
         cache: decodes every image once, now, and keeps all of them in memory as uint8; a warning says
             where they are too many for that.
+        input_context: whose part of each batch to give, in batches of one replica: the replicas of
+            all input pipelines together get the batch, row by row in their order.
 
     Raises:
         ValueError: an argument is out of its range, or nothing can be learnt from the data set; says which.
@@ -112,14 +118,45 @@ def training_batches(
     for name, step in (("start_step", start_step), ("mixing_until", mixing_until or 0)):
         if step < 0:
             raise ValueError(f"{name} is {step}; it cannot be negative.")
+    input_context = input_context or tf.distribute.InputContext()
     if seed is None:
+        if input_context.num_input_pipelines > 1 or _has_several_workers():
+            raise ValueError(
+                "seed is None, with which each worker would draw other batches: give all the same integer."
+            )
         seed = int.from_bytes(os.urandom(4), "little")
     scales = batching.training_scales(scale, short_side_range, long_side_range, num_sides)
     plan = batching.TrainingPlan(_sizes(dataset), batch_size, scales, last_batch, seed)
     source = _Source(dataset, cache)
     last_mixed = None if mixing_until is None else mixing_until * batch_size
     augment = Augmentations(operations, form.pad_value, source.read, len(dataset.images), last_mixed)
-    return _assemble(lambda: plan.batches(start_step), source, batch_size, form, augment, seed)
+    rows = _own_rows(batch_size, input_context)
+    batches = _assemble(lambda: plan.batches(start_step), source, batch_size, form, augment, seed, rows)
+    # Otherwise several workers would ask each other before each step whether there is one more batch.
+    return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+class _Rows(typing.NamedTuple):
+    """Those of each batch that an input pipeline gives, and how many at a time."""
+
+    start: int
+    stop: int
+    at_once: int
+
+
+def _has_several_workers():
+    """Whether TF_CONFIG says so."""
+    jobs = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec().as_dict()
+    return sum(len(addresses) for addresses in jobs.values()) > 1
+
+
+def _own_rows(batch_size, context):
+    replicas, pipelines = context.num_replicas_in_sync, context.num_input_pipelines
+    if batch_size % replicas:
+        raise ValueError(f"batch_size is {batch_size}, of {replicas} replicas together: it must be a multiple of them.")
+    share = batch_size // pipelines
+    start = context.input_pipeline_id * share
+    return _Rows(start, start + share, batch_size // replicas)
 
 
 def evaluation_batches(
@@ -131,15 +168,17 @@ def evaluation_batches(
     bounding_box_format: str = "xyxy",
     max_boxes: int | None = None,
     cache: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """A `tf.data.Dataset` of batches with every image once; see the module for their form.
 
     A batch has images of one size after resizing and padding to a multiple of 32, so that detections do not depend on
     the other images; the last of a size has fewer. The images come by size, not in the data set's order. Arguments as
-    in `training_batches`.
+    in `training_batches`, but for `share`: (w, W) gives every W-th batch from the w-th on, counted from 0.
     """
     form = _form(dataset, pad_value, bounding_box_format, max_boxes, evaluation=True)
-    plan = batching.evaluation_plan(_sizes(dataset), batch_size, scale)
+    index, count = share
+    plan = batching.evaluation_plan(_sizes(dataset), batch_size, scale)[index::count]
     source = _Source(dataset, cache)
     batches = _assemble(lambda: enumerate(plan), source, batch_size, form).map(_without_padding)
     return batches.apply(tf.data.experimental.assert_cardinality(len(plan)))
@@ -151,8 +190,9 @@ def _without_padding(images, labels):
     return tf.nest.map_structure(lambda value: value[:count], (images, labels))
 
 
-def _assemble(plan, source, batch_size, form, augment=None, seed=0):
-    """`plan` returns an iterator of (step, `batching.Batch`)."""
+def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None):
+    """`plan` returns an iterator of (step, `batching.Batch`); `own`: `_Rows`, default all of them at once."""
+    own = own or _Rows(0, batch_size, batch_size)
 
     def rows():
         for step, batch in plan():
@@ -160,8 +200,8 @@ def _assemble(plan, source, batch_size, form, augment=None, seed=0):
 
     def to_samples(step, indices, scale, canvas):
         # One number per sample of the whole training: with the seed it decides all that is random.
-        numbers = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-        samples = tf.data.Dataset.from_tensor_slices((numbers, indices))
+        numbers = step * batch_size + tf.range(own.start, own.stop, dtype=tf.int64)
+        samples = tf.data.Dataset.from_tensor_slices((numbers, indices[own.start : own.stop]))
         return samples.map(lambda number, index: (number, index, scale, canvas))
 
     def load(number, index, scale, canvas):
@@ -182,10 +222,11 @@ def _assemble(plan, source, batch_size, form, augment=None, seed=0):
     batches = batches.flat_map(to_samples)
     # In order, as the images of a batch share its canvas.
     batches = batches.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = batches.batch(batch_size, drop_remainder=True)
+    batches = batches.batch(own.at_once, drop_remainder=True)
     data_options = tf.data.Options()
-    # The plan is over the whole data set; nothing is left to split between workers.
-    data_options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # Of batches that TensorFlow has cut into those of one replica, every worker takes its own. Without (OFF), all
+    # workers would take the first ones.
+    data_options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return batches.with_options(data_options).prefetch(tf.data.AUTOTUNE)
 
 

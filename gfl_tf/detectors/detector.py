@@ -222,7 +222,12 @@ class Detector(keras.Model):
         self, *args: typing.Any, callbacks: collections.abc.Sequence | keras.callbacks.CallbackList | None = None,
         **kwargs: typing.Any,
     ) -> keras.callbacks.History:  # fmt: skip
-        """Keras's; sample weights, [B], are factors of each image's losses."""
+        """Keras's; sample weights, [B], are factors of each image's losses.
+
+        Raises:
+            ValueError: several workers, with Keras 3.
+        """
+        compat.check_fit_on_workers(self.distribute_strategy)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), checks.FirstBatch()]
         return super().fit(*args, callbacks=callbacks, **kwargs)

@@ -210,6 +210,23 @@ class CocoEvaluator:
         """How many images were added."""
         return len(self._added)
 
+    @property
+    def found(self) -> dict[int, dict[str, np.ndarray]]:
+        """{index of the image in the data set: its detections} of what was added, as `merge` takes it."""
+        return self._found
+
+    def merge(self, found: dict[int, dict[str, np.ndarray]]) -> None:
+        """Adds the `found` of another evaluator of the same data set.
+
+        Raises:
+            ValueError: both have the same image.
+        """
+        twice = self._found.keys() & found.keys()
+        if twice:
+            image = self.dataset.images[min(twice)].id
+            raise ValueError(f"The detections of image {image} were added before.")
+        self._found.update(found)
+
     def result(self, only_added: bool = False) -> CocoResult:
         """Scores what was added.
 
@@ -306,10 +323,23 @@ def evaluate(
     Returns:
         `CocoResult`.
     """
-    check_classes(model, dataset)
     if batches is None:
         batches = pipeline.evaluation_batches(dataset, batch_size, scale=scale, pad_value=model.pad_value)
-    detect = detect or detect_function(model)
+    evaluator = collect(model, dataset, batches, detect or detect_function(model), progress)
+    result = evaluator.result()
+    logging.info("AP %s on %d images.", percent(result.metrics["AP"]), result.num_images)
+    return result
+
+
+def collect(
+    model: "Detector",
+    dataset: coco_data.CocoDataset,
+    batches: collections.abc.Iterable,
+    detect: collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    progress: collections.abc.Callable[[int, int], None] | None = None,
+) -> CocoEvaluator:
+    """The detections of evaluation batches, not yet scored; arguments as `evaluate`."""
+    check_classes(model, dataset)
     evaluator = CocoEvaluator(dataset)
     for images, labels in batches:
         found = detections.to_original(detect(images), labels["original_shape"], labels["image_shape"])
@@ -320,6 +350,4 @@ def evaluate(
                 observe(index, record, of_image, labels["image_shape"][row].numpy())
         if progress:
             progress(evaluator.num_images, len(dataset.images))
-    result = evaluator.result()
-    logging.info("AP %s on %d images.", percent(result.metrics["AP"]), result.num_images)
-    return result
+    return evaluator

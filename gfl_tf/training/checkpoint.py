@@ -1,9 +1,11 @@
 """What a training goes on from: files that Keras 2 and Keras 3 write alike, each with its checksum beside it."""
 
+import functools
 import hashlib
 import os
 import pathlib
 import re
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +13,7 @@ import tensorflow as tf
 from gfl_tf import compat, files
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.texts import first_ones
+from gfl_tf.training.cluster import Workers
 from gfl_tf.training.divergence import DivergedError
 
 # Of a checkpoint: its numbers, and the checksum of that file as `sha256sum --check` reads it. TensorFlow's two files
@@ -28,13 +31,15 @@ class Checkpoints:
         directory: path.
         keep: how many of the newest to keep, at least one.
         average: `MovingAverage` or `WeightAverage` of the model, where there is one.
+        workers: `Workers` of which the first alone reads and writes files; all call the methods together.
     """
 
-    def __init__(self, model, variables, directory, keep, average=None):
+    def __init__(self, model, variables, directory, keep, average=None, workers=None):
         # Made now, so that a checkpoint finds every variable that it restores.
         model.optimizer.build(model.trainable_variables)
         self._directory = pathlib.Path(directory)
         self._keep = max(keep, 1)
+        self._workers = workers or Workers()
         self._optimizer = model.optimizer
         # All by names of our own: Keras 2 and Keras 3 lay out their objects differently, and leave different parts of
         # them out.
@@ -58,7 +63,10 @@ class Checkpoints:
         }
 
     def check_finite(self):
-        """{name: array} of what a checkpoint would keep; raises DivergedError where a number is not finite."""
+        """{name: array} of what a checkpoint would keep; raises DivergedError where a number is not finite.
+
+        All workers together read some of the variables: each replica has its part of them.
+        """
         arrays = {name: variable.numpy() for name, variable in self._variables.items()}
         wrong = weight_file.not_finite(arrays)
         if wrong:
@@ -73,6 +81,8 @@ class Checkpoints:
             OSError: it cannot be written; nothing of it is left.
         """
         arrays = self.check_finite()
+        if not self._workers.is_first:
+            return
         self._directory.mkdir(parents=True, exist_ok=True)
         file, checksum = self._files(self._step())
         weight_file.write(arrays, file)
@@ -94,9 +104,19 @@ class Checkpoints:
         Raises:
             ValueError: it does not fit the model and the optimizer.
         """
+        step, arrays = None, {}
+        if self._workers.is_first:
+            step, arrays = self._newest_good()
+        step = self._workers.of_first(step)
+        if step is not None:
+            self._workers.assign_of_first(self._variables, arrays)
+        return step
+
+    def _newest_good(self):
+        """(step, {name: array}); (None, {}): there is none."""
         step, arrays = next(files.good(sorted(steps(self._directory), reverse=True), self._read), (None, {}))
         if step is None:
-            return None
+            return None, {}
         shapes = {name: arrays[name].shape if name in arrays else None for name in self._variables}
         wrong = [name for name, variable in self._variables.items() if shapes[name] != tuple(variable.shape)]
         if wrong:
@@ -105,9 +125,13 @@ class Checkpoints:
                 "version of gfl_tf wrote it. Choose another --run_dir to start anew. It lacks, or has in other shapes: "
                 f"{', '.join(first_ones(wrong, 3))}"
             )
-        for name, variable in self._variables.items():
-            variable.assign(arrays[name])
-        return step
+        return step, arrays
+
+    def digest(self):
+        """A number that is the same where all variables are."""
+        return functools.reduce(
+            lambda total, array: zlib.crc32(array.tobytes(), total), self._finite_arrays().values(), 0
+        )
 
     def _step(self):
         return int(self._optimizer.iterations.numpy())

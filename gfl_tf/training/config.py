@@ -140,9 +140,15 @@ def differing_fields(
     one: ml_collections.ConfigDict, other: ml_collections.ConfigDict, ignored: collections.abc.Iterable[str] = ()
 ) -> list[tuple[str, typing.Any, typing.Any]]:
     """[(dotted field, its value in one, in other)] of two configs; None stands for a missing field."""
-    one, other = (dict(_flat(from_json(to_json(config)).to_dict())) for config in (one, other))
-    names = sorted((set(one) | set(other)) - set(ignored))
+    one, other = (fields_of(config, ignored) for config in (one, other))
+    names = sorted(set(one) | set(other))
     return [(name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)]
+
+
+def fields_of(config: ml_collections.ConfigDict, ignored: collections.abc.Iterable[str] = ()) -> dict[str, typing.Any]:
+    """{dotted field: value} of a config, as it is stored."""
+    found = dict(_flat(from_json(to_json(config)).to_dict()))
+    return {name: value for name, value in found.items() if name not in set(ignored)}
 
 
 def _flat(value, prefix=""):

@@ -41,13 +41,15 @@ class Divergence:
         run: `RunDirectory`.
         train: `config.train`.
         progress: `Progress`.
+        workers: `Workers`, which all do the same; the first one reads and writes the files.
     """
 
-    def __init__(self, run, train, progress):
+    def __init__(self, run, train, progress, workers):
         self._file = run.diverged_steps
+        self._workers = workers
         self._train = train
         self._progress = progress
-        self._steps = read_steps(self._file)
+        self._steps = workers.of_first(read_steps(self._file) if workers.is_first else None)
         self.goes_back = train.on_divergence == "go_back"
         # The steps from which on the learning rate is lower, once for each of them.
         self.lowered_from = tf.Variable(tf.zeros([0], tf.int64), shape=[None], trainable=False)
@@ -115,6 +117,8 @@ class Divergence:
         self._write()
 
     def _write(self):
+        if not self._workers.is_first:
+            return
         self._file.parent.mkdir(exist_ok=True)
         with files.replacing(self._file, synced=True) as file:
             file.write(json.dumps(self._steps, indent=2) + "\n")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shlex
 import signal
@@ -16,18 +17,27 @@ from gfl_tf.build import build_detector, check_detector
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.data import augmentations, images, pipeline
 from gfl_tf.data.step_images import step_images
-from gfl_tf.dataset_check.check import summary_lines
 from gfl_tf.evaluation.coco import percent
+from gfl_tf.training import (
+    cluster,
+    fields,
+    finite_step,
+    first_batch,
+    introduction,
+    outputs,
+    relations,
+    replay,
+    run_data,
+    summary,
+)
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields, finite_step, first_batch, relations, replay, run_data, summary
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
 from gfl_tf.training.divergence import DivergedError, Divergence
 from gfl_tf.training.optimizers import build_optimizer
-from gfl_tf.training.progress import Progress
 from gfl_tf.training.report import StepReport, timed_next
-from gfl_tf.training.schedule import LoweredFrom, build_schedule, scaled_learning_rate, warmup_steps
+from gfl_tf.training.schedule import LoweredFrom, build_schedule
 from gfl_tf.training.stop import StopRequest
 from gfl_tf.training.strategy import build_strategy, check_batch_size
 from gfl_tf.training.validation import Stopped, Validation
@@ -70,10 +80,17 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
         OSError: a file cannot be written, as where the disk is full.
         DivergedError: the loss, a gradient, or a number to be saved, is not finite, and `train.on_divergence` ends the
             training for that.
+        WorkerLostError: another worker of the job ended, or is not heard of any more.
     """
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config() if config is None else config
     strategy = build_strategy(strategy)
+    workers = cluster.Workers(strategy)
+    with workers.named_errors(f"Start all of them again: {_command(run)}"):
+        return _train(config, run, strategy, workers)
+
+
+def _train(config, run, strategy, workers):
     config = configs.complete(config)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -83,32 +100,26 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
     if not run.has_checkpoint():
         relations.check_warmup(config.train, _steps_per_epoch(train_data, config.train))
     remedy = f"Or go on without such images: {_command(run)} --config.data.on_bad_image=skip"
-    with run.locked(), contextlib.ExitStack() as opened:
-        run.start(config, run_data.describe(train_data, val_data))
-        if "val" in fields.held_out(config.data):
-            run.list_held_out(val_data)
-        progress = opened.enter_context(contextlib.closing(Progress(run.log_file)))
-        opened.enter_context(_tensorboard(run.logs))
-        stop = opened.enter_context(StopRequest())
+    described = run_data.describe(train_data, val_data)
+    with contextlib.ExitStack() as opened:
+        if workers.is_first:
+            opened.enter_context(run.locked())
+            run.start(config, described)
+            if "val" in fields.held_out(config.data):
+                run.list_held_out(val_data)
+        progress = opened.enter_context(outputs.opened(run, workers))
+        stop = cluster.AgreedStop(opened.enter_context(StopRequest()), workers)
         opened.enter_context(images.named_errors(remedy))
-        return _Training(config, run, strategy, train_data, val_data, progress, stop).run()
+        of_config = configs.fields_of(config, run_dirs.MOVED_FIELDS)
+        workers.check_same({f"config.{name}": value for name, value in of_config.items()})
+        used = [len(dataset.images) for dataset in (train_data, val_data) if dataset]
+        workers.check_same({"the number of images": used, "what the data hold": described})
+        return _Training(config, run, strategy, workers, train_data, val_data, progress, stop).run()
 
 
 def _command(run):
     """What goes on with a run."""
     return f"gfl-train --run_dir={shlex.quote(str(run.path))}"
-
-
-@contextlib.contextmanager
-def _tensorboard(folder):
-    """Context in which summaries are written to a folder; OSError: they cannot be."""
-    try:
-        with contextlib.closing(tf.summary.create_file_writer(str(folder))) as writer, writer.as_default():
-            yield
-    except tf.errors.OpError as error:
-        if "tfevents" not in error.message:
-            raise
-        raise OSError(f"{folder} cannot be written: {error.message.splitlines()[0]}") from error
 
 
 def _steps_per_epoch(train_data, train):
@@ -118,10 +129,11 @@ def _steps_per_epoch(train_data, train):
 class _Training:
     """One run in the making; `run` once."""
 
-    def __init__(self, config, run, strategy, train_data, val_data, progress, stop):
+    def __init__(self, config, run, strategy, workers, train_data, val_data, progress, stop):
         self._config = config
         self._run = run
         self._strategy = strategy
+        self._workers = workers
         self._train_data = train_data
         self._progress = progress
         self._stop = stop
@@ -134,12 +146,13 @@ class _Training:
         self._cycle_steps = train.swa_cycle_epochs * self._steps_per_epoch
         self._num_cycles = train.swa_epochs // train.swa_cycle_epochs
         self._total_steps = self._main_steps + self._num_cycles * self._cycle_steps
-        self._divergence = Divergence(run, train, progress)
+        self._divergence = Divergence(run, train, progress, workers)
         schedule = build_schedule(train, self._steps_per_epoch)
         schedule = LoweredFrom(schedule, self._divergence.lowered_from, train.go_back_factor)
         keras.utils.set_random_seed(config.seed)
+        has_checkpoint = workers.of_first(run.has_checkpoint())
         with strategy.scope():
-            self._model = build_detector(config, load_weights=not run.has_checkpoint(), say=progress.say)
+            self._model = build_detector(config, load_weights=not has_checkpoint, say=progress.say)
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
             self._model.compile(optimizer=optimizer)
             self._variables = variables = weight_file.named_variables(self._model)
@@ -149,10 +162,10 @@ class _Training:
             elif train.ema_momentum:
                 self._average = MovingAverage(self._model, variables, train.ema_momentum)
             self._checkpoints = Checkpoints(
-                self._model, variables, run.checkpoints, train.keep_checkpoints, self._average
+                self._model, variables, run.checkpoints, train.keep_checkpoints, self._average, workers
             )
             restored = self._checkpoints.restore_latest()
-        if restored is None and run.has_checkpoint():
+        if restored is None and has_checkpoint:
             raise ValueError(f"none of the checkpoints in {run.checkpoints} can be read. {run.left()}")
         self._divergence.went_on_from(restored)
         self._report = StepReport(
@@ -167,7 +180,7 @@ class _Training:
         if val_data is not None:
             start_step = restored or 0
             self._validation = Validation(
-                self._model, val_data, config, run, progress, stop, self._averaged, start_step
+                self._model, val_data, config, run, progress, stop, self._averaged, start_step, strategy
             )
 
     def _mend_weights(self):
@@ -175,6 +188,9 @@ class _Training:
 
         The best ones are not in it: where they are damaged, those of the next evaluation take their place.
         """
+        if not self._workers.is_first:
+            self._save_weights()
+            return
         expected = run_dirs.WEIGHTS if self._val_data is None or self._run.has_evaluation() else ["last"]
         paths = {which: self._run.weights_file(which) for which in expected}
         whole = dict(files.good(paths.values(), weight_file.read))
@@ -187,9 +203,17 @@ class _Training:
         """Trains to the end, or to where it is stopped."""
         step = int(self._model.optimizer.iterations.numpy())
         self._introduce(step)
+        self._workers.check_same({"the checksum of all weights": self._checkpoints.digest()})
         step = self._steps(step)
         best_ap, best_step = self._validation.best() if self._validation else (None, None)
         finished = self._is_done(step) and not self._stop.signal
+        if self._workers.is_first:
+            self._tell_end(step, finished, best_ap, best_step)
+        self._workers.gather(None)  # none ends before the first has written all
+        stopped_by = None if finished else self._stop.signal
+        return Outcome(self._model, self._config, step, self._total_steps, best_ap, best_step, stopped_by)
+
+    def _tell_end(self, step, finished, best_ap, best_step):
         if finished:
             best = "not evaluated" if best_ap is None else f"best AP {percent(best_ap)} at step {best_step}"
             if step < self._total_steps:
@@ -205,17 +229,15 @@ class _Training:
                 f"Stopped at step {step} of {self._total_steps} by {signal.Signals(self._stop.signal).name}; saved in "
                 f"{self._run.path}. Go on with: {_command(self._run)}"
             )
-        stopped_by = None if finished else self._stop.signal
-        return Outcome(self._model, self._config, step, self._total_steps, best_ap, best_step, stopped_by)
 
     def _steps(self, step):
         """From `step` on; returns the step reached."""
         moving_average = self._average if isinstance(self._average, MovingAverage) else None
         train_step = finite_step.build(self._model, self._strategy, moving_average)
-        if self._divergence.goes_back and not self._run.has_checkpoint():
+        if self._divergence.goes_back and not step:  # somewhere to go back to
             self._save()
         batches, first_step, saved_step = None, step, None
-        while not self._stop.signal:
+        while not self._stop.look(step):
             try:
                 if self._evaluates_at(step) and not self._validation.is_done(step) and not self._evaluate(step):
                     break
@@ -227,10 +249,11 @@ class _Training:
                 try:
                     batch, data_seconds = timed_next(batches)
                 except tf.errors.InvalidArgumentError:  # a bad image: the run can go on without it
-                    if step not in (first_step, saved_step):
+                    # Of several workers, the others wait for this one to make the step.
+                    if step not in (first_step, saved_step) and self._workers.count == 1:
                         self._save()
                     raise
-                if step == 0 or not self._run.first_batch_file.exists():
+                if self._workers.is_first and (step == 0 or not self._run.first_batch_file.exists()):
                     self._draw_first_batch(batch)
                 done = train_step(batch)
                 step += 1
@@ -254,7 +277,8 @@ class _Training:
     def _leave_out(self, step, batch, done):
         """Goes on after a step that made no update, or raises DivergedError."""
         found = (*finite_step.read(self._model, self._variables, done), self._image_ids(step))
-        replay.keep(self._run.diverged_step, self._model, step, self._whole(batch), *found)
+        if self._workers.is_first:
+            replay.keep(self._run.diverged_step, self._model, step, self._whole(batch), *found)
         self._divergence.left_out(step, *found)
         compat.tf_variable(self._model.optimizer.iterations).assign(step)
 
@@ -271,7 +295,8 @@ class _Training:
         return step
 
     def _batches(self, step, cache):
-        batches = pipeline.training_batches(
+        batches = functools.partial(
+            pipeline.training_batches,
             self._train_data,
             self._config.train.batch_size,
             **self._plan(),
@@ -280,7 +305,7 @@ class _Training:
             start_step=step,
             cache=cache,
         )
-        return iter(self._strategy.experimental_distribute_dataset(batches))
+        return iter(self._strategy.distribute_datasets_from_function(lambda own: batches(input_context=own)))
 
     def _plan(self):
         """The arguments that decide which images are in a batch."""
@@ -368,40 +393,14 @@ class _Training:
     def _save_weights(self):
         with self._averaged():
             for which in run_dirs.WEIGHTS if self._val_data is None else ["last"]:
-                self._run.save_weights(self._model, which)
+                self._run.save_weights(self._model, which, writes=self._workers.is_first)
 
     def _introduce(self, step):
-        scale = self._config.data.scale
-        if not step:
-            self._progress.say("\n".join(summary_lines(self._train_data, scale)))
-        train, replicas = self._config.train, self._strategy.num_replicas_in_sync
-        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        classes = self._config.data.class_names
-        epochs = f"{train.epochs} + {train.swa_epochs}" if train.swa_epochs else train.epochs
-        warm_up = warmup_steps(train, self._steps_per_epoch)
-        listed = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
-        held_out = (
-            f"{len(self._val_data.images)} more images are held out of the training data, to evaluate "
-            f"(config.data.val_share): {self._run.held_out_file}\n"
-            if "val" in fields.held_out(self._config.data)
-            else ""
-        )
-        self._progress.say(
-            f"{self._config.name}: {len(self._train_data.images)} training images, {len(classes)} classes ({listed})\n"
-            f"{held_out}"
-            f"images resized to at most {max(scale)} x {min(scale)} pixels\n"
-            f"{self._total_steps} steps: {epochs} epochs of {self._steps_per_epoch}, batch {train.batch_size} "
-            f"on {replicas} {kind} {'device' if replicas == 1 else 'devices'}, {self._config.precision}\n"
-            f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
-            f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of {warm_up} steps\n"
-            + (self._about_averaging() if train.swa_epochs else "")
-            + (f"Going on from step {step}." if step else "The first step of each image size takes long: it compiles.")
-        )
+        who = self._workers.gather(introduction.host())
+        steps = self._steps_per_epoch, self._total_steps
+        lines = introduction.lines(self._config, self._train_data, self._held_out(), steps, self._strategy, who, step)
+        self._progress.say("\n".join(lines))
 
-    def _about_averaging(self):
-        train = self._config.train
-        peak = scaled_learning_rate(train, train.swa_learning_rate)
-        return (
-            f"weight averaging in the last {train.swa_epochs} epochs: {self._num_cycles} times a learning rate from "
-            f"{peak:.4g} to {train.swa_final_factor * peak:.4g}\n"
-        )
+    def _held_out(self):
+        """How many images were held out of the training data to evaluate."""
+        return len(self._val_data.images) if "val" in fields.held_out(self._config.data) else 0

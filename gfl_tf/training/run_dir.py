@@ -265,8 +265,11 @@ class RunDirectory:
             return None
         return calibration
 
-    def save_weights(self, model: keras.Model, which: str) -> None:
-        weight_file.save(weight_file.named_variables(model), self.weights_file(which))
+    def save_weights(self, model: keras.Model, which: str, writes: bool = True) -> None:
+        """Writes "best" or "last"; without `writes`, only takes part in reading what all workers read together."""
+        arrays = {name: variable.numpy() for name, variable in weight_file.named_variables(model).items()}
+        if writes:
+            weight_file.save_arrays(arrays, self.weights_file(which))
 
 
 def _read_evaluation(path):

@@ -506,3 +506,42 @@ def test_replicas_share_the_global_batch(tmp_path):
         [sys.executable, "-c", DISTRIBUTED, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0 and "same" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 2), (2, 4)])
+def test_workers_have_rows_of_their_own_of_each_batch(tmp_path, workers, replicas):
+    dataset = make_dataset(tmp_path, MIXED)
+    options = dict(batch_size=4, scale=(80, 48), seed=1, start_step=3)
+    whole = pipeline.training_batches(dataset, **options).take(3)
+    shares = []
+    for index in range(workers):
+        context = tf.distribute.InputContext(workers, index, replicas)
+        shares.append(iter(pipeline.training_batches(dataset, **options, input_context=context)))
+    for batch_images, labels in whole:
+        parts = [next(share) for share in shares for _ in range(replicas // workers)]
+        assert {len(part[0]) for part in parts} == {4 // replicas}
+        np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), batch_images)
+        np.testing.assert_array_equal(np.concatenate([part[1]["boxes"] for part in parts]), labels["boxes"])
+
+
+def test_what_workers_cannot_share_is_refused(tmp_path, monkeypatch):
+    dataset = make_dataset(tmp_path, MIXED)
+    context = tf.distribute.InputContext(2, 0, 2)
+    with pytest.raises(ValueError, match="batch_size is 3, of 2 replicas together"):
+        pipeline.training_batches(dataset, 3, seed=1, input_context=context)
+    with pytest.raises(ValueError, match="seed is None, with which each worker would draw other batches"):
+        pipeline.training_batches(dataset, 4, input_context=context)
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(ValueError, match="seed is None"):
+        pipeline.training_batches(dataset, 4)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 9])
+def test_workers_share_the_evaluation(tmp_path, workers):
+    dataset = make_dataset(tmp_path, MIXED)
+    found = []
+    for index in range(workers):
+        for _, labels in pipeline.evaluation_batches(dataset, 2, scale=(80, 48), share=(index, workers)):
+            found += labels["image_index"].numpy().tolist()
+    assert sorted(found) == list(range(len(MIXED)))

@@ -103,7 +103,7 @@ def divergence_of(tmp_path):
         train = configs.default_train()
         train.update(fields)
         progress = types.SimpleNamespace(say=lambda text: None)
-        return Divergence(run, train, progress)
+        return Divergence(run, train, progress, Workers())
 
     return divergence_of
 

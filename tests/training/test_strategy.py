@@ -49,7 +49,13 @@ def _last(run_dir, tag):
 def test_names():
     assert build_strategy("one_device") is tf.distribute.get_strategy()
     assert isinstance(build_strategy("mirrored"), tf.distribute.MirroredStrategy)
-    with pytest.raises(ValueError, match="choose one of auto, one_device, mirrored"):
+    with pytest.raises(ValueError, match="choose one of auto, one_device, mirrored, multi_worker, tpu"):
+        build_strategy("gpu")
+
+
+def test_a_tpu_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("TPU_NAME", "local")
+    with pytest.raises(ValueError, match="--strategy=tpu: no TPU can be reached"):
         build_strategy("tpu")
 
 
