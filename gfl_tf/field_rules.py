@@ -45,7 +45,7 @@ DATA = {
     "train_images": TEXT,
     "val_annotations": TEXT,
     "val_images": TEXT,
-    "format": one_of("auto", "coco", "voc", "yolo", "csv"),
+    "format": one_of("auto", "coco", "voc", "yolo", "csv", "tfrecord"),
     "class_names": either(EMPTY, distinct(several(TEXT))),
     "keep_empty": FLAG,
     "on_bad_image": one_of("error", "skip"),

@@ -30,6 +30,7 @@ def define_flags():
     flags.DEFINE_enum(
         "strategy", "auto", ["auto", "one_device", "mirrored"], "mirrored: on all GPUs; auto: if there are several."
     )
+    flags.DEFINE_string("data_service", None, "HOST:PORT of a tf.data service that makes the batches; docs/scale.md.")
     flags.mark_flag_as_required("run_dir")
 
 
@@ -38,7 +39,7 @@ def main():
     from gfl_tf.training import fit, report
 
     try:
-        outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy)
+        outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy, FLAGS.data_service)
     except (OSError, ValueError, report.DivergedError) as error:
         raise SystemExit(f"train: {error}") from error
     except KeyboardInterrupt:  # the second Ctrl-C

@@ -14,7 +14,7 @@ from absl import logging
 from gfl_tf import compat, files
 from gfl_tf.build import build_detector, check_detector
 from gfl_tf.checkpoints import weight_file
-from gfl_tf.data import augmentations, images, pipeline
+from gfl_tf.data import augmentations, images, pipeline, service
 from gfl_tf.dataset_check.check import summary_lines
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import config as configs
@@ -52,13 +52,20 @@ class Outcome:
     stopped_by: int | None
 
 
-def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, strategy: str = "auto") -> Outcome:
+def train(
+    config: ml_collections.ConfigDict | None,
+    run_dir: str | os.PathLike,
+    strategy: str = "auto",
+    data_service: str | None = None,
+) -> Outcome:
     """Trains a detector, or goes on with a training that was stopped.
 
     Args:
         config: ConfigDict; None where the run directory holds a run.
         run_dir: path; what it holds afterwards: see `gfl_tf.training.run_dir`.
         strategy: see `build_strategy`.
+        data_service: HOST:PORT of a tf.data service that makes the training batches, see `gfl_tf.data.service`; None:
+            this process makes them.
 
     Returns:
         `Outcome`.
@@ -84,7 +91,8 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
         opened.enter_context(_tensorboard(run.logs))
         stop = opened.enter_context(StopRequest())
         opened.enter_context(images.named_errors(remedy))
-        return _Training(config, run, strategy, train_data, val_data, progress, stop).run()
+        opened.enter_context(service.named_errors(data_service))
+        return _Training(config, run, strategy, train_data, val_data, progress, stop, data_service).run()
 
 
 def _command(run):
@@ -111,13 +119,14 @@ def _steps_per_epoch(train_data, train):
 class _Training:
     """One run in the making; `run` once."""
 
-    def __init__(self, config, run, strategy, train_data, val_data, progress, stop):
+    def __init__(self, config, run, strategy, train_data, val_data, progress, stop, data_service=None):
         self._config = config
         self._run = run
         self._strategy = strategy
         self._train_data = train_data
         self._progress = progress
         self._stop = stop
+        self._data_service = data_service
         train = config.train
         self._steps_per_epoch = _steps_per_epoch(train_data, train)
         # Weight averaging goes on from the last weights, as VarifocalNet's section 5.3 has it, and their momentum. Its
@@ -212,7 +221,7 @@ class _Training:
                 self._report.restart_timer()
             try:
                 batch, data_seconds = timed_next(batches)
-            except tf.errors.InvalidArgumentError:  # a bad image: the run can go on without it
+            except (tf.errors.OpError, ValueError):  # a bad image or a data service that fails: the run can go on
                 if step not in (first_step, saved_step):
                     self._save()
                 raise
@@ -261,9 +270,12 @@ class _Training:
             seed=self._config.seed,
             start_step=step,
             mixing_until=int(data.mixing_until * self._main_steps),
-            cache=cache,
+            cache=cache and not self._data_service,
+            data_service=self._data_service,
+            end_step=self._total_steps,
         )
-        return iter(self._strategy.experimental_distribute_dataset(batches))
+        batches = iter(self._strategy.experimental_distribute_dataset(batches))
+        return service.watched(batches, self._data_service) if self._data_service else batches
 
     def _draw_first_batch(self, batch):
         whole = tf.nest.map_structure(lambda part: tf.concat(self._strategy.experimental_local_results(part), 0), batch)
@@ -339,6 +351,9 @@ class _Training:
 
     def _introduce(self, step):
         scale = self._config.data.scale
+        if self._data_service:
+            uncached = "; config.data.cache has no effect" if self._config.data.cache else ""
+            self._progress.say(f"batches come from the tf.data service at {self._data_service}{uncached}")
         if not step:
             self._progress.say("\n".join(summary_lines(self._train_data, scale)))
         train, replicas = self._config.train, self._strategy.num_replicas_in_sync
