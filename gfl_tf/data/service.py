@@ -107,8 +107,8 @@ def _count_workers(target, address):
             time.sleep(0.5)
     except TimeoutError as error:
         raise ValueError(
-            f"--data_service={address}: not all workers that its dispatcher was started with are there after "
-            f"{WAIT_SECONDS} seconds"
+            f"--data_service={address}: after {WAIT_SECONDS} seconds not all workers are there that its dispatcher was "
+            "started with. docs/scale.md says how to start them"
         ) from error
     except tf.errors.OpError as error:
         raise ValueError(

@@ -67,14 +67,16 @@ class ImageSource:
         start = tf.where(index > 0, self._ends[tf.maximum(index - 1, 0)], 0)
         boxes = self._boxes[start : self._ends[index]]
         classes = self._classes[start : self._ends[index]]
-        return Sample(self._pixels_of(index, encoded), boxes, classes)
+        image = self._decoded(index, encoded) if self._pixels is None else self._kept(index)
+        return Sample(image, boxes, classes)
 
-    def _pixels_of(self, index, encoded):
-        if self._pixels is not None:
-            height, width = tf.unstack(self._sizes[index])
-            end = self._pixel_ends[index]
-            begin = end - tf.cast(height, tf.int64) * tf.cast(width, tf.int64) * 3
-            return tf.reshape(self._pixels[begin:end], [height, width, 3])
+    def _kept(self, index):
+        height, width = tf.unstack(self._sizes[index])
+        end = self._pixel_ends[index]
+        begin = end - tf.cast(height, tf.int64) * tf.cast(width, tf.int64) * 3
+        return tf.reshape(self._pixels[begin:end], [height, width, 3])
+
+    def _decoded(self, index, encoded):
         name, remedy = self._paths[index], image_ops.FILE_REMEDY
         if self._shards is not None:
             name = tf.strings.join([name, " in ", self._shards[self._places[index, 0]]])
@@ -124,10 +126,10 @@ class ImageSource:
         return tf.constant(pixels)
 
     def images(self) -> tf.data.Dataset:
-        """uint8 [h, w, 3] of all images, in the data set's order."""
+        """uint8 [h, w, 3] of all images, read and decoded in the data set's order."""
         indices = tf.data.Dataset.range(self._num_images).enumerate()
         decoded = self.read_ahead(indices).map(
-            lambda number, index, encoded: self.decode(index, encoded).image,
+            lambda number, index, encoded: self._decoded(index, encoded),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
