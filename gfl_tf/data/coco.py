@@ -34,7 +34,7 @@ class Place(typing.NamedTuple):
     length: int
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class ImageRecord:
     """One image and its ground truth, in pixels of the image file.
 
@@ -100,14 +100,14 @@ class CocoDataset:
     """Images with boxes.
 
     Attributes:
-        images: sequence of `ImageRecord`, in the order of the annotation file. Batches name an image by its index here.
+        images: list of `ImageRecord`, in the order of the annotation file. Batches name an image by its index here.
         class_names: tuple of str; a class is its index here.
         category_ids: tuple, the category id of each class as the file has it (an integer, another number or a text);
             None: the file has no such category.
         report: `LoadReport`.
     """
 
-    images: collections.abc.Sequence
+    images: list
     class_names: tuple
     category_ids: tuple
     report: LoadReport

@@ -11,49 +11,6 @@ from gfl_tf.data.coco import CocoDataset, ImageRecord, LoadReport, Place
 from gfl_tf.data.tfrecords import index
 
 
-class RecordImages(collections.abc.Sequence):
-    """`ImageRecord`s that are made when they are asked for: arrays take less memory than a million of them.
-
-    Args:
-        arrays: as `gfl_tf.data.tfrecords.writing` has them.
-        images_dir: folder that the images lay in.
-        chosen: int64 [N], which of the images, in their order.
-    """
-
-    def __init__(self, arrays: dict[str, np.ndarray], images_dir: str, chosen: np.ndarray):
-        self._arrays = arrays
-        self._images_dir = images_dir
-        self._chosen = chosen
-
-    def __len__(self):
-        return len(self._chosen)
-
-    def __getitem__(self, position):
-        if isinstance(position, slice):
-            return RecordImages(self._arrays, self._images_dir, self._chosen[position])
-        arrays, image = self._arrays, self._chosen[position]
-        start, crowd_start = (int(arrays[ends][image - 1]) if image else 0 for ends in ("ends", "crowd_ends"))
-        own, crowds = slice(start, arrays["ends"][image]), slice(crowd_start, arrays["crowd_ends"][image])
-        height, width = map(int, arrays["sizes"][image])
-        return ImageRecord(
-            id=json.loads(arrays["ids"][image]),
-            path=os.path.join(self._images_dir, arrays["file_names"][image].decode()),
-            height=height,
-            width=width,
-            boxes=arrays["boxes"][own],
-            classes=arrays["classes"][own],
-            areas=arrays["areas"][own],
-            crowd_boxes=arrays["crowd_boxes"][crowds],
-            crowd_classes=arrays["crowd_classes"][crowds],
-            orientation=int(arrays["orientations"][image]),
-            place=Place(
-                str(arrays["shards"][arrays["shard_of"][image]]),
-                int(arrays["offsets"][image]),
-                int(arrays["lengths"][image]),
-            ),
-        )
-
-
 def load_tfrecords(
     path: str | os.PathLike, class_names: collections.abc.Sequence[str] | None = None, keep_empty: bool = True
 ) -> CocoDataset:
@@ -77,26 +34,39 @@ def load_tfrecords(
     names, ids = tuple(content["class_names"]), tuple(content["category_ids"])
     if class_names and tuple(class_names) != names:
         names, ids = _in_other_order(tuple(class_names), names, ids, arrays, source)
-    counts = [shard.images for shard in shards]
-    arrays["shards"] = np.array([str(folder / shard.file) for shard in shards])
-    arrays["shard_of"] = np.repeat(np.arange(len(shards)), counts)
-    arrays["lengths"] = _lengths(arrays["offsets"], shards)
-    chosen = np.arange(len(arrays["ids"]))
+    images = _images(folder, content["images_dir"], shards, arrays)
     report = LoadReport(source, boxes=len(arrays["boxes"]), crowd_boxes=len(arrays["crowd_boxes"]))
-    if not keep_empty:
-        chosen = np.flatnonzero(np.diff(arrays["ends"], prepend=0))
-        report.dropped_empty_images = len(arrays["ids"]) - len(chosen)
-    if not len(chosen):
-        raise ValueError(f"{source} leaves no image to use of {len(arrays['ids'])}: none has a box")
-    logging.info("%s: %d images in %d shards, %d boxes.", source, len(chosen), len(shards), report.boxes)
-    return CocoDataset(RecordImages(arrays, content["images_dir"], chosen), names, ids, report)
+    kept = images if keep_empty else [record for record in images if len(record.boxes)]
+    report.dropped_empty_images = len(images) - len(kept)
+    if not kept:
+        raise ValueError(f"{source} leaves no image to use of {len(images)}: none has a box")
+    logging.info("%s: %d images in %d shards, %d boxes.", source, len(kept), len(shards), report.boxes)
+    return CocoDataset(kept, names, ids, report)
 
 
-def _lengths(offsets, shards):
-    """Bytes of each record; those of a shard follow one another without a gap."""
-    first = np.cumsum([0, *(shard.images for shard in shards)])
-    parts = [np.diff(offsets[a:b], append=shard.bytes) for a, b, shard in zip(first, first[1:], shards)]
-    return np.concatenate(parts)
+def _images(folder, images_dir, shards, arrays):
+    """The `ImageRecord`s; their boxes are views of the arrays."""
+    columns = [
+        map(json.loads, arrays["ids"].tolist()),
+        (os.path.join(images_dir, name.decode()) for name in arrays["file_names"].tolist()),
+        *arrays["sizes"].T.tolist(),
+        *(np.split(arrays[name], arrays["ends"][:-1]) for name in ("boxes", "classes", "areas")),
+        *(np.split(arrays[name], arrays["crowd_ends"][:-1]) for name in ("crowd_boxes", "crowd_classes")),
+        arrays["orientations"].tolist(),
+        _places(folder, shards, arrays["offsets"]),
+    ]
+    return [ImageRecord(*values) for values in zip(*columns, strict=True)]
+
+
+def _places(folder, shards, offsets):
+    first = 0
+    for shard in shards:
+        path = str(folder / shard.file)
+        starts = offsets[first : first + shard.images]
+        # The records of a shard follow one another without a gap.
+        for start, length in zip(starts.tolist(), np.diff(starts, append=shard.bytes).tolist()):
+            yield Place(path, start, length)
+        first += shard.images
 
 
 def _in_other_order(names, written, ids, arrays, source):
