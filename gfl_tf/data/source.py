@@ -55,14 +55,14 @@ class ImageSource:
 
     # Functions of their own: operations that mix images read several, and decoding takes long to trace.
     @functools.partial(tf.function, autograph=False, input_signature=[tf.TensorSpec([], tf.int64)])
-    def read(self, index):
+    def read(self, index: tf.Tensor) -> Sample:
         """`Sample`: image uint8 [h, w, 3], boxes float32 [n, 4], classes float32 [n]."""
         return self.decode(index, "" if self._pixels is not None else self._encoded(index).get_single_element())
 
     @functools.partial(
         tf.function, autograph=False, input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)]
     )
-    def decode(self, index, encoded):
+    def decode(self, index: tf.Tensor, encoded: tf.Tensor) -> Sample:
         """`read` of an image that `read_ahead` has read."""
         start = tf.where(index > 0, self._ends[tf.maximum(index - 1, 0)], 0)
         boxes = self._boxes[start : self._ends[index]]
