@@ -48,7 +48,7 @@ DATA = {
     "val_images": TEXT,
     "val_share": BELOW_1,
     "calibration_share": BELOW_1,
-    "format": one_of("auto", "coco", "voc", "yolo", "csv"),
+    "format": one_of("auto", "coco", "voc", "yolo", "csv", "tfrecord"),
     "class_names": either(EMPTY, distinct(several(TEXT))),
     "keep_empty": FLAG,
     "on_bad_image": one_of("error", "skip"),

@@ -38,6 +38,7 @@ def define_flags():
     flags.DEFINE_bool(
         "replay", False, "Train nothing: make the run's last step whose numbers were not finite again, on one device."
     )
+    flags.DEFINE_string("data_service", None, "HOST:PORT of a tf.data service that makes the batches; docs/scale.md.")
     flags.mark_flag_as_required("run_dir")
 
 
@@ -51,7 +52,7 @@ def main():
         if FLAGS.replay:
             print(replay.text(replay.replay(run_dir.RunDirectory(FLAGS.run_dir), config)))
             return
-        outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy)
+        outcome = fit.train(config, FLAGS.run_dir, FLAGS.strategy, FLAGS.data_service)
     except (OSError, ValueError, divergence.DivergedError, cluster.WorkerLostError) as error:
         raise SystemExit(f"train: {error}") from error
     except KeyboardInterrupt:  # the second Ctrl-C

@@ -26,13 +26,21 @@ COCO_CLASS_NAMES = (
 ON_BAD_IMAGE = ("error", "skip")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+class Place(typing.NamedTuple):
+    """Of an image in TFRecords: the shard's path, where its record starts, and how long that is, in bytes."""
+
+    shard: str
+    offset: int
+    length: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class ImageRecord:
     """One image and its ground truth, in pixels of the image file.
 
     Attributes:
         id: the image's id as the annotation file has it: an integer, another number or a text.
-        path: where the image file lies.
+        path: where the image file lies; where it lay when TFRecords were made of it.
         height, width: pixels, as the annotation file has them.
         boxes: float32 [n, 4], xyxy, clipped to the image.
         classes: int32 [n], contiguous from 0.
@@ -41,6 +49,7 @@ class ImageRecord:
         crowd_boxes, crowd_classes: the same for groups ("iscrowd": 1): no part in training,
             neither right nor wrong in evaluation.
         orientation: of EXIF, 1 to 8, to apply where the file is read: the annotations were made after it.
+        place: in TFRecords; None: the image is read from its file.
     """
 
     id: int | float | str
@@ -53,6 +62,7 @@ class ImageRecord:
     crowd_boxes: np.ndarray
     crowd_classes: np.ndarray
     orientation: int = 1
+    place: Place | None = None
 
 
 @dataclasses.dataclass

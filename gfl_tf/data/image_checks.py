@@ -84,7 +84,8 @@ def refusal(problems: collections.abc.Sequence[str], num_images: int, source: st
     return "\n".join([
         f"{len(problems)} of {num_images} images of {source} cannot be used:",
         *(f"  {line}" for line in first_ones(problems)),
-        f"Mend them, or check the images folder; gfl-train leaves them out with {SKIP_FLAG}.",
+        "Mend them, or check the images folder; gfl-train leaves them out with "
+        f"{SKIP_FLAG}, gfl-evaluate and gfl-make-tfrecords with --on_bad_image=skip.",
     ])  # fmt: skip
 
 

@@ -20,7 +20,8 @@ _TURNS = (
 )  # fmt: skip
 # What the message of a file that cannot be read starts and ends with. No quotes: an operation's error escapes them.
 _MESSAGE_START = "Image file "
-_MESSAGE_END = " Mend the file, or take it out of the annotations."
+FILE_REMEDY = " Mend the file, or take it out of the annotations."
+RECORD_REMEDY = " Call gfl-make-tfrecords again as before: it writes damaged shards alone."
 
 
 def decode_rgb(encoded: tf.Tensor | bytes) -> tf.Tensor:
@@ -97,34 +98,51 @@ def read_file(path: str | os.PathLike) -> np.ndarray:
 
 
 def read_rgb(path: tf.Tensor, expected_hw: tf.Tensor, orientation: tf.Tensor | int = 1) -> tf.Tensor:
-    """Image file -> uint8 [h, w, 3] RGB.
+    """`decode_named` of an image file, `path`: a string scalar."""
+    return decode_named(tf.data.Dataset.from_tensors(path).map(tf.io.read_file), path, expected_hw, orientation)
+
+
+def decode_named(
+    encoded: tf.Tensor | tf.data.Dataset,
+    name: tf.Tensor,
+    expected_hw: tf.Tensor,
+    orientation: tf.Tensor | int,
+    remedy: str = FILE_REMEDY,
+) -> tf.Tensor:
+    """Encoded image -> uint8 [h, w, 3] RGB.
 
     Args:
-        path: string scalar.
+        encoded: string scalar; or a data set of one, whose error counts as damage.
+        name: string scalar for messages: where the image comes from.
         expected_hw: int32 [2], the height and width that the annotations have.
         orientation: EXIF's, 1 to 8, that the annotations were made in; see `orient`.
+        remedy: `FILE_REMEDY` or `RECORD_REMEDY`.
 
     Raises:
-        InvalidArgumentError: naming the file: missing, damaged, or of another size. `named_errors` makes it one line.
+        InvalidArgumentError: with the name: missing, damaged, or of another size. `named_errors` makes it one line.
     """
-    image, readable = _decode_or_empty(path)
-    message = [_MESSAGE_START, path, " cannot be read: it is missing, cut short, damaged or of another format."]
-    with tf.control_dependencies([_check(readable, message)]):
+
+    def check(condition, message):
+        text = tf.strings.join([_MESSAGE_START, name, *message, remedy])
+        return tf.debugging.Assert(condition, [text], summarize=1)
+
+    image, readable = _decode_or_empty(encoded)
+    message = [" cannot be read: it is missing, cut short, damaged or of another format."]
+    with tf.control_dependencies([check(readable, message)]):
         image = orient(image, orientation)
     found_hw = tf.shape(image)[:2]
     sizes = [_size_text(found_hw), " (height x width), but its annotations say ", _size_text(expected_hw), "."]
     same = tf.reduce_all(found_hw == tf.cast(expected_hw, tf.int32))
-    with tf.control_dependencies([_check(same, [_MESSAGE_START, path, " is ", *sizes])]):
+    with tf.control_dependencies([check(same, [" is ", *sizes])]):
         return tf.identity(image)
-
-
-def _check(condition, message):
-    return tf.debugging.Assert(condition, [tf.strings.join([*message, _MESSAGE_END])], summarize=1)
 
 
 @contextlib.contextmanager
 def named_errors(remedy: str) -> collections.abc.Iterator[None]:
-    """A context in which the error of `read_rgb` in a pipeline is raised as a ValueError of one line, with the remedy.
+    """A context in which the error of `decode_named` in a pipeline is raised as a ValueError of one line.
+
+    Args:
+        remedy: a further one, where the image is a file.
 
     Raises:
         ValueError: naming the file and what is wrong with it. All other errors pass.
@@ -132,23 +150,23 @@ def named_errors(remedy: str) -> collections.abc.Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        found = re.search(f"{_MESSAGE_START}.*?{re.escape(_MESSAGE_END)}", str(error))
+        found = re.search(f"{_MESSAGE_START}.*?({re.escape(FILE_REMEDY)}|{re.escape(RECORD_REMEDY)})", str(error))
         if not found:
             raise
         text = re.sub(r"\\(['\"\\])", r"\1", found[0])
-        raise ValueError(f"{text} {remedy}") from error
+        raise ValueError(f"{text} {remedy}" if found[1] == FILE_REMEDY else text) from error
 
 
 def _size_text(hw):
     return tf.strings.reduce_join(tf.strings.as_string(hw), separator=" x ")
 
 
-def _decode_or_empty(path):
-    """(uint8 [h, w, 3], True), or ([1, 1, 3] of zeros, False) for a file that cannot be read."""
+def _decode_or_empty(encoded):
+    """(uint8 [h, w, 3], True), or ([1, 1, 3] of zeros, False) for an image that cannot be read."""
     # A graph cannot catch an op's error, and the error of a decoding op does not name the file; a
     # data set of one element can drop the element that fails.
-    decoded = tf.data.Dataset.from_tensors(path)
-    decoded = decoded.map(lambda name: (decode_rgb(tf.io.read_file(name)), True))
+    decoded = encoded if isinstance(encoded, tf.data.Dataset) else tf.data.Dataset.from_tensors(encoded)
+    decoded = decoded.map(lambda content: (decode_rgb(content), True))
     fallback = tf.data.Dataset.from_tensors((tf.zeros([1, 1, 3], tf.uint8), False))
     return decoded.ignore_errors().concatenate(fallback).take(1).get_single_element()
 

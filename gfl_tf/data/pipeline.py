@@ -15,7 +15,6 @@ and for evaluation also
 """
 
 import collections.abc
-import functools
 import os
 import typing
 
@@ -23,13 +22,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from gfl_tf.data import batching
+from gfl_tf.data import batching, service
 from gfl_tf.data import images as image_ops
-from gfl_tf.data.augmentations import Augmentations, Operation, Sample, with_resize
+from gfl_tf.data.augmentations import Augmentations, Operation, with_resize
 from gfl_tf.data.augmentations.flips import Flip
 from gfl_tf.data.augmentations.resizing import resize
 from gfl_tf.data.coco import CocoDataset, check_trainable
 from gfl_tf.data.images import resize_keep_ratio  # noqa: F401  (part of this module's interface)
+from gfl_tf.data.source import ImageSource
 from gfl_tf.ops.boxes import area
 
 BOX_FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "rel_xyxy", "rel_yxyx", "rel_xywh")
@@ -45,6 +45,14 @@ class _Form(typing.NamedTuple):
     bounding_box_format: str
     max_boxes: int
     evaluation: bool = False
+
+
+class _Served(typing.NamedTuple):
+    """Batches of the tf.data service; see `training_batches`."""
+
+    address: str
+    start_step: int
+    end_step: int
 
 
 def steps_per_epoch(dataset: CocoDataset, batch_size: int, last_batch: str = "fill") -> int:
@@ -70,6 +78,8 @@ def training_batches(
     mixing_until: int | None = None,
     cache: bool = False,
     input_context: tf.distribute.InputContext | None = None,
+    data_service: str | None = None,
+    end_step: int | None = None,
 ) -> tf.data.Dataset:
     """An endless `tf.data.Dataset` of training batches; see the module for their form.
 
@@ -105,6 +115,9 @@ def training_batches(
             where they are too many for that.
         input_context: whose part of each batch to give, in batches of one replica: the replicas of
             all input pipelines together get the batch, row by row in their order.
+        data_service: HOST:PORT of a dispatcher of the tf.data service, whose workers make the batches; see
+            `gfl_tf.data.service`. None: this process does. Not together with `cache`.
+        end_step: with `data_service`: the step, counted like `start_step`, at which the batches end.
 
     Raises:
         ValueError: an argument is out of its range, or nothing can be learnt from the data set; says which.
@@ -119,6 +132,10 @@ def training_batches(
         if step < 0:
             raise ValueError(f"{name} is {step}; it cannot be negative.")
     input_context = input_context or tf.distribute.InputContext()
+    if data_service and (cache or end_step is None or end_step <= start_step):
+        raise ValueError("data_service needs cache=False and an end_step above start_step.")
+    if data_service and input_context.num_input_pipelines > 1:
+        raise ValueError("data_service makes the batches of one worker; there are several: leave it out.")
     if seed is None:
         if input_context.num_input_pipelines > 1 or _has_several_workers():
             raise ValueError(
@@ -127,11 +144,14 @@ def training_batches(
         seed = int.from_bytes(os.urandom(4), "little")
     scales = batching.training_scales(scale, short_side_range, long_side_range, num_sides)
     plan = batching.TrainingPlan(_sizes(dataset), batch_size, scales, last_batch, seed)
-    source = _Source(dataset, cache)
+    source = ImageSource(dataset, cache)
     last_mixed = None if mixing_until is None else mixing_until * batch_size
     augment = Augmentations(operations, form.pad_value, source.read, len(dataset.images), last_mixed)
     rows = _own_rows(batch_size, input_context)
-    batches = _assemble(lambda: plan.batches(start_step), source, batch_size, form, augment, seed, rows)
+    served = _Served(data_service, start_step, end_step) if data_service else None
+    batches = _assemble(lambda: plan.batches(start_step), source, batch_size, form, augment, seed, rows, served)
+    if data_service:
+        return batches  # which end
     # Otherwise several workers would ask each other before each step whether there is one more batch.
     return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
@@ -179,7 +199,7 @@ def evaluation_batches(
     form = _form(dataset, pad_value, bounding_box_format, max_boxes, evaluation=True)
     index, count = share
     plan = batching.evaluation_plan(_sizes(dataset), batch_size, scale)[index::count]
-    source = _Source(dataset, cache)
+    source = ImageSource(dataset, cache)
     batches = _assemble(lambda: enumerate(plan), source, batch_size, form).map(_without_padding)
     return batches.apply(tf.data.experimental.assert_cardinality(len(plan)))
 
@@ -190,7 +210,7 @@ def _without_padding(images, labels):
     return tf.nest.map_structure(lambda value: value[:count], (images, labels))
 
 
-def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None):
+def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None, served=None):
     """`plan` returns an iterator of (step, `batching.Batch`); `own`: `_Rows`, default all of them at once."""
     own = own or _Rows(0, batch_size, batch_size)
 
@@ -204,13 +224,14 @@ def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None):
         samples = tf.data.Dataset.from_tensor_slices((numbers, indices[own.start : own.stop]))
         return samples.map(lambda number, index: (number, index, scale, canvas))
 
-    def load(number, index, scale, canvas):
+    def load(number, index, scale, canvas, encoded):
         seeds = tf.stack([tf.constant(seed, tf.int64), number])
-        return tf.cond(
+        sample = tf.cond(
             index >= 0,
-            lambda: _sample(source, index, scale, canvas, form, augment, seeds),
+            lambda: _sample(source, index, encoded, scale, canvas, form, augment, seeds),
             lambda: _no_image(canvas, form),
         )
+        return number, sample
 
     signature = (
         tf.TensorSpec([], tf.int64),
@@ -218,11 +239,21 @@ def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None):
         tf.TensorSpec([2], tf.int32),
         tf.TensorSpec([2], tf.int32),
     )
-    batches = tf.data.Dataset.from_generator(rows, output_signature=signature)
-    batches = batches.flat_map(to_samples)
-    # In order, as the images of a batch share its canvas.
-    batches = batches.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = batches.batch(own.at_once, drop_remainder=True)
+
+    def to_batches(rows_of_plan):
+        samples = source.read_ahead(rows_of_plan.flat_map(to_samples))
+        # In order, as the images of a batch share its canvas.
+        loaded = samples.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        numbered = loaded.batch(batch_size if served else own.at_once, drop_remainder=True)
+        return numbered.map(lambda numbers, batch: (numbers[0] // batch_size, batch))
+
+    if served:
+        batches = service.read(to_batches, rows(), signature, *served)
+        if own.at_once < batch_size:
+            batches = batches.unbatch().batch(own.at_once, drop_remainder=True)
+    else:
+        batches = to_batches(tf.data.Dataset.from_generator(rows, output_signature=signature))
+        batches = batches.map(lambda step, batch: batch)
     data_options = tf.data.Options()
     # Of batches that TensorFlow has cut into those of one replica, every worker takes its own. Without (OFF), all
     # workers would take the first ones.
@@ -230,9 +261,9 @@ def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None):
     return batches.with_options(data_options).prefetch(tf.data.AUTOTUNE)
 
 
-def _sample(source, index, scale, canvas, form, augment, seed):
+def _sample(source, index, encoded, scale, canvas, form, augment, seed):
     """(image [*canvas, 3], labels) of the image at `index`."""
-    image, boxes, classes = source.read(index)
+    image, boxes, classes = source.decode(index, encoded)
     original_hw = tf.shape(image)[:2]
     if augment is None:
         image, boxes = resize(image, boxes, image_ops.keep_ratio_size(original_hw, scale))
@@ -282,58 +313,6 @@ def convert_xyxy(boxes: tf.Tensor, bounding_box_format: str, canvas: tf.Tensor) 
         "center_xywh": ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1),
     }
     return tf.stack(columns[bounding_box_format.removeprefix("rel_")], axis=-1)
-
-
-class _Source:
-    """The data set as tensors: image `index` with its boxes in pixels of the file."""
-
-    def __init__(self, dataset, cache):
-        records = dataset.images
-        self._paths = tf.constant([record.path for record in records])
-        self._sizes = tf.constant(_sizes(dataset), tf.int32)
-        self._orientations = tf.constant([record.orientation for record in records], tf.int32)
-        self._boxes = tf.constant(np.concatenate([record.boxes for record in records]))
-        self._classes = tf.constant(np.concatenate([record.classes for record in records]), tf.float32)
-        self._ends = tf.constant(np.cumsum([len(record.boxes) for record in records]), tf.int32)
-        self._pixels = _decode_all(records, self._paths, self._sizes, self._orientations) if cache else None
-        # In bytes; int64, as many images are more than 2 GiB.
-        self._pixel_ends = tf.constant(np.cumsum(_sizes(dataset).prod(axis=1, dtype=np.int64) * 3))
-
-    # A function of its own: operations that mix images read several, and decoding takes long to trace.
-    @functools.partial(tf.function, autograph=False, input_signature=[tf.TensorSpec([], tf.int64)])
-    def read(self, index):
-        """`Sample`: image uint8 [h, w, 3], boxes float32 [n, 4], classes float32 [n]."""
-        start = tf.where(index > 0, self._ends[tf.maximum(index - 1, 0)], 0)
-        boxes = self._boxes[start : self._ends[index]]
-        classes = self._classes[start : self._ends[index]]
-        if self._pixels is None:
-            image = image_ops.read_rgb(self._paths[index], self._sizes[index], self._orientations[index])
-            return Sample(image, boxes, classes)
-        height, width = tf.unstack(self._sizes[index])
-        end = self._pixel_ends[index]
-        begin = end - tf.cast(height, tf.int64) * tf.cast(width, tf.int64) * 3
-        return Sample(tf.reshape(self._pixels[begin:end], [height, width, 3]), boxes, classes)
-
-
-def _decode_all(records, paths, sizes, orientations):
-    """All pixels as one uint8 vector; None where they are too many for the memory."""
-    total = sum(record.height * record.width * 3 for record in records)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if total > memory / 4:
-        logging.warning(
-            "cache=True would need %.1f GiB for %d decoded images, more than a quarter of this machine's %.1f GiB of "
-            "memory: they are read from their files again and again. Smaller files help: docs/learning.md.",
-            total / 2**30, len(records), memory / 2**30,
-        )  # fmt: skip
-        return None
-    logging.info("Decoding %d images into memory: %.0f MiB.", len(records), total / 2**20)
-    dataset = tf.data.Dataset.from_tensor_slices((paths, sizes, orientations))
-    dataset = dataset.map(image_ops.read_rgb, num_parallel_calls=tf.data.AUTOTUNE)
-    pixels, end = np.empty([total], np.uint8), 0
-    for image in dataset.as_numpy_iterator():
-        pixels[end : end + image.size] = image.reshape(-1)
-        end += image.size
-    return tf.constant(pixels)
 
 
 def _sizes(dataset):

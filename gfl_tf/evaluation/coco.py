@@ -211,21 +211,26 @@ class CocoEvaluator:
         return len(self._added)
 
     @property
-    def found(self) -> dict[int, dict[str, np.ndarray]]:
-        """{index of the image in the data set: its detections} of what was added, as `merge` takes it."""
-        return self._found
+    def found(self) -> tuple[set[int], np.ndarray]:
+        """(indices of the images that were added, rows of their detections), as `merge` takes them."""
+        self._file.seek(0)
+        rows = np.fromfile(self._file, coco_numbers.FOUND)
+        self._file.seek(0, os.SEEK_END)
+        return self._added, rows
 
-    def merge(self, found: dict[int, dict[str, np.ndarray]]) -> None:
+    def merge(self, found: tuple[set[int], np.ndarray]) -> None:
         """Adds the `found` of another evaluator of the same data set.
 
         Raises:
             ValueError: both have the same image.
         """
-        twice = self._found.keys() & found.keys()
+        added, rows = found
+        twice = self._added & added
         if twice:
             image = self.dataset.images[min(twice)].id
             raise ValueError(f"The detections of image {image} were added before.")
-        self._found.update(found)
+        self._keep(rows)
+        self._added |= added
 
     def result(self, only_added: bool = False) -> CocoResult:
         """Scores what was added.
@@ -240,9 +245,7 @@ class CocoEvaluator:
         indices = [index for index in range(len(self.dataset.images)) if not only_added or index in self._added]
         if not indices:
             raise ValueError("There is no image to score: add detections first.")
-        self._file.seek(0)
-        found = np.fromfile(self._file, coco_numbers.FOUND)
-        self._file.seek(0, os.SEEK_END)
+        _, found = self.found
         found = found[np.argsort(found["image_id"], kind="stable")]
         stats, per_class = coco_numbers.score(self._truth(indices), found, self.dataset.num_classes)
         return CocoResult(
@@ -325,7 +328,7 @@ def evaluate(
     """
     if batches is None:
         batches = pipeline.evaluation_batches(dataset, batch_size, scale=scale, pad_value=model.pad_value)
-    evaluator = collect(model, dataset, batches, detect or detect_function(model), progress)
+    evaluator = collect(model, dataset, batches, detect or detect_function(model), progress, observe)
     result = evaluator.result()
     logging.info("AP %s on %d images.", percent(result.metrics["AP"]), result.num_images)
     return result
@@ -337,6 +340,7 @@ def collect(
     batches: collections.abc.Iterable,
     detect: collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]],
     progress: collections.abc.Callable[[int, int], None] | None = None,
+    observe: collections.abc.Callable | None = None,
 ) -> CocoEvaluator:
     """The detections of evaluation batches, not yet scored; arguments as `evaluate`."""
     check_classes(model, dataset)

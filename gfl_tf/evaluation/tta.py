@@ -13,6 +13,7 @@ import tensorflow as tf
 from gfl_tf import detections
 from gfl_tf.data import images as image_ops
 from gfl_tf.data.coco import CocoDataset
+from gfl_tf.data.source import ImageSource
 from gfl_tf.evaluation import coco
 
 if typing.TYPE_CHECKING:
@@ -119,19 +120,8 @@ def evaluate(
         return detect(model, images, scales, flip)
 
     evaluator = coco.CocoEvaluator(dataset)
-    for record, image in zip(dataset.images, _original_images(dataset)):
+    for record, image in zip(dataset.images, ImageSource(dataset).images()):
         evaluator.add(record.id, detections.of_image(detect_one(image[tf.newaxis])))
         if progress:
             progress(evaluator.num_images, len(dataset.images))
     return evaluator.result()
-
-
-def _original_images(dataset):
-    """`tf.data.Dataset` of uint8 [h, w, 3], in the data set's order."""
-    records = dataset.images
-    sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
-    orientations = [record.orientation for record in records]
-    files = tf.data.Dataset.from_tensor_slices(([record.path for record in records], sizes, orientations))
-    return files.map(image_ops.read_rgb, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(
-        tf.data.AUTOTUNE
-    )

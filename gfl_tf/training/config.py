@@ -14,6 +14,8 @@ from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco
 from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.data.formats.splits import find_splits
 from gfl_tf.data.hold_out import hold_out
+from gfl_tf.data.tfrecords import index
+from gfl_tf.data.tfrecords.loading import load_tfrecords
 from gfl_tf.training import fields, relations
 from gfl_tf.training.fields import default_data, default_train  # noqa: F401  (part of this module's interface)
 from gfl_tf.training.progress import Progress
@@ -91,17 +93,33 @@ def _read(config, split):
     if images:
         fields.check_path(f"{split}_images", images)
     names = tuple(data.class_names) or None
+    keep_empty = data.keep_empty or split == "val"
+    if data.format == "tfrecord" or (data.format == "auto" and index.find(path)):
+        return _load_tfrecords(data, split, names, keep_empty)
     annotations, images = formats.read(path, images or None, data.format, split, names, data.on_bad_image)
     with contextlib.closing(Progress(os.devnull)) as progress:
         return load_coco(
             annotations,
             images,
             class_names=names,
-            keep_empty=data.keep_empty or split == "val",
+            keep_empty=keep_empty,
             on_bad_image=data.on_bad_image,
             source=path,
             progress=lambda done, total: progress.draw(done, total, f"{split} images checked"),
         )
+
+
+def _load_tfrecords(data, split, names, keep_empty):
+    path, images = data[f"{split}_annotations"], data[f"{split}_images"]
+    if images:
+        raise ValueError(
+            f"config.data.{split}_images is {images}, but {path} has TFRecords, with their images: set it to ''"
+        )
+    if data.on_bad_image == "skip":
+        logging.warning(
+            "config.data.on_bad_image='skip' changes nothing of %s: files are checked when TFRecords are made.", path
+        )
+    return load_tfrecords(path, names, keep_empty)
 
 
 def _find_parts(data):

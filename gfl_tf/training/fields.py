@@ -24,7 +24,7 @@ def default_data() -> ml_collections.ConfigDict:
     # Of the synthetic data: numbers of images, (height, width), seed.
     data.shapes = dict(num_train=2000, num_val=300, image_size=(192, 256), seed=0)
     data.path = ""  # the folder of a data set: gives those of the next four that are empty; see docs/data.md
-    data.train_annotations = ""  # a COCO JSON file, folder of Pascal VOC's XML, YOLO's data.yaml, or CSV file
+    data.train_annotations = ""  # COCO's JSON, VOC's folder, YOLO's data.yaml, a CSV file or a folder of TFRecords
     data.train_images = ""  # the folder of its images, where the format does not say it
     data.val_annotations = ""  # none: `val_share` of the training images, or no evaluation during training
     data.val_images = ""  # the folder of `val_annotations`
@@ -32,7 +32,7 @@ def default_data() -> ml_collections.ConfigDict:
     # none.
     data.val_share = 0.0
     data.calibration_share = 0.0  # of the training images, likewise, that are kept for gfl-calibrate; 0: none
-    data.format = "auto"  # of the annotations: coco, voc, yolo or csv; auto: by their names
+    data.format = "auto"  # of the annotations: coco, voc, yolo, csv or tfrecord; auto: by their names
     # Empty: as the training annotations list them (COCO: in the order of their ids), or all that occur, sorted.
     data.class_names = ()
     data.keep_empty = True  # train on images without boxes

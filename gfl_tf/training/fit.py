@@ -15,7 +15,7 @@ from absl import logging
 from gfl_tf import compat, files
 from gfl_tf.build import build_detector, check_detector
 from gfl_tf.checkpoints import weight_file
-from gfl_tf.data import augmentations, images, pipeline
+from gfl_tf.data import augmentations, images, pipeline, service
 from gfl_tf.data.step_images import step_images
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import (
@@ -64,13 +64,20 @@ class Outcome:
     stopped_by: int | None
 
 
-def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, strategy: str = "auto") -> Outcome:
+def train(
+    config: ml_collections.ConfigDict | None,
+    run_dir: str | os.PathLike,
+    strategy: str = "auto",
+    data_service: str | None = None,
+) -> Outcome:
     """Trains a detector, or goes on with a training that was stopped.
 
     Args:
         config: ConfigDict; None where the run directory holds a run.
         run_dir: path; what it holds afterwards: see `gfl_tf.training.run_dir`.
         strategy: see `build_strategy`.
+        data_service: HOST:PORT of a tf.data service that makes the training batches, see `gfl_tf.data.service`; None:
+            this process makes them.
 
     Returns:
         `Outcome`.
@@ -86,11 +93,13 @@ def train(config: ml_collections.ConfigDict | None, run_dir: str | os.PathLike, 
     config = run.read_config() if config is None else config
     strategy = build_strategy(strategy)
     workers = cluster.Workers(strategy)
+    if data_service and workers.count > 1:
+        raise ValueError("--data_service makes the batches of one worker, and there are several: leave it out")
     with workers.named_errors(f"Start all of them again: {_command(run)}"):
-        return _train(config, run, strategy, workers)
+        return _train(config, run, strategy, workers, data_service)
 
 
-def _train(config, run, strategy, workers):
+def _train(config, run, strategy, workers, data_service):
     config = configs.complete(config)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -110,11 +119,12 @@ def _train(config, run, strategy, workers):
         progress = opened.enter_context(outputs.opened(run, workers))
         stop = cluster.AgreedStop(opened.enter_context(StopRequest()), workers)
         opened.enter_context(images.named_errors(remedy))
+        opened.enter_context(service.named_errors(data_service))
         of_config = configs.fields_of(config, run_dirs.MOVED_FIELDS)
         workers.check_same({f"config.{name}": value for name, value in of_config.items()})
         used = [len(dataset.images) for dataset in (train_data, val_data) if dataset]
         workers.check_same({"the number of images": used, "what the data hold": described})
-        return _Training(config, run, strategy, workers, train_data, val_data, progress, stop).run()
+        return _Training(config, run, strategy, workers, train_data, val_data, progress, stop, data_service).run()
 
 
 def _command(run):
@@ -129,7 +139,7 @@ def _steps_per_epoch(train_data, train):
 class _Training:
     """One run in the making; `run` once."""
 
-    def __init__(self, config, run, strategy, workers, train_data, val_data, progress, stop):
+    def __init__(self, config, run, strategy, workers, train_data, val_data, progress, stop, data_service=None):
         self._config = config
         self._run = run
         self._strategy = strategy
@@ -137,6 +147,7 @@ class _Training:
         self._train_data = train_data
         self._progress = progress
         self._stop = stop
+        self._data_service = data_service
         train = config.train
         self._steps_per_epoch = _steps_per_epoch(train_data, train)
         # Weight averaging goes on from the last weights, as VarifocalNet's section 5.3 has it, and their momentum. Its
@@ -248,7 +259,8 @@ class _Training:
                     self._report.restart_timer()
                 try:
                     batch, data_seconds = timed_next(batches)
-                except tf.errors.InvalidArgumentError:  # a bad image: the run can go on without it
+                # A bad image or a data service that fails: the run can go on.
+                except (tf.errors.OpError, ValueError):
                     # Of several workers, the others wait for this one to make the step.
                     if step not in (first_step, saved_step) and self._workers.count == 1:
                         self._save()
@@ -303,9 +315,12 @@ class _Training:
             pad_value=self._model.pad_value,
             bounding_box_format=self._model.bounding_box_format,
             start_step=step,
-            cache=cache,
+            cache=cache and not self._data_service,
+            data_service=self._data_service,
+            end_step=self._total_steps,
         )
-        return iter(self._strategy.distribute_datasets_from_function(lambda own: batches(input_context=own)))
+        batches = iter(self._strategy.distribute_datasets_from_function(lambda own: batches(input_context=own)))
+        return service.watched(batches, self._data_service) if self._data_service else batches
 
     def _plan(self):
         """The arguments that decide which images are in a batch."""
@@ -399,6 +414,9 @@ class _Training:
         who = self._workers.gather(introduction.host())
         steps = self._steps_per_epoch, self._total_steps
         lines = introduction.lines(self._config, self._train_data, self._held_out(), steps, self._strategy, who, step)
+        if self._data_service:
+            uncached = "; config.data.cache has no effect" if self._config.data.cache else ""
+            lines.append(f"batches come from the tf.data service at {self._data_service}{uncached}")
         self._progress.say("\n".join(lines))
 
     def _held_out(self):

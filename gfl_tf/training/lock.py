@@ -11,7 +11,10 @@ from absl import logging
 
 
 @contextlib.contextmanager
-def held(path: str | os.PathLike) -> collections.abc.Iterator[None]:
+def held(
+    path: str | os.PathLike,
+    remedy: str = "A run directory has one training at a time. Wait for it, stop it, or choose another --run_dir.",
+) -> collections.abc.Iterator[None]:
     """Context in which this process alone holds the lock file `path`, which says its computer and its id.
 
     The lock is `flock`'s: it ends with the process, however that ends. On NFS, Linux makes it a lock of the server, for
@@ -19,10 +22,10 @@ def held(path: str | os.PathLike) -> collections.abc.Iterator[None]:
     "nolock" or "local_lock=flock" it holds on one computer alone. Where a file system has no locks, a warning says so.
 
     Raises:
-        ValueError: another process holds it; says which.
+        ValueError: another process holds it; says which, and the remedy.
     """
     path = pathlib.Path(path)
-    file = _lock(path)
+    file = _lock(path, remedy)
     try:
         yield
     finally:
@@ -31,7 +34,7 @@ def held(path: str | os.PathLike) -> collections.abc.Iterator[None]:
             file.close()
 
 
-def _lock(path):
+def _lock(path, remedy):
     """The open and locked file, or None where there are no locks."""
     while True:
         file = open(path, "a+", encoding="utf-8")
@@ -41,15 +44,12 @@ def _lock(path):
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise ValueError(
-                f"{path.parent} is in use by {holder}: a run directory has one training at a time. Wait for it, stop "
-                "it, or choose another --run_dir."
-            ) from error
+            raise ValueError(f"{path.parent} is in use by {holder}. {remedy}") from error
         except OSError as error:
             file.close()
             path.unlink(missing_ok=True)
             logging.warning(
-                "%s cannot be locked (%s): start no second training in this directory.", path.parent, error.strerror
+                "%s cannot be locked (%s): start no second process in this directory.", path.parent, error.strerror
             )
             return None
         if path.exists() and os.path.samestat(os.stat(path), os.fstat(file.fileno())):

@@ -13,6 +13,7 @@ from gfl_tf.checkpoints import weight_file
 from gfl_tf.training import config as configs
 from gfl_tf.training import finite_step, fit, replay
 from gfl_tf.training.averaging import MovingAverage
+from gfl_tf.training.cluster import Workers
 from gfl_tf.training.divergence import MAX_SKIPS_IN_A_ROW, DivergedError, Divergence
 from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.report import StepReport

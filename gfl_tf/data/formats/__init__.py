@@ -10,9 +10,13 @@ from gfl_tf.data.formats.csv_file import read_csv
 from gfl_tf.data.formats.entries import to_coco
 from gfl_tf.data.formats.voc import read_voc
 from gfl_tf.data.formats.yolo import read_yolo, settings_file
+from gfl_tf.data.tfrecords import index
 
-FORMATS = ("coco", "voc", "yolo", "csv")
-WANTED = "a .json file (COCO), a folder of .xml files (Pascal VOC), a data.yaml or a folder with it (YOLO), a .csv file"
+FORMATS = ("coco", "voc", "yolo", "csv", "tfrecord")
+WANTED = (
+    "a .json file (COCO), a folder of .xml files (Pascal VOC), a data.yaml or a folder with it (YOLO), a .csv file, a "
+    "folder of gfl-make-tfrecords"
+)
 _SUFFIXES = {".json": "coco", ".csv": "csv", ".yaml": "yolo", ".yml": "yolo", ".txt": "voc"}
 
 
@@ -24,7 +28,7 @@ def read(
     class_names: collections.abc.Sequence[str] | None = None,
     on_bad_image: str = "error",
 ) -> tuple[dict[str, typing.Any] | str, str]:
-    """Reads annotations in any of `FORMATS`.
+    """Reads annotations in any of `FORMATS` but TFRecords, which `load_tfrecords` reads.
 
     Args:
         path: a COCO JSON file, a folder of Pascal VOC's XML files or its ImageSets/Main/NAME.txt, the data.yaml or
@@ -45,6 +49,8 @@ def read(
     format = guess(path) if format == "auto" else format
     if format not in FORMATS:
         raise ValueError(f"the format {format!r} is none of auto, {', '.join(FORMATS)}")
+    if format == "tfrecord":
+        raise ValueError(f"{path} has TFRecords, which gfl-train and gfl-evaluate read: name the data that they are of")
     if format in ("coco", "csv") and not os.path.isfile(path):
         raise ValueError(f"{path} is no file, as the format {format} needs; wanted is {WANTED}")
     if format == "coco":
@@ -63,7 +69,9 @@ def guess(path: str | os.PathLike) -> str:
         ValueError: none that is known; lists what is.
     """
     path = pathlib.Path(path)
-    if path.is_file():
+    if index.find(path):
+        found = "tfrecord"
+    elif path.is_file():
         found = "yolo" if path.name == "classes.txt" else _SUFFIXES.get(path.suffix.lower())
     elif settings_file(path):
         found = "yolo"

@@ -8,6 +8,7 @@ from absl import logging
 
 from gfl_tf.data.formats import yolo
 from gfl_tf.data.formats.coco_json import images_folder
+from gfl_tf.data.tfrecords import index
 
 # What the folder or file of a part is called.
 NAMES = {"train": ("train",), "val": ("valid", "val", "validation")}
@@ -36,7 +37,7 @@ def find_splits(folder: str | os.PathLike, format: str = "auto") -> dict[str, Pa
         ValueError: no training data in any known layout; lists the layouts. The data.yaml cannot be read.
     """
     folder = pathlib.Path(folder)
-    finders = {"coco": _coco, "yolo": _yolo, "voc": _voc, "csv": _csv}
+    finders = {"tfrecord": _tfrecord, "coco": _coco, "yolo": _yolo, "voc": _voc, "csv": _csv}
     if format not in ("auto", *finders):
         raise ValueError(f"the format {format!r} is none of auto, {', '.join(finders)}")
     if format != "auto":
@@ -44,10 +45,10 @@ def find_splits(folder: str | os.PathLike, format: str = "auto") -> dict[str, Pa
     found = {each: part for each, find in finders.items() if (part := _first(find, folder, "train"))}
     if not found:
         raise ValueError(
-            f"no training data ({', '.join(finders)}) in {folder}. Known are train/_annotations.coco.json, "
-            "annotations/instances_train.json, annotations/train.json; data.yaml, classes.txt; train/*.xml, "
-            "ImageSets/Main/train.txt, Annotations/*.xml, *.xml; train/_annotations.csv, train.csv. Name others with "
-            "--config.data.train_annotations=PATH"
+            f"no training data ({', '.join(finders)}) in {folder}. Known are train/tfrecords.json; "
+            "train/_annotations.coco.json, annotations/instances_train.json, annotations/train.json; data.yaml, "
+            "classes.txt; train/*.xml, ImageSets/Main/train.txt, Annotations/*.xml, *.xml; train/_annotations.csv, "
+            "train.csv. Name others with --config.data.train_annotations=PATH"
         )
     chosen, *others = found
     parts = {"train": found[chosen], "val": _first(finders[chosen], folder, "val")}
@@ -59,6 +60,11 @@ def find_splits(folder: str | os.PathLike, format: str = "auto") -> dict[str, Pa
 
 def _first(find, folder, split):
     return next((part for name in NAMES[split] if (part := find(folder, split, name))), None)
+
+
+def _tfrecord(folder, split, name):
+    places = [folder / name, folder] if split == "train" else [folder / name]
+    return next((Part(str(place)) for place in places if index.find(place) == place), None)
 
 
 def _coco(folder, split, name):
