@@ -15,10 +15,10 @@ from absl import logging
 from gfl_tf import compat, files
 from gfl_tf.build import build_detector, check_detector
 from gfl_tf.checkpoints import weight_file
-from gfl_tf.data import augmentations, images, pipeline, service
-from gfl_tf.data.step_images import step_images
+from gfl_tf.data import images, pipeline, service
 from gfl_tf.evaluation.coco import percent
 from gfl_tf.training import (
+    batch_plan,
     cluster,
     fields,
     finite_step,
@@ -288,7 +288,8 @@ class _Training:
 
     def _leave_out(self, step, batch, done):
         """Goes on after a step that made no update, or raises DivergedError."""
-        found = (*finite_step.read(self._model, self._variables, done), self._image_ids(step))
+        ids = batch_plan.image_ids(self._train_data, self._config, self._main_steps, step)
+        found = (*finite_step.read(self._model, self._variables, done), ids)
         if self._workers.is_first:
             replay.keep(self._run.diverged_step, self._model, step, self._whole(batch), *found)
         self._divergence.left_out(step, *found)
@@ -311,7 +312,7 @@ class _Training:
             pipeline.training_batches,
             self._train_data,
             self._config.train.batch_size,
-            **self._plan(),
+            **batch_plan.arguments(self._config, self._main_steps),
             pad_value=self._model.pad_value,
             bounding_box_format=self._model.bounding_box_format,
             start_step=step,
@@ -321,25 +322,6 @@ class _Training:
         )
         batches = iter(self._strategy.distribute_datasets_from_function(lambda own: batches(input_context=own)))
         return service.watched(batches, self._data_service) if self._data_service else batches
-
-    def _plan(self):
-        """The arguments that decide which images are in a batch."""
-        data = self._config.data
-        return {
-            "scale": data.scale,
-            "short_side_range": data.short_side_range or None,
-            "long_side_range": data.long_side_range or None,
-            "num_sides": data.num_sides,
-            "augmentations": augmentations.from_config(data.augmentations, "config.data.augmentations"),
-            "seed": self._config.seed,
-            "mixing_until": int(data.mixing_until * self._main_steps),
-        }
-
-    def _image_ids(self, step):
-        """Texts with the id of each image in the batch of a step, counted from 1, and of what was mixed into it."""
-        images = step_images(self._train_data, self._config.train.batch_size, step - 1, **self._plan())
-        ids = [[str(self._train_data.images[index].id) for index in made_of] for made_of in images]
-        return [own + (f" with {', '.join(mixed)}" if mixed else "") for own, *mixed in ids]
 
     def _whole(self, batch):
         """A distributed batch as one."""
