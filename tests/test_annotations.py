@@ -29,9 +29,9 @@ INTERNAL = """
     data/image_formats data/shape_scenes
     serving/agreement serving/assets serving/decode serving/fold serving/freeze serving/latency serving/signatures
     serving/warmup
-    training/averaging training/checkpoint training/cluster training/introduction training/optimizers training/outputs
-    training/progress training/published training/report training/schedule training/stop training/strategy
-    training/validation
+    training/averaging training/checkpoint training/cluster training/divergence training/introduction
+    training/optimizers training/outputs training/progress training/published training/replay training/report
+    training/schedule training/stop training/strategy training/validation
 """.split()
 
 MODULES = {str(path.relative_to(PACKAGE).with_suffix("")): path for path in sorted(PACKAGE.rglob("*.py"))}

@@ -17,7 +17,7 @@ from gfl_tf.commands import numbers, start
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags() -> None:
     flags.DEFINE_string("run_dir", None, "Run directory of the training.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
     flags.DEFINE_string(
@@ -34,7 +34,7 @@ def define_flags():
     flags.mark_flag_as_required("run_dir")
 
 
-def main():
+def main() -> None:
     start.import_tensorflow()
     from gfl_tf.evaluation import edges
     from gfl_tf.training import calibrate_run
@@ -50,5 +50,5 @@ def main():
     print(f"Calibrated: {FLAGS.run_dir}/calibration.json. Measure it on other images: gfl-evaluate --annotations=PATH")
 
 
-def run():
+def run() -> None:
     start.run(define_flags, main)

@@ -34,7 +34,7 @@ ONLY_WITH = {
 }
 
 
-def define_flags():
+def define_flags() -> None:
     flags.DEFINE_string("model", None, "Folder of one version of an exported SavedModel.")
     flags.DEFINE_string("run_dir", None, "Run directory of the training, in place of --model.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
@@ -54,7 +54,7 @@ def define_flags():
     flags.mark_flags_as_mutual_exclusive(["images", "tfrecords"], required=True)
 
 
-def main():
+def main() -> None:
     for name, other in ONLY_WITH.items():
         if FLAGS[name].present and FLAGS[other].value is None:
             raise SystemExit(f"predict_many: --{name} is for --{other}, which is not given")
@@ -121,5 +121,5 @@ def _model():
     return many.detect_function(model, config.data.scale, config.data.class_names), settings
 
 
-def run():
+def run() -> None:
     start.run(define_flags, main)

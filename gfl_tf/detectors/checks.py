@@ -115,6 +115,17 @@ def check_interface(bounding_box_format: str, mean: typing.Any, std: typing.Any)
     )
 
 
+def check_outputs(outputs: dict[str, tf.Tensor], num_classes: int, boxes: typing.Any, score: typing.Any) -> None:
+    """Raises ValueError where a head's outputs are not what the box coder and the score need."""
+    found = outputs["classification"].shape[-1]
+    if found != num_classes:
+        raise ValueError(f"num_classes is {num_classes}, the head's is {found}")
+    found, needed = outputs["box"].shape[-1], boxes.num_outputs
+    if found != needed:
+        raise ValueError(f"the head has {found} box outputs a place, but {type(boxes).__name__} needs {needed}")
+    score.check_outputs(outputs)
+
+
 def check_compile(loss: typing.Any, loss_weights: typing.Any, weighted_metrics: typing.Any) -> None:
     """Raises ValueError for arguments of `compile` that a detector cannot use."""
     if loss is not None or loss_weights is not None:

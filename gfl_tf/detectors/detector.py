@@ -12,7 +12,7 @@ from gfl_tf import compat
 from gfl_tf.backbones.features import pyramid_features
 from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.compat import keras_cv
-from gfl_tf.detectors import checks, training
+from gfl_tf.detectors import candidates, checks, training
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.layers.names import named_layers
@@ -101,7 +101,7 @@ class Detector(keras.Model):
         images = keras.layers.Input((None, None, 3), name="images")
         pixels = Preprocess(mean, std, name="preprocess")(images)
         outputs = head(neck(pyramid_features(backbone, backbone_levels(grid.levels))(pixels)))
-        _check_outputs(outputs, num_classes, boxes, score)
+        checks.check_outputs(outputs, num_classes, boxes, score)
         super().__init__(inputs=images, outputs=outputs, **kwargs)
         self.num_classes = num_classes
         self.backbone = backbone
@@ -262,7 +262,7 @@ class Detector(keras.Model):
         """
         images, labels, weights = checks.unpack(data)
         with tf.GradientTape() as tape:
-            loss, losses = self._loss_values(images, labels, self(images, training=True), weights)
+            loss, losses = training.loss_values(self, images, labels, self(images, training=True), weights)
         return losses, compat.gradients(self.optimizer, loss, self.trainable_variables, tape)
 
     def apply_gradients(self, losses: dict[str, tf.Tensor], gradients: list[tf.Tensor | None]) -> None:
@@ -294,26 +294,9 @@ class Detector(keras.Model):
         Under a `tf.distribute` strategy this is the replica's share: gradients are to be summed over replicas, as
         Keras optimizers do. `sample_weight`: [B], factors of each image's losses.
         """
-        loss, losses = self._loss_values(x, y, y_pred, sample_weight)
+        loss, losses = training.loss_values(self, x, y, y_pred, sample_weight)
         self._update_metrics(losses)
         return loss
-
-    def _loss_values(self, x, y, y_pred, sample_weight):
-        """(the loss to minimize, {metric's name: its new value})."""
-        boxes, classes, image_shape = self._dense_labels(x, y)
-        if sample_weight is not None:
-            sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [tf.shape(x)[0]])
-        losses = self.detection_losses(y_pred, boxes, classes, image_shape, tf.shape(x)[1:3], sample_weight)
-        # Each replica holds its share of a global sum. Added up here, as Keras 2's metrics are the mean over replicas,
-        # Keras 3's each replica's own.
-        totals = training.sum_over_replicas(tf.stack([losses[name] for name in self.metric_names]))
-        values = dict(zip(self.metric_names, tf.unstack(totals)))
-        num_boxes = tf.reduce_sum(tf.cast(classes >= 0, tf.float32))
-        seen = tf.reduce_max(tf.cast(x, tf.float32)), num_boxes, losses["num_positives"]
-        values.update(zip((metric.name for metric in self.first_batch), seen))
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        regularization = tf.add_n(self.losses) / replicas if self.losses else 0.0
-        return losses["loss"] + regularization, values
 
     def _update_metrics(self, values):
         for metric in (*self._means.values(), *self.first_batch):
@@ -349,8 +332,8 @@ class Detector(keras.Model):
         -1; "num_detections" int32 [B]. Best first.
         """
         outputs = self(images, training=False)
-        candidates = self.candidates(outputs, tf.shape(images)[1:3], image_shape, with_outputs)
-        return self.prediction_decoder.suppress(candidates)
+        found = self.candidates(outputs, tf.shape(images)[1:3], image_shape, with_outputs)
+        return self.prediction_decoder.suppress(found)
 
     def candidates(
         self, outputs: dict[str, tf.Tensor], canvas_shape: tf.Tensor, image_shape: tf.Tensor | None = None,
@@ -371,41 +354,12 @@ class Detector(keras.Model):
         besides, [B, K, ...] here.
         """
         decoder = decoder or self.prediction_decoder
-        grid = self.grid.on(canvas_shape, image_shape)
-        ranking = self.score.ranking(outputs, decoder.candidates == "pairs")
-        index = decoder.select_points(ranking, grid.level_sizes)
-        outputs = {name: tf.gather(value, index, batch_dims=1) for name, value in outputs.items()}
-        candidates = self.decode_candidates(outputs, grid.places.at(index))
-
-        limit = tf.cast(tf.tile(tf.reverse(grid.image_shape, [1]), [1, 2]), tf.float32)[:, tf.newaxis]  # [B or 1, 1, 4]
-        candidates["boxes"] = tf.clip_by_value(candidates["boxes"], 0.0, limit)
-        if self.edge_calibration and "edge_stddev" in candidates:
-            candidates.update(self.edge_calibration(candidates["edge_stddev"], candidates["boxes"]))
-        scores, factors = self.score.scores(outputs), self.score.factors(outputs)
-        is_chosen = decoder.select_pairs(candidates["boxes"], scores, grid.level_sizes)
-        scores = scores if factors is None else scores * factors
-        # A product, as TensorFlow Lite rounds what `tf.where` takes to 8 bits in an int8 file.
-        candidates["scores"] = scores * tf.cast(is_chosen, scores.dtype)
-        if with_outputs:
-            points_px, point_strides, _ = grid.places.at(index)
-            candidates.update(points_px=points_px, point_strides=point_strides, outputs=outputs)
-        return candidates
+        return candidates.decoded(self, outputs, canvas_shape, image_shape, with_outputs, decoder)
 
     def decode_candidates(self, outputs: dict[str, tf.Tensor], places: Places) -> dict[str, tf.Tensor]:
         """{"boxes": [B, K, 4] in pixels, and what else the coder knows of them}, of raw outputs at K `places`."""
         output = outputs[list(self.box_weights)[-1]]
         return {"boxes": self.boxes.decode(output, places), **self.boxes.extras(output, places)}
-
-    def _dense_labels(self, images, labels):
-        """Public labels to boxes [B, M, 4] (xyxy pixels), classes [B, M] (int32) and own image shapes [B, 2]."""
-        dense = keras_cv.bounding_box.to_dense({name: labels[name] for name in ("boxes", "classes")})
-        boxes = keras_cv.bounding_box.convert_format(
-            dense["boxes"], source=self.bounding_box_format, target="xyxy", images=images, dtype=tf.float32
-        )
-        canvas_shape = tf.broadcast_to(tf.shape(images)[1:3], [tf.shape(images)[0], 2])
-        image_shape = tf.cast(labels.get("image_shape", canvas_shape), tf.int32)
-        classes = checks.checked_labels(images, tf.cast(dense["classes"], tf.int32), self.num_classes)
-        return boxes, classes, image_shape
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -438,13 +392,3 @@ class Detector(keras.Model):
             if layer.trainable == (path in frozen):
                 layer.trainable = path not in frozen  # of the layers inside, too, which follow
         return model
-
-
-def _check_outputs(outputs, num_classes, boxes, score):
-    found = outputs["classification"].shape[-1]
-    if found != num_classes:
-        raise ValueError(f"num_classes is {num_classes}, the head's is {found}")
-    found, needed = outputs["box"].shape[-1], boxes.num_outputs
-    if found != needed:
-        raise ValueError(f"the head has {found} box outputs a place, but {type(boxes).__name__} needs {needed}")
-    score.check_outputs(outputs)

@@ -5,6 +5,8 @@ import typing
 import tensorflow as tf
 
 from gfl_tf.assigners.assignment import Assignment
+from gfl_tf.compat import keras_cv
+from gfl_tf.detectors import checks
 from gfl_tf.ops import boxes as box_ops
 from gfl_tf.ops import distances as distance_ops
 from gfl_tf.ops import grid as grids
@@ -123,6 +125,42 @@ def detection_losses(
         "num_positives": tf.reduce_sum(mask),
         "mean_iou": tf.reduce_sum(positives.iou) / num_positives,
     }
+
+
+def loss_values(
+    model: typing.Any,
+    images: tf.Tensor,
+    labels: dict[str, typing.Any],
+    outputs: dict[str, tf.Tensor],
+    sample_weight: tf.Tensor | None,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """(the loss to minimize, {metric's name: its new value}) in a replica; see `Detector.compute_loss`."""
+    boxes, classes, image_shape = _dense_labels(model, images, labels)
+    if sample_weight is not None:
+        sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [tf.shape(images)[0]])
+    losses = model.detection_losses(outputs, boxes, classes, image_shape, tf.shape(images)[1:3], sample_weight)
+    # Each replica holds its share of a global sum. Added up here, as Keras 2's metrics are the mean over replicas,
+    # Keras 3's each replica's own.
+    totals = sum_over_replicas(tf.stack([losses[name] for name in model.metric_names]))
+    values = dict(zip(model.metric_names, tf.unstack(totals)))
+    num_boxes = tf.reduce_sum(tf.cast(classes >= 0, tf.float32))
+    seen = tf.reduce_max(tf.cast(images, tf.float32)), num_boxes, losses["num_positives"]
+    values.update(zip((metric.name for metric in model.first_batch), seen))
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    regularization = tf.add_n(model.losses) / replicas if model.losses else 0.0
+    return losses["loss"] + regularization, values
+
+
+def _dense_labels(model, images, labels):
+    """Public labels to boxes [B, M, 4] (xyxy pixels), classes [B, M] (int32) and own image shapes [B, 2]."""
+    dense = keras_cv.bounding_box.to_dense({name: labels[name] for name in ("boxes", "classes")})
+    boxes = keras_cv.bounding_box.convert_format(
+        dense["boxes"], source=model.bounding_box_format, target="xyxy", images=images, dtype=tf.float32
+    )
+    canvas_shape = tf.broadcast_to(tf.shape(images)[1:3], [tf.shape(images)[0], 2])
+    image_shape = tf.cast(labels.get("image_shape", canvas_shape), tf.int32)
+    classes = checks.checked_labels(images, tf.cast(dense["classes"], tf.int32), model.num_classes)
+    return boxes, classes, image_shape
 
 
 def _positives(model, outputs, boxes, assignment, grid):

@@ -8,12 +8,15 @@ cluster whose workers have gfl_tf installed and reach the paths. The rows are th
 """
 
 import argparse
+import collections.abc
 import os
 import sys
+import typing
 
 import apache_beam as beam
 import tensorflow as tf
 from apache_beam.io import fileio
+from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -32,7 +35,7 @@ class ReadImages(beam.DoFn):
     def __init__(self, folder: str):
         self._folder = folder
 
-    def process(self, metadata):
+    def process(self, metadata: FileMetadata) -> collections.abc.Iterator[dict[str, typing.Any]]:
         item = {"image": metadata.path.removeprefix(f"{self._folder}/"), "record": None, "content": b"", "error": None}
         try:
             with FileSystems.open(metadata.path) as file:
@@ -47,7 +50,7 @@ class ReadRecords(beam.DoFn):
     def __init__(self, folder: str, image_feature: str, id_features: list[str]):
         self._folder, self._image_feature, self._id_features = folder, image_feature, id_features
 
-    def process(self, metadata):
+    def process(self, metadata: FileMetadata) -> collections.abc.Iterator[dict[str, typing.Any]]:
         file = metadata.path.removeprefix(f"{self._folder}/")
         for index, serialized in enumerate(tf.data.TFRecordDataset(metadata.path).as_numpy_iterator()):
             name, content, error = many_inputs.from_example(serialized, self._image_feature, self._id_features)
@@ -69,13 +72,13 @@ class Detect(beam.DoFn):
         self._shared = Shared()
         self._counters = {name: Metrics.counter("gfl_tf", name) for name in COUNTERS}
 
-    def setup(self):
+    def setup(self) -> None:
         self._detect, self._decode = self._shared.acquire(self._load, self._model).functions
 
     def _load(self):
         return _Functions(runners.load_batched(self._model), many.decode_function(self._max_pixels))
 
-    def process(self, items):
+    def process(self, items: list[dict[str, typing.Any]]) -> collections.abc.Iterator[dict[str, typing.Any]]:
         decoded = [self._decoded(item) for item in items]
         for row in many.rows_of(decoded, self._detect, self._batch_size):
             self._counters["images"].inc()

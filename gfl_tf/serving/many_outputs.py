@@ -202,7 +202,9 @@ def parquet_schema() -> "pyarrow.Schema":
     of_detection = []
     for field in detections.FIELDS:
         plain = pa.string() if field.kind.dtype == tf.string else pa.from_numpy_dtype(field.kind.dtype.as_numpy_dtype)
-        of_detection.append((field.json, pa.list_(plain) if field.kind.shape else plain))
+        for _ in field.kind.shape:
+            plain = pa.list_(plain)
+        of_detection.append((field.json, plain))
     return pa.schema({
         "image": pa.string(),
         "record": pa.string(),

@@ -394,13 +394,6 @@ class _Training:
 
     def _introduce(self, step):
         who = self._workers.gather(introduction.host())
+        data = self._train_data, self._val_data, self._data_service
         steps = self._steps_per_epoch, self._total_steps
-        lines = introduction.lines(self._config, self._train_data, self._held_out(), steps, self._strategy, who, step)
-        if self._data_service:
-            uncached = "; config.data.cache has no effect" if self._config.data.cache else ""
-            lines.append(f"batches come from the tf.data service at {self._data_service}{uncached}")
-        self._progress.say("\n".join(lines))
-
-    def _held_out(self):
-        """How many images were held out of the training data to evaluate."""
-        return len(self._val_data.images) if "val" in fields.held_out(self._config.data) else 0
+        self._progress.say("\n".join(introduction.lines(self._config, data, steps, self._strategy, who, step)))

@@ -5,6 +5,7 @@ import socket
 
 from gfl_tf.data.batching import steps_per_epoch as batches_in_pass
 from gfl_tf.dataset_check.check import summary_lines
+from gfl_tf.training import fields
 from gfl_tf.training.schedule import scaled_learning_rate, warmup_steps
 from gfl_tf.training.strategy import describe
 
@@ -16,18 +17,18 @@ def host():
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def lines(config, train_data, held_out, steps, strategy, hosts, step):
+def lines(config, data, steps, strategy, hosts, step):
     """Lines of text.
 
     Args:
         config: a run's resolved config.
-        train_data: `CocoDataset`.
-        held_out: how many images were held out of the training data to evaluate.
+        data: (`CocoDataset` of the training, of the validation or None, address of a tf.data service or None).
         steps: (of an epoch, in all).
         strategy: the `tf.distribute.Strategy`.
         hosts: `host` of each worker.
         step: from which the run goes on; 0: it is new.
     """
+    train_data, val_data, data_service = data
     train, scale, classes = config.train, config.data.scale, config.data.class_names
     listed = ", ".join(classes[:MOST_CLASSES]) + (", ..." if len(classes) > MOST_CLASSES else "")
     epochs = f"{train.epochs} + {train.swa_epochs}" if train.swa_epochs else train.epochs
@@ -35,7 +36,7 @@ def lines(config, train_data, held_out, steps, strategy, hosts, step):
     return [
         *([] if step else summary_lines(train_data, scale)),
         f"{config.name}: {len(train_data.images)} training images, {len(classes)} classes ({listed})",
-        *_held_out(held_out, config.data),
+        *_held_out(val_data, config.data),
         f"images resized to at most {max(scale)} x {min(scale)} pixels",
         f"{total_steps} steps: {epochs} epochs of {steps_per_epoch}, batch {train.batch_size} "
         f"{describe(strategy)}, {config.precision}",
@@ -44,14 +45,17 @@ def lines(config, train_data, held_out, steps, strategy, hosts, step):
         f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of "
         f"{warmup_steps(train, steps_per_epoch)} steps",
         *(_about_averaging(train) if train.swa_epochs else []),
+        *_about_service(data_service, config.data.cache),
         f"Going on from step {step}." if step else "The first step of each image size takes long: it compiles.",
     ]
 
 
-def _held_out(count, data):
+def _held_out(val_data, data):
     told = []
-    if count:
-        told.append(f"{count} more images are held out of the training data, to evaluate (config.data.val_share)")
+    if "val" in fields.held_out(data):
+        told.append(
+            f"{len(val_data.images)} more images are held out of the training data, to evaluate (config.data.val_share)"
+        )
     if data.calibration_share:
         told.append(f"{data.calibration_share:.0%} of the training data are held out for gfl-calibrate")
     return told
@@ -78,6 +82,11 @@ def _shares(config, num_images, strategy, hosts):
         "its own"
     )
     return told
+
+
+def _about_service(address, cache):
+    uncached = "; config.data.cache has no effect" if cache else ""
+    return [f"batches come from the tf.data service at {address}{uncached}"] if address else []
 
 
 def _about_averaging(train):
