@@ -264,7 +264,7 @@ def test_bad_images_are_an_error_or_skipped(content, tmp_path, kind, caplog):
     lines = str(error.value).splitlines()
     assert lines[0] == "1 of 2 images of the annotations cannot be used:"
     assert lines[1].startswith(f"  {tmp_path / 'b.png'} {said}") and len(lines) == 3
-    assert lines[2].endswith("--config.data.on_bad_image=skip.")
+    assert lines[2].endswith("gfl-evaluate and gfl-make-tfrecords with --on_bad_image=skip.")
     dataset = load_coco(content, tmp_path, on_bad_image="skip")
     assert [record.id for record in dataset.images] == [7]
     assert [record.path for record in dataset.report.bad_images] == [str(tmp_path / "b.png")]

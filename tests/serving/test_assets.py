@@ -22,11 +22,12 @@ def test_what_was_given(tmp_path):
     options = {"precision": "bfloat16", "score_threshold": None}
     assets.write(tmp_path, ("Zelle", "Blutplättchen"), config.to_dict(), evaluation, options)
     assert {path.name for path in (tmp_path / "assets.extra").iterdir()} == {
-        "class_names.json", "config.json", "evaluation.json", "build.json"
+        "class_names.json", "config.json", "evaluation.json", "uncertainty.json", "build.json"
     }  # fmt: skip
     assert read(tmp_path, "class_names") == ["Zelle", "Blutplättchen"]
     assert read(tmp_path, "config") == {"name": "cells", "data": {"scale": [640, 480], "flip": 0.5}}
     assert read(tmp_path, "evaluation") == evaluation
+    assert read(tmp_path, "uncertainty") == {"calibrated": False, "levels": []}
     assert read(tmp_path, "build")["options"] == options
 
 

@@ -17,7 +17,9 @@ def exporting(monkeypatch, tmp_path):
     Its attribute `used` lists what each export was made with: precision, decoder and the other options of the trace.
     """
     weight = tf.Variable(2.0)
-    model = types.SimpleNamespace(prediction_decoder=PredictionDecoder(nms="soft_gaussian"), num_classes=2)
+    model = types.SimpleNamespace(
+        prediction_decoder=PredictionDecoder(nms="soft_gaussian"), edge_calibration=None, num_classes=2
+    )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
     def double(x):

@@ -129,7 +129,7 @@ def test_classes_of_the_training_data_are_those_of_the_validation_data(tmp_path)
             {"train_annotations": "/", "format": "vok"},
             "config.data.format is 'vok'; it must be one of 'auto', 'coco', 'voc'",
         ),
-        ({"path": "/none"}, r"config.data.path: no training data \(coco, yolo, voc, csv\) in /none"),
+        ({"path": "/none"}, r"config.data.path: no training data \(tfrecord, coco, yolo, voc, csv\) in /none"),
         ({"path": "/none", "source": "shapes"}, "config.data.path is /none, but config.data.source is 'shapes'"),
         ({"source": "shapes"}, "config.data.directory is not set"),
         ({"source": "voc"}, "config.data.source is 'voc'"),

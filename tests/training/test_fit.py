@@ -219,14 +219,14 @@ def test_stopped_and_resumed_equals_uninterrupted(whole_run, tmp_path, shapes_di
 def test_epochs_of_a_small_data_set_and_an_end_by_patience(tiny_config, tmp_path, monkeypatch):
     """18 images in batches of 4 are 5 steps; an evaluation that finds nothing after one that does is no new best."""
     scores = iter([0.5, 0.4, 0.3, 0.2])
-    evaluate = coco.evaluate
+    result_of = coco.CocoEvaluator.result
 
-    def with_scores(*args, **kwargs):
-        result = evaluate(*args, **kwargs)
+    def with_scores(evaluator):
+        result = result_of(evaluator)
         result.metrics["AP"] = next(scores)
         return result
 
-    monkeypatch.setattr(coco, "evaluate", with_scores)
+    monkeypatch.setattr(coco.CocoEvaluator, "result", with_scores)
     tiny_config.train.update(epochs=4, min_steps_per_epoch=7, patience=2, checkpoint_every=4, ema_momentum=0.5)
     outcome = fit.train(tiny_config, tmp_path / "run")
     assert (outcome.step, outcome.total_steps, outcome.best_step, outcome.stopped_by) == (21, 28, 7, None)

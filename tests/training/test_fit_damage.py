@@ -115,18 +115,18 @@ def young(finished, tmp_path):
 
 
 def test_a_signal_in_an_evaluation(young, monkeypatch):
-    def evaluate(*args, progress, **kwargs):
+    def collect(model, dataset, batches, detect, progress):
         os.kill(os.getpid(), signal.SIGHUP)
         progress(1, 6)
 
-    monkeypatch.setattr(coco, "evaluate", evaluate)
+    monkeypatch.setattr(coco, "collect", collect)
     outcome = fit.train(None, young.path)
     assert (outcome.step, outcome.stopped_by) == (TOTAL_STEPS, signal.SIGHUP)
     assert "Stopped at step 10 of 10 by SIGHUP" in _log(young) and not (young.path / "train.lock").exists()
 
 
 def test_weights_that_are_not_finite_are_not_evaluated(young, monkeypatch):
-    monkeypatch.setattr(coco, "evaluate", lambda *_, **__: pytest.fail("of what is no number"))
+    monkeypatch.setattr(coco, "collect", lambda *_, **__: pytest.fail("of what is no number"))
     before = young.weights_file("best").read_bytes()
     check = fit.Checkpoints.check_finite
 

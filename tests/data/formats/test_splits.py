@@ -111,7 +111,7 @@ def test_a_split_that_is_named_and_not_there(tmp_path, caplog, monkeypatch):
 
 
 def test_nothing_found(tmp_path):
-    with pytest.raises(ValueError, match=r"no training data \(coco, yolo, voc, csv\) in .*Known are train/_"):
+    with pytest.raises(ValueError, match=r"no training data \(tfrecord, coco, yolo, voc, csv\) in .*Known are train/_"):
         find_splits(tmp_path)
     with pytest.raises(ValueError, match=r"no training data \(voc\)"):
         find_splits(tmp_path / "none", "voc")
