@@ -111,7 +111,8 @@ def test_a_split_that_is_named_and_not_there(tmp_path, caplog, monkeypatch):
 
 
 def test_nothing_found(tmp_path):
-    with pytest.raises(ValueError, match=r"no training data \(tfrecord, coco, yolo, voc, csv\) in .*Known are train/_"):
+    known = r"no training data \(tfrecord, coco, yolo, voc, csv\) in .*Known are train/tfrecords.json; train/_"
+    with pytest.raises(ValueError, match=known):
         find_splits(tmp_path)
     with pytest.raises(ValueError, match=r"no training data \(voc\)"):
         find_splits(tmp_path / "none", "voc")
