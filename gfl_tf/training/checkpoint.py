@@ -164,6 +164,11 @@ def steps(directory: str | os.PathLike) -> set[int]:
     return {int(found[1]) for found in map(FILE.fullmatch, names) if found}
 
 
+def has_checksum(directory: str | os.PathLike) -> bool:
+    """Whether one of a directory's checkpoints came to its last file."""
+    return any(name.endswith((".sha256", ".index")) and FILE.fullmatch(name) for name in os.listdir(directory))
+
+
 def _read_checked(file, checksum):
     """{name: array} of a checkpoint's file; ValueError: it is damaged."""
     for path in (file, checksum):

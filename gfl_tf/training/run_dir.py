@@ -142,8 +142,12 @@ class RunDirectory:
         return max(plain, key=lambda item: item[0].stat().st_mtime_ns, default=None)
 
     def has_checkpoint(self) -> bool:
-        """Whether there is a checkpoint, be it damaged."""
-        return bool(checkpoint.steps(self.checkpoints))
+        """Whether there is a checkpoint, be it damaged; the first one's file without its checksum is none.
+
+        Then the training was killed while it saved for the first time, as it ends that with last.npz.
+        """
+        found = checkpoint.steps(self.checkpoints)
+        return bool(found) and (self.weights_file("last").exists() or checkpoint.has_checksum(self.checkpoints))
 
     @contextlib.contextmanager
     def locked(self) -> collections.abc.Iterator[None]:

@@ -172,3 +172,16 @@ def test_a_path_that_is_too_long_is_refused():
 def test_unknown_weights(run):
     with pytest.raises(ValueError, match="'first'; choose one of best, last"):
         run.evaluation_of("first")
+
+
+def test_a_first_checkpoint_that_was_cut_off_is_none(tmp_path):
+    """A kill between its two files: the run begins anew; later on, where there are weights, it is a damaged one."""
+    run = run_dir.RunDirectory(tmp_path)
+    run.checkpoints.mkdir()
+    (run.checkpoints / "ckpt-5.npz").write_bytes(b"1")
+    assert not run.has_checkpoint()
+    run.weights_file("last").write_bytes(b"1")
+    assert run.has_checkpoint()
+    run.weights_file("last").unlink()
+    (run.checkpoints / "ckpt-5.sha256").write_text("1")
+    assert run.has_checkpoint()
