@@ -44,15 +44,18 @@ def main(config_file, shapes_directory, run_dir):
 def spoiled(training_batches):
     """The batches, in the second of which a box of the last image, so of one replica, is no number."""
 
-    def spoil(number, batch):
+    def spoil(number, batch, replicas):
+        """`number`: of a batch of one replica."""
         images, labels = batch
-        is_spoiled = (number == 1) & (tf.range(len(images)) == len(images) - 1)
+        is_spoiled = (number == 2 * replicas - 1) & (tf.range(len(images)) == len(images) - 1)
         factor = tf.where(is_spoiled, float("nan"), 1.0)[:, tf.newaxis, tf.newaxis]
         return images, {**labels, "boxes": factor * labels["boxes"]}
 
-    def batches(*args, start_step, **arguments):
-        whole = training_batches(*args, start_step=start_step, **arguments)
-        return whole.enumerate(start_step).map(spoil) if start_step < 3 else whole
+    def batches(*args, start_step, input_context, **arguments):
+        whole = training_batches(*args, start_step=start_step, input_context=input_context, **arguments)
+        replicas = input_context.num_replicas_in_sync
+        numbered = whole.enumerate(start_step * replicas)
+        return numbered.map(lambda number, batch: spoil(number, batch, replicas)) if start_step < 3 else whole
 
     return batches
 
