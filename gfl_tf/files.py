@@ -2,6 +2,7 @@
 
 import collections.abc
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -59,6 +60,15 @@ def read_json(path: str | os.PathLike) -> typing.Any:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The checksum of a file's content, in hexadecimal digits; OSError: it cannot be read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 22):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 Name = typing.TypeVar("Name")

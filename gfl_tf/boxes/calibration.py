@@ -62,7 +62,7 @@ class EdgeCalibration:
     def __call__(self, stddev: tf.Tensor, boxes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The fields of detections [..., 4], `boxes` xyxy: "edge_stddev" [..., 4], calibrated, and half the widths of
         intervals around each side, "edge_interval" and, for all four at once, "box_interval", [..., L, 4]."""
-        stddev = self.stddev(stddev)
+        stddev = true_stddev(stddev, self.stated, self.found)
         sides = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
         size = tf.sqrt(sides[..., 0] * sides[..., 1])
         limits = tf.constant(self.size_limits, tf.float32, [len(self.size_limits)])
@@ -78,14 +78,6 @@ class EdgeCalibration:
             "edge_interval": interval(self.edge_powers, self.edge_factors),
             "box_interval": interval(self.box_powers, self.box_factors),
         }
-
-    def stddev(self, stated: tf.Tensor) -> tf.Tensor:
-        """The standard deviation that belongs to a stated one; beyond the last of `stated` in its proportion."""
-        knots, values = np.array([0.0, *self.stated]), np.array([0.0, *self.found])
-        slopes = np.append(np.diff(values) / np.diff(knots), values[-1] / knots[-1])
-        lengths = np.append(np.diff(knots), np.inf)
-        parts = tf.clip_by_value(stated[..., tf.newaxis] - tf.constant(knots, tf.float32), 0.0, lengths.astype("f4"))
-        return tf.linalg.matvec(parts, tf.constant(slopes, tf.float32))
 
     def at(self, levels: tuple[float, ...]) -> "EdgeCalibration":
         """The same with these of its levels alone.
@@ -103,6 +95,16 @@ class EdgeCalibration:
             for name in ("levels", "edge_powers", "edge_factors", "box_powers", "box_factors")
         }
         return EdgeCalibration(stated=self.stated, found=self.found, size_limits=self.size_limits, **chosen)
+
+
+def true_stddev(stddev: tf.Tensor, stated: tuple[float, ...], found: tuple[float, ...]) -> tf.Tensor:
+    """What belongs to a stated standard deviation: on the line from 0 through the points (`stated`, `found`), and
+    beyond the last in its proportion."""
+    knots, values = np.array([0.0, *stated]), np.array([0.0, *found])
+    slopes = np.append(np.diff(values) / np.diff(knots), values[-1] / knots[-1])
+    lengths = np.append(np.diff(knots), np.inf)
+    parts = tf.clip_by_value(stddev[..., tf.newaxis] - tf.constant(knots, tf.float32), 0.0, lengths.astype("f4"))
+    return tf.linalg.matvec(parts, tf.constant(slopes, tf.float32))
 
 
 def _ascends(value, compare):

@@ -12,26 +12,15 @@ gfl-predict, gfl-evaluate and gfl-export use it from then on. "edge_stddev" is t
 
 from absl import flags
 
-from gfl_tf.commands import numbers, start
+from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("run_dir", None, "Run directory of the training.")
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
-    flags.DEFINE_string(
-        "annotations", None, "In any format of gfl-train; by default what the training held out for it."
-    )
-    flags.DEFINE_string("images", None, "Folder of the images; by default as --annotations say.")
-    flags.DEFINE_enum(
-        "on_bad_image",
-        None,
-        ["error", "skip"],
-        "What an image does that cannot be read; by default as in the training.",
-    )
+    flag_groups.define_run()
+    flag_groups.define_images_of_run("what the training held out for it")
     flags.DEFINE_list("levels", ["0.5", "0.68", "0.8", "0.9", "0.95"], "Shares of the true edges in the intervals.")
-    flags.mark_flag_as_required("run_dir")
 
 
 def main() -> None:

@@ -14,18 +14,13 @@ import os
 
 from absl import app, flags
 
-from gfl_tf.commands import numbers, start
+from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
-    flags.DEFINE_string("path", "", "Folder of the whole data set, as config.data.path.")
-    for split in ("train", "val"):
-        flags.DEFINE_string(f"{split}_annotations", "", f"As config.data.{split}_annotations; wins over --path.")
-        flags.DEFINE_string(f"{split}_images", "", f"As config.data.{split}_images.")
-    flags.DEFINE_enum("format", "auto", ["auto", "coco", "voc", "yolo", "csv"], "Of the annotations.")
-    flags.DEFINE_list("class_names", [], "In the wanted order; by default as the training annotations have them.")
+    flag_groups.define_data_set()
     flags.DEFINE_string("output", None, "Folder for report.json and report.html.")
     flags.DEFINE_string("scale", "", "config.data.scale of the training: LONGxSHORT in pixels; chosen, if left out.")
     flags.DEFINE_integer("num_bins", 16, "n of the box distributions, config.model.boxes.num_bins.", lower_bound=1)
@@ -44,7 +39,6 @@ def main():
     except (OSError, ValueError) as error:
         raise app.UsageError(str(error)) from error
     start.import_tensorflow()
-    from gfl_tf.data.formats.splits import Part
     from gfl_tf.dataset_check import check, files, text
     from gfl_tf.training.progress import Progress
 
@@ -52,9 +46,7 @@ def main():
         settings = check.Settings(scale, FLAGS.num_bins, FLAGS.bin_width, levels)
     except ValueError as error:
         raise app.UsageError(str(error)) from error
-    given = {
-        split: Part(FLAGS[f"{split}_annotations"].value, FLAGS[f"{split}_images"].value) for split in ("train", "val")
-    }
+    given = flag_groups.parts_of_data_set()
     progress = Progress(os.devnull)
     try:
         report = check.check(FLAGS.path, given, FLAGS.format, FLAGS.class_names, settings, progress.draw)

@@ -18,25 +18,15 @@ the sizes it has by default, 0.6, 0.8, 1 and 1.2 times the config's, it takes ab
 
 from absl import app, flags
 
-from gfl_tf.commands import numbers, start
+from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
 DECODER = ("nms", "score_threshold", "iou_threshold", "max_detections")
 
 
 def define_flags():
-    flags.DEFINE_string("run_dir", None, "Run directory of the training.")
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
-    flags.DEFINE_string(
-        "annotations", None, "In any format of gfl-train; by default the run's validation data, held out or not."
-    )
-    flags.DEFINE_string("images", None, "Folder of the images; by default the run's, or as --annotations say.")
-    flags.DEFINE_enum(
-        "on_bad_image",
-        None,
-        ["error", "skip"],
-        "What an image does that cannot be read; by default as in the training.",
-    )
+    flag_groups.define_run()
+    flag_groups.define_images_of_run("the run's validation data, held out or not")
     flags.DEFINE_string(
         "output", None, "Folder to write to; by default evaluation/NAME in the run directory, another with --tta."
     )
@@ -51,7 +41,6 @@ def define_flags():
     flags.DEFINE_bool("tta", False, "Test-time augmentation: several sizes and mirror images, merged before one NMS.")
     flags.DEFINE_list("tta_scales", None, "With --tta: the sizes, LONGxSHORT in pixels, instead of the default ones.")
     flags.DEFINE_bool("tta_flip", True, "With --tta: whether each size is also mirrored.")
-    flags.mark_flag_as_required("run_dir")
 
 
 def main():

@@ -13,7 +13,7 @@ saved_models/gflv2_shapes-tflite. What goes in and comes out: README.md, "Servin
 
 from absl import flags
 
-from gfl_tf.commands import numbers, start
+from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
 OPTIONS = ("format", "precision", "score_threshold", "max_detections", "iou_threshold", "freeze", "on_bad_image")
@@ -21,8 +21,7 @@ OPTIONS += ("max_pixels", "keep", "nms")
 
 
 def define_flags():
-    flags.DEFINE_string("run_dir", None, "Run directory of the training.")
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
+    flag_groups.define_run()
     flags.DEFINE_string("output", "saved_models", "Folder of all exported models.")
     flags.DEFINE_string("name", None, "Name of the model, a folder in --output; by default the config's, and -FORMAT.")
     flags.DEFINE_integer("keep", 0, "Delete older versions, so that this many are left; 0: keep all.", lower_bound=0)
@@ -49,7 +48,6 @@ def define_flags():
     flags.DEFINE_string("batch_sizes", "1,2,3,4", "SavedModel: the server's allowed batch sizes.")
     flags.DEFINE_string("canvas", "", "TensorFlow Lite: HEIGHTxWIDTH of the input, multiples of 32.")
     flags.DEFINE_string("representative_images", "", "TensorFlow Lite, int8: folder of images to measure ranges with.")
-    flags.mark_flag_as_required("run_dir")
 
 
 def main():

@@ -17,18 +17,13 @@ import signal
 
 from absl import app, flags
 
-from gfl_tf.commands import start
+from gfl_tf.commands import flag_groups, start
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
-    flags.DEFINE_string("path", "", "Folder of the whole data set, as config.data.path.")
-    for split in ("train", "val"):
-        flags.DEFINE_string(f"{split}_annotations", "", f"As config.data.{split}_annotations; wins over --path.")
-        flags.DEFINE_string(f"{split}_images", "", f"As config.data.{split}_images.")
-    flags.DEFINE_enum("format", "auto", ["auto", "coco", "voc", "yolo", "csv"], "Of the annotations.")
-    flags.DEFINE_list("class_names", [], "In the wanted order; by default as the training annotations have them.")
+    flag_groups.define_data_set()
     flags.DEFINE_enum("on_bad_image", "error", ["error", "skip"], "As config.data.on_bad_image.")
     flags.DEFINE_string("output", None, "Folder to write to.")
     flags.DEFINE_integer("num_shards", None, "Of each part; by default as many as have 128 MiB each.", lower_bound=1)
@@ -56,13 +51,10 @@ def main():
 
 
 def _make(progress):
-    from gfl_tf.data.formats.splits import Part
     from gfl_tf.data.tfrecords import making
     from gfl_tf.training import lock
 
-    given = {
-        split: Part(FLAGS[f"{split}_annotations"].value, FLAGS[f"{split}_images"].value) for split in ("train", "val")
-    }
+    given = flag_groups.parts_of_data_set()
     os.makedirs(FLAGS.output, exist_ok=True)
     with lock.held(os.path.join(FLAGS.output, ".lock"), "Wait for it, stop it, or choose another --output."):
         parts = making.make(

@@ -14,21 +14,20 @@ the end and in predictions.json, and the exit status is then 1.
 
 from absl import flags
 
-from gfl_tf.commands import numbers, start
+from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
-    flags.DEFINE_string("run_dir", None, "Run directory of the training.")
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
+    flag_groups.define_run()
     flags.DEFINE_list("images", None, "Images, and folders of which all images are taken.")
     flags.DEFINE_string("output", None, "Folder to write to.")
     flags.DEFINE_float("score_threshold", 0.3, "Scores at or below it are left out before NMS.", 0.0, 1.0)
     flags.DEFINE_list("intervals", None, "Of a calibrated run (gfl-calibrate): which levels, as 0.9; by default all.")
     flags.DEFINE_bool("distributions", False, "Whether to draw the distributions of each image's best detections.")
     flags.DEFINE_integer("max_distributions", 5, "Of how many detections in each image.", lower_bound=1)
-    flags.mark_flags_as_required(["run_dir", "images", "output"])
+    flags.mark_flags_as_required(["images", "output"])
 
 
 def main():

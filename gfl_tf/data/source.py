@@ -114,7 +114,7 @@ class ImageSource:
         if total > memory / 4:
             logging.warning(
                 "cache=True would need %.1f GiB for %d decoded images, more than a quarter of this machine's %.1f GiB "
-                "of memory: they are read from their files again and again.",
+                "of memory: they are read from their files again and again. Smaller files help: docs/learning.md.",
                 total / 2**30, self._num_images, memory / 2**30,
             )  # fmt: skip
             return None

@@ -10,7 +10,7 @@ from absl import logging
 from gfl_tf.data import coco_entries, formats
 from gfl_tf.data.coco import CocoDataset, load_coco
 from gfl_tf.data.faults import faults_of
-from gfl_tf.data.formats.splits import Part, find_splits
+from gfl_tf.data.formats.splits import Part, find_splits, with_given
 from gfl_tf.dataset_check.findings import Example, Finding, finding
 
 Progress = collections.abc.Callable[[int, int, str], None]  # (done, of how many, what)
@@ -50,10 +50,7 @@ def find_parts(
                 findings = finding("reader", "", map(Example, lines))
             except (OSError, ValueError) as error:
                 findings = _refused("", error, lines)
-    for split, part in given.items():
-        found = parts.get(split, Part(""))
-        parts[split] = Part(part.annotations or found.annotations, part.images or found.images)
-    return {split: part for split, part in parts.items() if part.annotations}, findings
+    return with_given(parts, given), findings
 
 
 def load(

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from gfl_tf.boxes.calibration import EdgeCalibration
+from gfl_tf.boxes.calibration import EdgeCalibration, true_stddev
 from gfl_tf.evaluation import edges as measures
 from gfl_tf.evaluation.matches import MatchedEdges
 
@@ -96,9 +96,8 @@ class _Part:
 
     @classmethod
     def of(cls, edges, stated, found, limits):
-        beyond = 1e6 * stated[-1]
-        calibrated = np.interp(edges.stddev, [0, *stated, beyond], [0, *found, beyond * found[-1] / stated[-1]])
-        return cls(edges.errors, np.maximum(calibrated, 1e-6), np.digitize(edges.sizes, limits), len(limits) + 1)
+        spread = true_stddev(edges.stddev.astype(np.float32), stated, found).numpy()
+        return cls(edges.errors, np.maximum(spread, 1e-6), np.digitize(edges.sizes, limits), len(limits) + 1)
 
     def of_whole_boxes(self):
         """A box is missed where one of its sides is."""

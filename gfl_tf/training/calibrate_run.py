@@ -7,7 +7,7 @@ import typing
 from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import calibration as calibrations
-from gfl_tf.evaluation import coco, edges, matches
+from gfl_tf.evaluation import edges, matches, trust
 from gfl_tf.training import config as configs
 from gfl_tf.training import fields
 from gfl_tf.training import run_dir as run_dirs
@@ -54,17 +54,8 @@ def calibrate_run(
     dataset = configs.load_split(config, split)
     model, _ = run_dirs.load_run(run_dir, which)
     model.edge_calibration = None
-    found = matches.Matches()
     with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
-        coco.evaluate(
-            model,
-            dataset,
-            config.train.evaluation_batch_size,
-            config.data.scale,
-            detect=coco.detect_function(model, with_strides=True),
-            observe=found.add,
-        )
-    of_edges = found.edges()
+        of_edges = trust.matched_edges(model, dataset, config.train.evaluation_batch_size, config.data.scale)
     if of_edges is None:
         raise ValueError(f"a detector with {type(model.boxes).__name__} states no spread of its edges to calibrate")
     calibration = calibrations.fit(of_edges, levels)

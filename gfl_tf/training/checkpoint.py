@@ -1,7 +1,6 @@
 """What a training goes on from: files that Keras 2 and Keras 3 write alike, each with its checksum beside it."""
 
 import functools
-import hashlib
 import os
 import pathlib
 import re
@@ -19,7 +18,6 @@ from gfl_tf.training.divergence import DivergedError
 # Of a checkpoint: its numbers, and the checksum of that file as `sha256sum --check` reads it. TensorFlow's two files
 # are those of earlier versions of gfl_tf, which have their own checksums inside.
 FILE = re.compile(r"ckpt-(\d+)\.(npz|sha256|index|data-\d+-of-\d+)")
-READ_BYTES = 1 << 22
 
 
 class Checkpoints:
@@ -88,7 +86,7 @@ class Checkpoints:
         weight_file.write(arrays, file)
         try:
             with files.replacing(checksum, synced=True) as opened:  # the last: without it the checkpoint is incomplete
-                opened.write(f"{_sha256(file)}  {file.name}\n")
+                opened.write(f"{files.sha256(file)}  {file.name}\n")
         except BaseException:
             file.unlink(missing_ok=True)
             checksum.unlink(missing_ok=True)
@@ -175,20 +173,12 @@ def _read_checked(file, checksum):
         if not path.exists():
             raise ValueError(f"a checkpoint is incomplete: there is no {path}")
     try:
-        is_same = checksum.read_text(errors="replace").split()[:1] == [_sha256(file)]
+        is_same = checksum.read_text(errors="replace").split()[:1] == [files.sha256(file)]
     except OSError as error:
         raise ValueError(f"the checkpoint {file} cannot be read: {error}") from error
     if not is_same:
         raise ValueError(f"the checkpoint {file} is damaged: its checksum is not that in {checksum.name}")
     return weight_file.read(file)
-
-
-def _sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(READ_BYTES):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _read_tensorflow(prefix):

@@ -28,10 +28,12 @@ class Workers:
         strategy: a `tf.distribute.Strategy`; default: none.
 
     Attributes:
+        strategy: that of the job.
         index, count: which worker this process is, from 0, and how many there are.
     """
 
     def __init__(self, strategy=None):
+        self.strategy = strategy
         self.index, self.count = 0, 1
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return

@@ -10,8 +10,7 @@ import ml_collections
 
 from gfl_tf import files
 from gfl_tf.data import images as image_files
-from gfl_tf.detectors.detector import Detector
-from gfl_tf.evaluation import coco, edges, matches, scores, tta
+from gfl_tf.evaluation import coco, trust, tta
 from gfl_tf.training import config as configs
 from gfl_tf.training import fields
 from gfl_tf.training import run_dir as run_dirs
@@ -69,18 +68,9 @@ def evaluate_run(
             result = tta.evaluate(model, dataset, scales, flip)
             metrics = {**result.to_dict(), "tta": {"scales": scales, "flip": flip}}
         else:
-            found = matches.Matches()
-            result = coco.evaluate(
-                model,
-                dataset,
-                batch_size or config.train.evaluation_batch_size,
-                config.data.scale,
-                detect=coco.detect_function(model, with_strides=True),
-                observe=found.add,
-            )
-            metrics = result.to_dict()
-            if dataset.num_boxes:
-                metrics.update(trust(model, found, config.data.class_names))
+            batch_size = batch_size or config.train.evaluation_batch_size
+            result, measured = trust.evaluate(model, dataset, batch_size, config.data.scale)
+            metrics = {**result.to_dict(), **measured}
     if scale or decoder:
         metrics["settings"] = {"scale": config.data.scale, **(decoder or {})}
     name = f"{which}-{'tta-' if with_tta else ''}{data_name}"
@@ -90,16 +80,6 @@ def evaluate_run(
     with files.replacing(output / "detections.json", synced=True) as file:
         result.detections.write(file)
     return result, metrics, output
-
-
-def trust(model: Detector, found: matches.Matches, class_names: collections.abc.Sequence[str]) -> dict[str, typing.Any]:
-    """{"scores": `scores.summary`, "edges": `edges.summary`}; without edges where the detector states no spread."""
-    measured = {"scores": scores.summary(found.scored())}
-    of_edges = found.edges()
-    if of_edges:
-        calibration = model.edge_calibration
-        measured["edges"] = edges.summary(of_edges, calibration and calibration.levels, class_names)
-    return measured
 
 
 def choose_data(

@@ -191,7 +191,7 @@ class _Training:
         if val_data is not None:
             start_step = restored or 0
             self._validation = Validation(
-                self._model, val_data, config, run, progress, stop, self._averaged, start_step, strategy
+                self._model, val_data, config, run, progress, stop, self._averaged, start_step, workers
             )
 
     def _mend_weights(self):

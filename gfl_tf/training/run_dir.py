@@ -19,7 +19,6 @@ train.lock           while a training is under way: whose it is
 
 import collections.abc
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -242,7 +241,7 @@ class RunDirectory:
         """Keeps the `EdgeCalibration` of the "best" or "last" weights, and what it was made of."""
         content = {
             "weights": which,
-            "weights_sha256": _digest(self.weights_file(which)),
+            "weights_sha256": files.sha256(self.weights_file(which)),
             "calibration": arguments(calibration),
             "measured": measured,
         }
@@ -264,7 +263,7 @@ class RunDirectory:
             raise ValueError(
                 f"{self.calibration_file} is damaged ({error}): remove it, or gfl-calibrate anew"
             ) from error
-        if digest != _digest(self.weights_file(which)):
+        if digest != files.sha256(self.weights_file(which)):
             logging.warning("%s is of other weights and is not used: gfl-calibrate anew.", self.calibration_file)
             return None
         return calibration
@@ -283,10 +282,6 @@ def _read_evaluation(path):
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: it has no step and AP") from error
     return content
-
-
-def _digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _is_newer(path, other):

@@ -36,12 +36,12 @@ class Validation:
         stop: `AgreedStop`, looked at after each batch.
         averaged: function that returns the context in which the model has the weights to evaluate and keep.
         start_step: the training goes on from; None: from the last evaluation or later.
-        strategy: the `tf.distribute.Strategy` of the model, where it has several workers. Each finds the objects of its
-            share of the images; the first one scores them, and alone writes.
+        workers: `Workers`. Each finds the objects of its share of the images; the first one scores them, and alone
+            writes.
     """
 
-    def __init__(self, model, dataset, config, run, progress, stop, averaged, start_step=None, strategy=None):
-        self._workers = cluster.Workers(strategy)
+    def __init__(self, model, dataset, config, run, progress, stop, averaged, start_step=None, workers=None):
+        self._workers = workers or cluster.Workers()
         stored = run.evaluations().values() if self._workers.is_first else ()
         self._scores = self._workers.of_first({each["step"]: each["metrics"]["AP"] for each in stored})
         self._done = {step for step in self._scores if start_step is None or step <= start_step}
@@ -55,7 +55,7 @@ class Validation:
         self._stop = stop
         self._averaged = averaged
         alone = self._workers.count == 1
-        self._detect = coco.detect_function(model) if alone else cluster.detect_function(model, strategy)
+        self._detect = coco.detect_function(model) if alone else cluster.detect_function(model, workers.strategy)
         self._batches = pipeline.evaluation_batches(
             dataset,
             config.train.evaluation_batch_size,

@@ -1,9 +1,7 @@
 """Batches of the tf.data service: those of one process, whoever makes them; and what is said where it fails."""
 
 import concurrent.futures
-import contextlib
 import itertools
-import socket
 
 import numpy as np
 import pytest
@@ -13,14 +11,7 @@ from tensorflow.data.experimental import service as tf_service
 from gfl_tf.data import pipeline, service
 from gfl_tf.data.tfrecords.loading import load_tfrecords
 from tests.data.tfrecords.examples import make_records
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("localhost", 0))
-        return [each.getsockname()[1] for each in sockets]
+from tests.ports import free_ports
 
 
 @pytest.fixture(scope="module")

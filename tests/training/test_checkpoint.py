@@ -156,7 +156,7 @@ def test_a_full_or_read_only_disk_leaves_the_last_good_one(directory, part, numb
     if part == "arrays":
         monkeypatch.setattr(np, "savez", refuse)
     else:
-        monkeypatch.setattr(checkpoint, "_sha256", lambda path: refuse(open(os.devnull, "wb")))
+        monkeypatch.setattr(checkpoint.files, "sha256", lambda path: refuse(open(os.devnull, "wb")))
     with pytest.raises(OSError, match=rf"ckpt-12\..* cannot be written.*: {os.strerror(number)}") as error:
         trained.save(12)
     assert error.value.errno == number and "\n" not in str(error.value)

@@ -1,5 +1,6 @@
 """The training and validation parts of a folder, as labelling tools lay it out."""
 
+import collections.abc
 import os
 import pathlib
 import typing
@@ -56,6 +57,15 @@ def find_splits(folder: str | os.PathLike, format: str = "auto") -> dict[str, Pa
     listed = ", ".join(f"{split}: {part.annotations if part else 'none'}" for split, part in parts.items())
     logging.info("%s: data of the format %s, %s%s", folder, chosen, listed, also)
     return {split: part for split, part in parts.items() if part}
+
+
+def with_given(found: collections.abc.Mapping[str, Part], given: collections.abc.Mapping[str, Part]) -> dict[str, Part]:
+    """{split: `Part`} of what was found, where what is set in the parts that are given wins."""
+    parts = dict(found)
+    for split, named in given.items():
+        part = parts.get(split, Part(""))
+        parts[split] = Part(named.annotations or part.annotations, named.images or part.images)
+    return {split: part for split, part in parts.items() if part.annotations}
 
 
 def _first(find, folder, split):

@@ -4,7 +4,6 @@ A record is a `tf.train.Example` with the features of TensorFlow's object detect
 from it: the arrays have the boxes of all images, and where each record starts, so that nothing is read to plan a batch.
 """
 
-import hashlib
 import os
 import pathlib
 import struct
@@ -63,7 +62,7 @@ def read(folder: str | os.PathLike) -> tuple[dict[str, typing.Any], list[Shard],
         if problem:
             raise ValueError(f"{problem}. {REMEDY}")
     try:
-        if sha256(folder / ARRAYS) != content["arrays_sha256"]:
+        if files.sha256(folder / ARRAYS) != content["arrays_sha256"]:
             raise ValueError("it is not the file that was written")
         with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
             return content, shards, dict(arrays)
@@ -103,18 +102,9 @@ def check(folder: str | os.PathLike, shard: Shard) -> str:
     """Why a shard is not what was written, its checksum included; "" where it is."""
     folder = pathlib.Path(folder)
     problem = size_problem(folder, shard)
-    if not problem and sha256(folder / shard.file) != shard.sha256:
+    if not problem and files.sha256(folder / shard.file) != shard.sha256:
         problem = f"{folder / shard.file} is damaged: its checksum is not that of the index"
     return problem
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """The checksum of a file; OSError: it cannot be read."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def record_starts(path: str | os.PathLike) -> list[int]:

@@ -6,7 +6,7 @@ import typing
 
 from gfl_tf.data import formats
 from gfl_tf.data.coco import CocoDataset, load_coco
-from gfl_tf.data.formats.splits import Part, find_splits
+from gfl_tf.data.formats.splits import Part, find_splits, with_given
 from gfl_tf.data.tfrecords import index, writing
 
 Progress = collections.abc.Callable[[int, int, str], None]  # (done, of how many, what)
@@ -43,13 +43,9 @@ def make(
     Raises:
         FileNotFoundError, ValueError, OSError: as `formats.read`, `load_coco` and `writing.write`.
     """
-    found, given = find_splits(path, format) if path else {}, given or {}
+    parts = with_given(find_splits(path, format) if path else {}, given or {})
     names = tuple(class_names) or None
-    for split in ("train", "val"):
-        part, named = found.get(split, Part("")), given.get(split, Part(""))
-        part = Part(named.annotations or part.annotations, named.images or part.images)
-        if not part.annotations:
-            continue
+    for split, part in sorted(parts.items()):  # train before val
         for place in filter(None, part):
             if not os.path.exists(place):
                 raise FileNotFoundError(f"there is no file or folder {place}")

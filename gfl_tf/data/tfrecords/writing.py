@@ -188,7 +188,7 @@ def _write_shard(dataset, job, image_done):
         except tf.errors.OpError as error:
             is_full = isinstance(error, tf.errors.ResourceExhaustedError)
             raise OSError(errno.ENOSPC if is_full else errno.EIO, error.message.splitlines()[0]) from error
-        size, checksum = os.path.getsize(file.name), index.sha256(file.name)
+        size, checksum = os.path.getsize(file.name), files.sha256(file.name)
     return Shard(job.path.name, len(job.part), size, checksum, job.inputs)
 
 
@@ -271,7 +271,7 @@ def _finish(folder, content, shards, arrays):
         np.savez_compressed(file, **arrays)
     content = {
         **content,
-        "arrays_sha256": index.sha256(folder / index.ARRAYS),
+        "arrays_sha256": files.sha256(folder / index.ARRAYS),
         "shards": [shard._asdict() for shard in shards],
     }
     with files.replacing(folder / index.INDEX, synced=True) as file:
