@@ -73,7 +73,7 @@ function show(blob) {
 function fit(width, height) {
   at("frame").hidden = false;
   at("frame").style.aspectRatio = `${width} / ${height}`;
-  at("frame").style.width = `min(100%, ${80 * width / height}vh)`;
+  at("frame").style.width = `min(100%, max(16rem, 100vh - 12rem) * ${width / height})`;
   at("boxes").setAttribute("viewBox", `0 0 ${width} ${height}`);
 }
 
@@ -95,7 +95,7 @@ function draw() {
   at("boxes").replaceChildren(...drawn.map(drawBox));
   at("labels").replaceChildren(...[...shown].reverse().map(drawLabel));
   at("list").replaceChildren(...shown.map(drawRow));
-  at("list").hidden = !answer;
+  at("side").hidden = !answer;
   at("drop").hidden = Boolean(name);
   if (answer) {
     const of = `${shown.length} of ${answer.detections.length} detections`;
@@ -152,16 +152,15 @@ function drawRow(detection) {
   const row = element("li", detection.class);
   row.setAttribute("role", "option");
   row.id = `detection-${answer.detections.indexOf(detection)}`;
-  row.append(element("b", detection.score.toFixed(2)), element("small", edgesOf(detection)));
-  return stands(row, detection);
-}
-
-function edgesOf(detection) {
   const reach = reachOf(detection);
-  return ["left", "top", "right", "bottom"].map((side, index) => {
-    const place = detection.box[index].toFixed(0);
-    return reach ? `${side} ${place} ± ${reach[index].toFixed(1)}` : `${side} ${place}`;
-  }).join(", ");
+  const edges = detection.box.map((place, side) => {
+    return element("span", place.toFixed(0) + (reach ? ` ± ${reach[side].toFixed(1)}` : ""));
+  });
+  const cells = element("div", "");
+  cells.className = "edges";
+  cells.append(...edges);
+  row.append(element("b", detection.score.toFixed(2)), cells);
+  return stands(row, detection);
 }
 
 function element(tag, text) {
