@@ -46,8 +46,9 @@ class Export:
         self._decode = _decoder(_read(path, "build")["options"]["max_pixels"])
         self._detect = runners.load(path)
         self._one_at_a_time = threading.Lock()
-        # However small, it goes through the network in the size of all: the first one takes seconds longer than others.
-        found = self._detect(tf.zeros([3, 4, 3], tf.uint8).numpy())
+        # The first image takes seconds longer than others. However small, the network sees it as large as them.
+        image, _ = self._decode(tf.io.encode_jpeg(tf.zeros([3, 4, 3], tf.uint8)))
+        found = self._detect(image.numpy())
         self.knows_edges = "edge_stddev" in found
 
     def answer(self, encoded: bytes) -> dict[str, typing.Any]:

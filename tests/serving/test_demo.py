@@ -13,7 +13,8 @@ import tensorflow as tf
 from PIL import Image
 from werkzeug.test import Client
 
-from gfl_tf.serving import demo, demo_model, requests
+from gfl_tf.serving import assets, demo, demo_model, requests
+from tests.serving import test_runners
 
 PIXELS = np.random.default_rng(0).integers(0, 256, [60, 90, 3], np.uint8)
 
@@ -35,9 +36,13 @@ def client(tiny_export):
     return Client(demo.Demo(demo_model.Export(tiny_export)))
 
 
+@pytest.fixture(scope="module")
+def loaded(tiny_export):
+    return tf.saved_model.load(str(tiny_export))
+
+
 @pytest.mark.parametrize("image", [encoded("PNG"), encoded("JPEG", exif=exif(6))], ids=["PNG", "turned JPEG"])
-def test_answer_is_that_of_the_saved_model(client, tiny_export, image):
-    loaded = tf.saved_model.load(str(tiny_export))
+def test_answer_is_that_of_the_saved_model(client, loaded, image):
     outputs = loaded.signatures["serving_default"](tf.constant([image]))
     expected = requests.answer({name: value[0].numpy() for name, value in outputs.items() if name != "status"})
     answer = client.post("/detect", data=image).json
@@ -49,6 +54,20 @@ def test_answer_is_that_of_the_saved_model(client, tiny_export, image):
     # As it is stored, not as it is to be shown.
     assert (answer["width"], answer["height"]) == (90, 60)
     assert answer["orientation"] == (6 if image.startswith(b"\xff\xd8") else 1)
+
+
+def test_tensorflow_lite(tmp_path):
+    """Decoding, resizing and class names are none of its model's."""
+    test_runners.write_tflite(tmp_path)
+    assets.write(tmp_path, ["one", "two", "three"], None, None, {"max_pixels": 120 * 200})
+    export = demo_model.Export(tmp_path)
+    assert export.knows_edges and not export.calibrated
+    image = test_runners.picture(120, 200)
+    answer = export.answer(tf.io.encode_png(image).numpy())
+    assert [found["class"] for found in answer["detections"]] == ["three", "one"]
+    np.testing.assert_allclose(answer["detections"][0]["box"], test_runners.BOX, atol=2.1)
+    with pytest.raises(demo_model.UnreadableError, match="121 pixels .*, more than the 24000 that this model was"):
+        export.answer(tf.io.encode_png(np.pad(image, [[0, 1], [0, 0], [0, 0]])).numpy())
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def count(page, selector):
 def test_boxes_bands_and_list(page):
     choose(page)
     assert count(page, "#boxes g") == count(page, "#labels span") == count(page, "#list li") == 2, "0.2 is below 0.3"
-    assert page.inner_text("#status") == "a.jpg: 120 x 60 pixels, 2 of 3 detections shown, found in 0.1 s"
+    assert page.inner_text("#status") == "a.jpg: 120 x 60 pixels, 2 of 3 detections shown, found in 0.10 s"
     # One standard deviation to either side: left and right 4, top and bottom 2 pixels.
     band = page.locator("#boxes g").first.locator("path")
     assert band.get_attribute("d") == "M16 8H64V52H16ZM24 12H56V48H24Z"

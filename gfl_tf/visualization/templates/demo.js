@@ -99,7 +99,7 @@ function draw() {
   at("drop").hidden = Boolean(name);
   if (answer) {
     const of = `${shown.length} of ${answer.detections.length} detections`;
-    say(`${name}: ${answer.width} x ${answer.height} pixels, ${of} shown, found in ${answer.seconds} s`);
+    say(`${name}: ${answer.width} x ${answer.height} pixels, ${of} shown, found in ${answer.seconds.toFixed(2)} s`);
   }
   pick(picked);
 }
