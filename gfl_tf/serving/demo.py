@@ -86,6 +86,8 @@ class Demo:
         return Response(self._page, mimetype="text/html")
 
     def _detect(self, request):
+        if request.content_length is None:  # sent in pieces: werkzeug would cut it off at the limit, and say nothing
+            raise exceptions.LengthRequired("say how long the file is: Content-Length")
         try:
             encoded = request.get_data(cache=False)
         except exceptions.RequestEntityTooLarge:

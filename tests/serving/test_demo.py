@@ -157,20 +157,14 @@ def test_nothing_else_is_served(stand_in, method, path, status):
     assert status != 405 or answer.headers["Allow"] == {"/": "GET, HEAD", "/detect": "POST"}[path]
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-def test_limit_of_bytes(stand_in, monkeypatch, chunked):
+def test_limit_of_bytes(stand_in, monkeypatch):
     monkeypatch.setattr(demo._Request, "max_content_length", 10)
-
-    def post(size):
-        if not chunked:
-            return stand_in.post("/detect", data=bytes(size))
-        # Nothing says in front how many bytes will come.
-        environ = {"wsgi.input_terminated": True}
-        return stand_in.post("/detect", input_stream=io.BytesIO(bytes(size)), environ_overrides=environ)
-
-    assert post(10).status_code == 200
-    answer = post(11)
+    assert stand_in.post("/detect", data=bytes(10)).status_code == 200
+    answer = stand_in.post("/detect", data=bytes(11))
     assert (answer.status_code, answer.json) == (413, {"error": "the file has more than 64 MiB"})
+    # In chunks, of which nobody knows in front how many will come.
+    chunks = {"wsgi.input": io.BytesIO(bytes(11)), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    assert stand_in.post("/detect", environ_overrides=chunks).status_code == 411
 
 
 @pytest.mark.parametrize(
