@@ -44,14 +44,30 @@ def read_header(path: str | os.PathLike) -> Header:
     except OSError as error:
         raise ValueError(f"{path} cannot be opened: {error.strerror}") from error
     with file:
-        if not os.fstat(file.fileno()).st_size:
-            raise ValueError(f"{path} is empty")
-        try:
-            return _read(file)
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"{path} has more pixels than can be decoded: {error}") from error
-        except Exception as error:  # of damaged bytes Pillow raises nearly anything
-            raise ValueError(f"{path} is no {', '.join(FORMATS)}, or is damaged") from error
+        return header_of(file, str(path))
+
+
+def header_of(file: typing.BinaryIO, name: str) -> Header:
+    """The `Header` of an open file, or of bytes in memory, from its start on; `name` is for messages.
+
+    Raises:
+        ValueError: naming the file, which is empty, of another format, or damaged.
+    """
+    if not _size(file):
+        raise ValueError(f"{name} is empty")
+    try:
+        return _read(file)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name} has more pixels than can be decoded: {error}") from error
+    except Exception as error:  # of damaged bytes Pillow raises nearly anything
+        raise ValueError(f"{name} is no {', '.join(FORMATS)}, or is damaged") from error
+
+
+def _size(file):
+    """Bytes; leaves the file at its start."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
 
 
 def _read(file):
@@ -88,7 +104,7 @@ def _looks_whole(image, name, file):
         file.seek(-len(_END_MARKS[name]), os.SEEK_END)
         return file.read() == _END_MARKS[name]
     if name == "TIFF":
-        return image.mode in _USUAL_MODES and 0 < _end_of_tiff(image.tag_v2) <= os.fstat(file.fileno()).st_size
+        return image.mode in _USUAL_MODES and 0 < _end_of_tiff(image.tag_v2) <= _size(file)
     return name == "WEBP"  # Pillow refuses those that are cut short
 
 

@@ -70,6 +70,23 @@ def new_version(directory: str | os.PathLike, keep: int = 0) -> collections.abc.
         _prune(directory, keep, version.path)
 
 
+def find(path: str | os.PathLike) -> pathlib.Path:
+    """The folder of one version: `path`, or the newest version in it where it has the versions of a model.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        numbered = [entry for entry in _numbered(path) if (entry[1] / "assets.extra").is_dir()]
+        path = max([*numbered, (0, path)])[1]
+    if not (path / "assets.extra").is_dir():
+        raise ValueError(
+            f"{path} is no exported model; give saved_models/NAME, or saved_models/NAME/VERSION, of gfl-export"
+        )
+    return path
+
+
 def take_next_version(complete: str | os.PathLike, directory: pathlib.Path) -> pathlib.Path:
     """Moves the folder `complete`, which must not be empty, to the next version of `directory`; returns its path."""
     with _taking_turns(directory):

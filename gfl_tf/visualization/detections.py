@@ -121,6 +121,12 @@ def class_colour(index: int) -> tuple[int, ...]:
     return tuple(round(255 * channel) for channel in colorsys.hls_to_rgb(hue, lightness, 0.85))
 
 
+def ink_on(colour: tuple[int, ...]) -> tuple[int, int, int]:
+    """Black or white, as RGB (0..255): the one that can be read on a colour."""
+    luminance = np.dot(colour, (0.299, 0.587, 0.114))
+    return (0, 0, 0) if luminance > 130 else (255, 255, 255)
+
+
 @functools.cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """Pillow's own font in a size in pixels; the same on every machine."""
@@ -200,9 +206,8 @@ def _draw_label(picture, box, text, colour, placed):
     spot = next((s for s in spots if not any(_overlap(s, other) for other in placed)), spots[0])
     draw = ImageDraw.Draw(picture)
     draw.rectangle([spot[0], spot[1], spot[2] - 1, spot[3] - 1], fill=colour)
-    luminance = np.dot(colour, (0.299, 0.587, 0.114))
-    ink = (0, 0, 0) if luminance > 130 else (255, 255, 255)
-    draw.text((spot[0] + _LABEL_PADDING, spot[1] + ascent), text, fill=ink, font=face, anchor="ls")
+    place = (spot[0] + _LABEL_PADDING, spot[1] + ascent)
+    draw.text(place, text, fill=ink_on(colour), font=face, anchor="ls")
     return spot
 
 

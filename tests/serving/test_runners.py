@@ -85,9 +85,8 @@ def test_onnx_without_onnxruntime(tmp_path, monkeypatch):
         runners.load(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def tflite_version(tmp_path_factory):
-    """A version folder of the detector on a canvas of 64 x 96."""
+def write_tflite(folder):
+    """Writes the model.tflite of the detector on a canvas of 64 x 96."""
 
     @tf.function(
         input_signature=[
@@ -103,8 +102,13 @@ def tflite_version(tmp_path_factory):
     module = tf.Module()
     module.detect = detect
     converter = tf.lite.TFLiteConverter.from_concrete_functions([detect.get_concrete_function()], module)
-    folder = tmp_path_factory.mktemp("tflite")
     (folder / "model.tflite").write_bytes(converter.convert())
+
+
+@pytest.fixture(scope="module")
+def tflite_version(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tflite")
+    write_tflite(folder)
     return folder
 
 
