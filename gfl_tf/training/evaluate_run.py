@@ -12,7 +12,7 @@ from gfl_tf import files
 from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import coco, trust, tta
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields
+from gfl_tf.training import fields, report_page
 from gfl_tf.training import run_dir as run_dirs
 
 
@@ -28,6 +28,7 @@ def evaluate_run(
     on_bad_image: str | None = None,
     scale: tuple[int, int] | None = None,
     decoder: dict[str, typing.Any] | None = None,
+    report: str | os.PathLike | None = None,
 ) -> tuple[coco.CocoResult, dict[str, typing.Any], pathlib.Path]:
     """Evaluates the model of a run directory and writes metrics.json and detections.json.
 
@@ -45,6 +46,7 @@ def evaluate_run(
         on_bad_image: "error" or "skip"; default the config's.
         scale: limits of the resized image, (long, short) in pixels; default the config's.
         decoder: values of `PredictionDecoder` in place of the run's.
+        report: folder to write the page of `report_page` into; None: none is made.
 
     Returns:
         (`CocoResult`, the content of metrics.json, output folder).
@@ -56,6 +58,8 @@ def evaluate_run(
     if with_tta and batch_size:
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     config = run_dirs.RunDirectory(run_dir).read_config()
+    if report:
+        pathlib.Path(report).mkdir(parents=True, exist_ok=True)  # where that fails, it does before the work
     data_name = choose_data(config.data, "val", annotations, images)
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     config.data.scale = scale or config.data.scale
@@ -79,6 +83,9 @@ def evaluate_run(
     run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     with files.replacing(output / "detections.json", synced=True) as file:
         result.detections.write(file)
+    if report:
+        evaluated = report_page.Evaluated(which, model, dataset, result, metrics)
+        report_page.write(report, run_dirs.RunDirectory(run_dir), config, evaluated)
     return result, metrics, output
 
 
