@@ -97,4 +97,5 @@ TRAIN = {
     "keep_checkpoints": COUNT,
     "log_every": COUNT,
     "sample_images": COUNT_OR_0,
+    "report_page": FLAG,
 }

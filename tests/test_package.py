@@ -18,7 +18,18 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports from its own folder and from folders of lower rows, never from a neighbour in its row.
 ROWS = [
     {"rules"},
-    {"compat", "config_files", "detections", "field_rules", "files", "parts", "quiet", "stacks", "texts"},
+    {
+        "compat",
+        "config_files",
+        "detections",
+        "field_rules",
+        "files",
+        "package_versions",
+        "parts",
+        "quiet",
+        "stacks",
+        "texts",
+    },
     {"ops"},
     {"layers", "losses"},  # losses below boxes, whose distributions have a loss of their own
     {"backbones", "necks", "heads", "boxes", "scores", "assigners"},

@@ -10,7 +10,7 @@ from gfl_tf import files
 from gfl_tf.comparison import names
 from gfl_tf.data.coco import CocoDataset
 from gfl_tf.training import config as configs
-from gfl_tf.training import evaluate_run, evaluated, run_data
+from gfl_tf.training import evaluate_run, provenance, run_data
 from gfl_tf.training.run_dir import RunDirectory
 
 
@@ -95,14 +95,14 @@ def _made_before(folder, run, which):
         return None
     for _, metrics in files.good([folder], _read_metrics):
         is_plain = not {"tta", "settings"} & metrics.keys()
-        if is_plain and evaluated.of_weights(run, which).items() <= metrics["evaluated"].items():
+        if is_plain and provenance.of_weights(run, which).items() <= metrics["evaluated"].items():
             return metrics
     return None
 
 
 def _of_folder(path, annotations, images, on_bad_image):
     metrics = _read_metrics(path)
-    config = evaluated.config_of(metrics["evaluated"])
+    config = provenance.config_of(metrics["evaluated"])
     evaluate_run.choose_data(config.data, "val", annotations, images)
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     return _Source(str(path), config, path, metrics, None)

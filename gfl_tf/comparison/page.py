@@ -1,23 +1,31 @@
 """A comparison as one HTML page, with the diagrams of all runs over each other."""
 
-import collections.abc
 import typing
 
 import markupsafe
-import numpy as np
 
-from gfl_tf.comparison import text
+from gfl_tf.comparison import different_images, text
 from gfl_tf.comparison.compare import Comparison
-from gfl_tf.visualization import diagrams, evaluation_diagrams, pages
+from gfl_tf.training import curves, worst_images
+from gfl_tf.visualization import diagrams, page_pictures, pages
+from gfl_tf.visualization import evaluation_diagrams as drawn
+from gfl_tf.visualization.page_pictures import Wanted
+
+Figure = tuple[str, markupsafe.Markup]  # caption and diagram
 
 
 def render(comparison: Comparison) -> str:
-    """The page."""
+    """The page.
+
+    Raises:
+        ValueError: an image that is shown cannot be read.
+    """
+    names = [each.name for each in comparison.evaluations]
     return pages.render(
         "compare.html",
-        title=f"{', '.join(each.name for each in comparison.evaluations)}",
+        title=", ".join(names),
         source=text.source(comparison),
-        first=comparison.evaluations[0].name,
+        first=names[0],
         folders=[(each.name, str(each.folder)) for each in comparison.evaluations],
         metrics=text.metric_rows(comparison),
         differences=text.difference_rows(comparison, "metrics"),
@@ -26,54 +34,76 @@ def render(comparison: Comparison) -> str:
         trust=text.trust_rows(comparison),
         legend=text.LEGEND,
         mark=text.MARK,
-        figures=list(_figures(comparison)),
+        figures=[*_of_trainings(comparison), *_of_precision(comparison), *_of_trust(comparison)],
+        pictures=[(name, _pictures(comparison, index)) for index, name in enumerate(names) if index],
+        picture_rule=different_images.RULE,
     )
 
 
-def _figures(comparison) -> collections.abc.Iterator[tuple[str, markupsafe.Markup]]:
-    """(caption, diagram) of all that some run has."""
-    names = [each.name for each in comparison.evaluations]
-    metrics = {each.name: each.metrics for each in comparison.evaluations}
-
-    def figure(caption, draw, height=3.2):
-        return caption, diagrams.svg(draw, caption, height=height)
-
-    curves = dict(_training_curves(comparison.evaluations))
-    if curves:
-        caption = "AP over the steps of the training, on the images that it was evaluated on"
-        yield figure(caption, lambda axes: evaluation_diagrams.training_curves(axes, curves, "AP in percent"))
-    precision = {name: _mean_precision(scored.precision) for name, scored in zip(names, comparison.scored)}
-    if comparison.dataset.num_boxes:
-        caption = "Precision over recall at an IoU of 0.5, mean of the classes"
-        yield figure(caption, lambda axes: evaluation_diagrams.precision_recall(axes, precision, with_mean=False))
-        by_class = {name: scored.per_class[0, :, 0] for name, scored in zip(names, comparison.scored)}
-        class_names = comparison.dataset.class_names
-        height = max(3.2, 0.3 + 0.12 * len(class_names) * (len(names) + 1))
-        yield figure("AP of each class", lambda axes: evaluation_diagrams.by_class(axes, by_class, class_names), height)
-    scores = {name: each["scores"] for name, each in metrics.items() if each.get("scores", {}).get("detections")}
-    if scores:
-        caption = "IoU found over the score, and what a perfect score would have"
-        yield figure(caption, lambda axes: _each(evaluation_diagrams.reliability, axes, scores, with_precision=False))
-    edges = {name: each["edges"] for name, each in metrics.items() if each.get("edges", {}).get("intervals")}
-    if edges:
-        caption = "Edges within their intervals over what these claim, with the standard error"
-        yield figure(caption, lambda axes: _each(evaluation_diagrams.coverage, axes, edges))
+def _figure(caption, draw, height=3.2) -> Figure:
+    return caption, diagrams.svg(draw, caption, height=height)
 
 
-def _each(draw, axes, values, **options: typing.Any):
-    for name, value in values.items():
-        draw(axes, value, label=name, **options)
+def _of_trainings(comparison):
+    of_runs = {each.name: curves.read(each.run) for each in comparison.evaluations if each.run}
+    for what, key in (("AP", "AP"), ("loss", "loss")):
+        chosen = {name: found[what][key] for name, found in of_runs.items() if key in found.get(what, {})}
+        if chosen:
+            yield _figure(
+                f"{what} over the steps of the training", lambda axes: drawn.training_curves(axes, chosen, what)
+            )
 
 
-def _training_curves(evaluations):
-    """(name, (steps, AP in percent)) of the runs that were evaluated while they were trained."""
-    for each in evaluations:
-        made = list(each.run.evaluations().values()) if each.run else []
-        if made:
-            yield each.name, ([one["step"] for one in made], [100 * one["metrics"]["AP"] for one in made])
+def _of_precision(comparison):
+    if not comparison.dataset.num_boxes:
+        return
+    of_runs = {each.name: scored for each, scored in zip(comparison.evaluations, comparison.scored)}
+    precision = {name: _mean_precision(scored.precision) for name, scored in of_runs.items()}
+    yield _figure(
+        "Precision over recall at an IoU of 0.5, mean of the classes",
+        lambda axes: drawn.precision_recall(axes, precision, with_mean=False),
+    )
+    per_class = {name: scored.per_class[0, :, 0] for name, scored in of_runs.items()}
+    class_names = comparison.dataset.class_names
+    height = max(3.2, 0.3 + 0.12 * len(class_names) * (len(of_runs) + 1))
+    yield _figure("AP of each class", lambda axes: drawn.by_class(axes, per_class, class_names), height)
 
 
 def _mean_precision(precision):
     """[101] of [C, 101], over the classes that have objects."""
-    known = precision[precision.min(axis=1) >= 0]
-    return known.mean(axis=0) if len(known) else np.full(precision.shape[1], -1.0)
+    return precision[precision.min(axis=1) >= 0].mean(axis=0)
+
+
+def _of_trust(comparison):
+    def over_each_other(draw, kind, needed, **options: typing.Any):
+        of_runs = {each.name: each.metrics.get(kind, {}) for each in comparison.evaluations}
+        known = {name: summary for name, summary in of_runs.items() if summary.get(needed)}
+
+        def draw_all(axes):
+            for name, summary in known.items():
+                draw(axes, summary, label=name, **options)
+
+        return draw_all if known else None
+
+    for caption, draw in (
+        ("Mean IoU over the score", over_each_other(drawn.reliability, "scores", "detections", with_precision=False)),
+        (
+            "Edges within their intervals, with the standard error",
+            over_each_other(drawn.coverage, "edges", "intervals"),
+        ),
+    ):
+        if draw:
+            yield _figure(caption, draw)
+
+
+def _pictures(comparison, index):
+    """Of the images on which a run and the first one differ most: as the first sees each, and as the other does."""
+    names = [comparison.evaluations[which].name for which in (0, index)]
+    pairs = different_images.most_different(comparison.scored[0].images, comparison.scored[index].images)
+    wanted = [Wanted(image, f"{name}: {_mistakes(image)}") for pair in pairs for name, image in zip(names, pair)]
+    return page_pictures.make(wanted, comparison.dataset, None, ())
+
+
+def _mistakes(image):
+    found = worst_images.mistakes(image)
+    return f"F1 {found.f1:.2f}, {found.missed} of {found.objects} missed, {found.false} false"

@@ -9,7 +9,8 @@ import numpy as np
 from gfl_tf import files
 from gfl_tf.comparison.evaluations import Evaluation
 from gfl_tf.data.coco import CocoDataset
-from gfl_tf.evaluation import coco_numbers, coco_rows, weighted_numbers
+from gfl_tf.evaluation import coco_numbers, coco_rows, sure_detections, weighted_numbers
+from gfl_tf.evaluation.sure_detections import MatchedImage
 
 TOLERANCE = 1e-6  # of an AP that is computed again
 
@@ -21,11 +22,13 @@ class Scored(typing.NamedTuple):
         per_class: float64 [1 + S, C, 12], over all images, and in S resamples.
         total: float64 [1 + S, 12], the means over the classes.
         precision: float64 [C, 101], at an IoU of 0.5 and the recalls 0 to 1; -1 for a class without objects.
+        images: all of them, with the sure detections.
     """
 
     per_class: np.ndarray
     total: np.ndarray
     precision: np.ndarray
+    images: list[MatchedImage]
 
 
 def score(
@@ -46,7 +49,10 @@ def score(
         ValueError: detections.json is damaged, or is not of metrics.json.
     """
     path = evaluation.folder / "detections.json"
-    found = coco_rows.found(dataset, files.read_json(path), str(path))
+    items = files.read_json(path)
+    found = coco_rows.found(dataset, items, str(path))
+    images = sure_detections.matched_images(dataset, items)
+    del items  # dicts take far more memory than rows
     truth = coco_rows.truth(dataset, range(len(dataset.images)))
     weights = np.concatenate([np.ones([1, len(dataset.images)], draws.dtype), draws])
     per_class = np.full([len(weights), dataset.num_classes, 12], np.nan)
@@ -59,7 +65,7 @@ def score(
         progress(done, len(labels))
     total = weighted_numbers.of_all(per_class)
     _check(path, total[0, 0], evaluation.metrics["metrics"]["AP"])
-    return Scored(per_class, total, precision)
+    return Scored(per_class, total, precision, images)
 
 
 def _check(path: pathlib.Path, computed, stored):

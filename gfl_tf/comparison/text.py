@@ -63,8 +63,7 @@ def trust_rows(comparison: Comparison) -> Rows:
     intervals = [{interval["level"]: interval for interval in each.get("intervals", ())} for each in edges]
     for level in sorted(set().union(*intervals)):
         claim, of_level = f"{100 * level:g}% intervals", [each.get(level, {}) for each in intervals]
-        rows.append(_row(f"edges in {claim}, %", ".1f", [_percent(each.get("coverage")) for each in of_level]))
-        rows.append(_row("  their standard error", ".1f", [_percent(each.get("error")) for each in of_level]))
+        rows.append([f"edges in {claim}, %", *map(_coverage, of_level)])
         rows.append(_row(f"width of {claim}, px", ".1f", [each.get("width") for each in of_level]))
     rows += [_row(name, ".2f", [each.get(key) for each in edges]) for name, key in _EDGES.items()]
     return [_header(comparison), *(row for row in rows if sum(cell != "-" for cell in row[1:]) > 1)]
@@ -91,8 +90,8 @@ def _row(name, form, values):
     return [name, *("-" if value is None else format(value, form) for value in values)]
 
 
-def _percent(share):
-    return None if share is None else 100 * share
+def _coverage(interval):
+    return f"{100 * interval['coverage']:.1f} ± {100 * interval['error']:.1f}" if interval else "-"
 
 
 def _difference(found):

@@ -82,15 +82,18 @@ class CocoResult:
         detections: `Detections`, as they were scored; those of a class that is no category of the
             annotation file are left out.
         num_images: how many images were scored.
+        precision: float64 [10, 101, C], at the IoU thresholds 0.5 to 0.95 and the recalls 0 to 1; -1 for a class
+            without objects. None: of an evaluation that was read from its file.
     """
 
     metrics: dict
     per_class: dict
     detections: Detections = dataclasses.field(compare=False)
     num_images: int
+    precision: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, typing.Any]:
-        """Everything but the detections, for JSON."""
+        """Everything but the detections and the curves, for JSON."""
         return {
             "metrics": self.metrics,
             "per_class_AP": self.per_class,
@@ -247,12 +250,14 @@ class CocoEvaluator:
             raise ValueError("There is no image to score: add detections first.")
         _, found = self.found
         found = found[np.argsort(found["image_id"], kind="stable")]
-        stats, per_class = coco_numbers.score(coco_rows.truth(self.dataset, indices), found, self.dataset.num_classes)
+        truth = coco_rows.truth(self.dataset, indices)
+        stats, per_class, precision = coco_numbers.score(truth, found, self.dataset.num_classes)
         return CocoResult(
             dict(zip(METRICS, stats.tolist())),
             dict(zip(self.dataset.class_names, per_class.tolist())),
             Detections(found, [record.id for record in self.dataset.images], self.dataset.category_ids),
             len(indices),
+            precision,
         )
 
 

@@ -33,7 +33,7 @@ def rows(dtype: np.dtype, **columns: np.ndarray) -> np.ndarray:
     return made
 
 
-def score(truth: np.ndarray, found: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def score(truth: np.ndarray, found: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The numbers of all classes.
 
     Args:
@@ -42,7 +42,8 @@ def score(truth: np.ndarray, found: np.ndarray, num_classes: int) -> tuple[np.nd
         num_classes: C; a class may have no row.
 
     Returns:
-        (float64 [12], `COCOeval.stats`; float64 [C], the AP of each class). -1: there is no such object.
+        (float64 [12], `COCOeval.stats`; float64 [C], the AP of each class; float64 [10, 101, C], the precision at each
+        IoU threshold and recall, of objects of all sizes). -1: there is no such object.
     """
     of_classes = [accumulated(matched(truth, found, label)) for label in range(num_classes)]
     precision, recall = (np.concatenate(parts, axis=-3) for parts in zip(*of_classes))
@@ -50,8 +51,9 @@ def score(truth: np.ndarray, found: np.ndarray, num_classes: int) -> tuple[np.nd
     scorer.eval = {"precision": precision, "recall": recall}
     _silently(scorer.summarize)
     # [IoU threshold, recall, class, area, max detections]; the first area is "all".
-    per_class = np.array([_mean(precision[:, :, label, 0, -1]) for label in range(num_classes)])
-    return scorer.stats, per_class
+    of_all_sizes = precision[:, :, :, 0, -1]
+    per_class = np.array([_mean(of_all_sizes[:, :, label]) for label in range(num_classes)])
+    return scorer.stats, per_class, of_all_sizes
 
 
 def _mean(precision):

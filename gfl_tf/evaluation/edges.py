@@ -182,9 +182,10 @@ def table(found: dict[str, typing.Any]) -> str:
     if found["box_intervals"]:
         shares = ", ".join(f"{100 * row['level']:g}%: {100 * row['coverage']:.1f}" for row in found["box_intervals"])
         lines += ["", f"Boxes with all four edges in the intervals for whole boxes: {shares}."]
+    return "\n".join([*lines, "", sentence(found)])
+
+
+def sentence(found: dict[str, typing.Any]) -> str:
+    """How right the stated spread of `summary` is, where any detection finds an object."""
     rank = "-" if found["rank_correlation"] is None else f"{found['rank_correlation']:.2f}"
-    lines += [
-        "",
-        f"Stated and true spread differ by {found['spread_error']:.0%}; rank correlation with the errors {rank}.",
-    ]
-    return "\n".join(lines)
+    return f"Stated and true spread differ by {found['spread_error']:.0%}; rank correlation with the errors {rank}."

@@ -1,5 +1,6 @@
 """How far a detector's scores and stated edges can be trusted, over a data set."""
 
+import collections.abc
 import typing
 
 from gfl_tf.data import pipeline
@@ -12,7 +13,11 @@ if typing.TYPE_CHECKING:
 
 
 def evaluate(
-    model: "Detector", dataset: CocoDataset, batch_size: int, scale: tuple[int, int]
+    model: "Detector",
+    dataset: CocoDataset,
+    batch_size: int,
+    scale: tuple[int, int],
+    progress: collections.abc.Callable[[int, int], None] | None = None,
 ) -> tuple[coco.CocoResult, dict[str, typing.Any]]:
     """`coco.evaluate`, and {"scores": `scores.summary`, "edges": `edges.summary`} of the same detections.
 
@@ -20,7 +25,7 @@ def evaluate(
     """
     found = Matches()
     detect = coco.detect_function(model, with_strides=True)
-    result = coco.evaluate(model, dataset, batch_size, scale, detect=detect, observe=found.add)
+    result = coco.evaluate(model, dataset, batch_size, scale, detect=detect, progress=progress, observe=found.add)
     if not dataset.num_boxes:
         return result, {}
     measured = {"scores": scores.summary(found.scored())}

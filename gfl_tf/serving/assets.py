@@ -8,14 +8,11 @@ build.json         what the export was made with: source, versions, time, option
 """
 
 import datetime
-import importlib.metadata
 import json
 import pathlib
-import platform
 import subprocess
-import sys
 
-import tensorflow as tf
+from gfl_tf.package_versions import versions
 
 DIRECTORY = "assets.extra"
 
@@ -50,17 +47,6 @@ def write(version_dir, class_names, config, evaluation, options, calibration=Non
     for name, content in contents.items():
         text = json.dumps(content, indent=2, sort_keys=name == "config", ensure_ascii=False)
         (directory / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-
-
-def versions():
-    """{name: version} of what decides how a model is computed and written."""
-    package = sys.modules[__name__.partition(".")[0]]  # gfl_tf; its modules cannot import it, as it imports them
-    return {
-        "gfl_tf": package.__version__,
-        "tensorflow": tf.__version__,  # of whichever package, such as tensorflow-cpu
-        **{name: importlib.metadata.version(name) for name in ("keras", "keras_cv", "numpy")},
-        "python": platform.python_version(),
-    }
 
 
 def source_revision(directory=None):

@@ -12,7 +12,7 @@ from gfl_tf import files
 from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import coco, trust, tta
 from gfl_tf.training import config as configs
-from gfl_tf.training import evaluated, fields
+from gfl_tf.training import fields, provenance, report_page
 from gfl_tf.training import run_dir as run_dirs
 
 
@@ -28,6 +28,7 @@ def evaluate_run(
     on_bad_image: str | None = None,
     scale: tuple[int, int] | None = None,
     decoder: dict[str, typing.Any] | None = None,
+    report: str | os.PathLike | None = None,
 ) -> tuple[coco.CocoResult, dict[str, typing.Any], pathlib.Path]:
     """Evaluates the model of a run directory and writes metrics.json and detections.json.
 
@@ -45,6 +46,7 @@ def evaluate_run(
         on_bad_image: "error" or "skip"; default the config's.
         scale: limits of the resized image, (long, short) in pixels; default the config's.
         decoder: values of `PredictionDecoder` in place of the run's.
+        report: folder to write the page of `report_page` into; None: none is made.
 
     Returns:
         (`CocoResult`, the content of metrics.json, output folder).
@@ -62,7 +64,7 @@ def evaluate_run(
     config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
     # Before the weights are read: a training that goes on may replace them any time.
-    weights = evaluated.of_weights(run, which)
+    weights = provenance.of_weights(run, which)
     model, _ = run_dirs.load_run(run_dir, which)
     model.prediction_decoder = model.prediction_decoder.changed(**(decoder or {}))
     with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
@@ -74,7 +76,7 @@ def evaluate_run(
             batch_size = batch_size or config.train.evaluation_batch_size
             result, measured = trust.evaluate(model, dataset, batch_size, config.data.scale)
             metrics = {**result.to_dict(), **measured}
-    metrics["evaluated"] = {**weights, **evaluated.of_data(config, dataset)}
+    metrics["evaluated"] = {**weights, **provenance.of_data(config, dataset)}
     if scale or decoder:
         metrics["settings"] = {"scale": config.data.scale, **(decoder or {})}
     name = f"{which}-{'tta-' if with_tta else ''}{data_name}"
@@ -83,6 +85,9 @@ def evaluate_run(
     run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     with files.replacing(output / "detections.json", synced=True) as file:
         result.detections.write(file)
+    if report:
+        evaluated = report_page.Evaluated(which, model, dataset, result, metrics)
+        report_page.write(report, run, config, evaluated)
     return result, metrics, output
 
 

@@ -106,6 +106,8 @@ def default_train() -> ml_collections.ConfigDict:
     train.keep_checkpoints = 2  # how many of the last ones stay
     train.log_every = 50  # steps
     train.sample_images = 4  # drawn with their detections at each evaluation
+    # At the end, a page about what the best weights find: docs/reports.md. It takes as long as one more evaluation.
+    train.report_page = True
     return train
 
 

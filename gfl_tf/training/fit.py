@@ -21,6 +21,7 @@ from gfl_tf.training import (
     batch_plan,
     cluster,
     fields,
+    final_page,
     finite_step,
     first_batch,
     introduction,
@@ -230,11 +231,9 @@ class _Training:
             if step < self._total_steps:
                 patience = self._config.train.patience
                 self._progress.say(f"It ends here: the last {patience} evaluations were not the best.")
-            report = summary.text(self._run, self._config, step)
-            run_dirs.write_whole(self._run.report_file, report)
-            self._progress.say(
-                f"{report}\nFinished {step} steps, {best}. Everything lies in {self._run.path}, this report too."
-            )
+            report = summary.write(self._run, self._config, step)
+            self._progress.say(f"{report}\nFinished {step} steps, {best}. Everything lies in {self._run.path}.")
+            final_page.write(self._run, self._config, self._val_data, self._progress, self._stop)
         else:
             self._progress.say(
                 f"Stopped at step {step} of {self._total_steps} by {signal.Signals(self._stop.signal).name}; saved in "

@@ -11,6 +11,7 @@ evaluation/*.json    the metrics of each evaluation (lost-*.json: of weights tha
 first_batch.jpg      the images and boxes that the training began with, after augmentation
 worst_images.json    the validation images on which the best weights are most wrong
 report.md            of the finished run: scores, weights, which commands follow
+report/index.html    of the finished run: a page about what its best weights find, see docs/reports.md
 diverged/            the steps whose numbers were not finite, if any, see `gfl_tf.training.divergence`
 logs/                TensorBoard
 train.log            what was printed
@@ -55,6 +56,7 @@ HARMLESS_FIELDS = tuple(
         "max_go_backs",
         "on_divergence",
         "patience",
+        "report_page",
         "sample_images",
     )
 ) + ("data.cache",)
@@ -77,6 +79,7 @@ class RunDirectory:
         self.first_batch_file = self.path / "first_batch.jpg"
         self.worst_images_file = self.path / "worst_images.json"
         self.report_file = self.path / "report.md"
+        self.report_page = self.path / "report" / "index.html"
         self.checkpoints = self.path / "checkpoints"
         self.evaluation = self.path / "evaluation"
         self.diverged_steps = self.path / "diverged" / "steps.json"

@@ -8,7 +8,14 @@ from gfl_tf import files
 from gfl_tf.evaluation.coco import CocoResult
 from gfl_tf.training import divergence, worst_images
 from gfl_tf.training.advice import advice
-from gfl_tf.training.run_dir import RunDirectory
+from gfl_tf.training.run_dir import RunDirectory, write_whole
+
+
+def write(run: RunDirectory, config: ml_collections.ConfigDict, step: int) -> str:
+    """Writes `text` into the run directory, and returns it."""
+    report = text(run, config, step)
+    write_whole(run.report_file, report)
+    return report
 
 
 def text(run: RunDirectory, config: ml_collections.ConfigDict, step: int) -> str:
@@ -27,6 +34,7 @@ def text(run: RunDirectory, config: ml_collections.ConfigDict, step: int) -> str
         *(["The weights were not evaluated."] if best is None else _scores(best)),
         "## Weights",
         f"- best, of step {best_step}: {run.weights_file('best')}\n- last, of step {step}: {run.weights_file('last')}",
+        *_page(run, config),
         "## What next",
         "\n".join(f"    {command}" for command in _commands(run, config)),
         *_advice(run, config),
@@ -43,6 +51,12 @@ def _scores(evaluation):
         f"Of the best weights, in percent, on {result.num_images} images ({evaluation['file']}).",
         result.table(),
     ]
+
+
+def _page(run, config):
+    if not config.train.report_page:
+        return []
+    return [f"A page with curves, mistakes and pictures, which a browser opens: {run.report_page}"]
 
 
 def _diverged(run):

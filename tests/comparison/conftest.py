@@ -10,7 +10,7 @@ from PIL import Image
 from gfl_tf.evaluation import edges, scores
 from gfl_tf.evaluation.coco import CocoEvaluator
 from gfl_tf.evaluation.matches import Matches
-from gfl_tf.training import evaluated, fields
+from gfl_tf.training import fields, provenance
 from gfl_tf.training.config import load_split
 from gfl_tf.training.run_dir import RunDirectory
 
@@ -67,7 +67,7 @@ def write_evaluation(folder, config, noise, made_of=None):
         **result.to_dict(),
         "scores": scores.summary(found.scored()),
         "edges": edges.summary(found.edges(), None, dataset.class_names),
-        "evaluated": {**(made_of or {}), **evaluated.of_data(config, dataset)},
+        "evaluated": {**(made_of or {}), **provenance.of_data(config, dataset)},
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps(metrics))

@@ -75,7 +75,8 @@ def test_page_opens_without_an_error(comparison, tmp_path):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto((tmp_path / "index.html").as_uri())
-        assert page.title() == "good, bad, same" and page.locator("figure svg").count() == 4
+        assert page.title() == "good, bad, same" and page.locator(".diagram svg").count() == 4
+        assert page.locator("figure.picture").count() == 8 and "No image differs." in page.inner_text("body")
         assert page.locator("td.bad").count() and "<cow>" in page.inner_text("body")
         browser.close()
     assert not errors and len(requests) == 1

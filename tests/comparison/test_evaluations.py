@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from gfl_tf.comparison import evaluations
-from gfl_tf.training import evaluate_run, evaluated
+from gfl_tf.training import evaluate_run, provenance
 from gfl_tf.training.run_dir import RunDirectory
 from tests.comparison.conftest import write_evaluation
 
@@ -18,7 +18,7 @@ def evaluate(config, monkeypatch):
 
     def evaluate_run_(path, which, annotations, images, output, on_bad_image):
         made.append(path)
-        return write_evaluation(output, config, 1.0, evaluated.of_weights(RunDirectory(path), which))
+        return write_evaluation(output, config, 1.0, provenance.of_weights(RunDirectory(path), which))
 
     monkeypatch.setattr(evaluate_run, "evaluate_run", evaluate_run_)
     return made

@@ -54,7 +54,8 @@ def _by_pycocotools(truth, found, num_images, num_classes):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_numbers_are_pycocotools_own(seed):
     truth, found, num_images, num_classes = _scene(np.random.default_rng(seed))
-    stats, per_class = coco_numbers.score(truth, found, num_classes)
+    stats, per_class, precision = coco_numbers.score(truth, found, num_classes)
+    assert precision.shape == (10, 101, num_classes) and precision[:, :, 3:].max() == -1
     expected, expected_per_class = _by_pycocotools(truth, found, num_images, num_classes)
     assert stats.tolist() == expected.tolist() and per_class.tolist() == expected_per_class
     assert min(stats) > 0 and per_class[3:].tolist() == [-1, -1]
