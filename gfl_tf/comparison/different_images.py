@@ -2,12 +2,15 @@
 
 import collections.abc
 
+from gfl_tf.evaluation import sure_detections
 from gfl_tf.evaluation.sure_detections import MatchedImage
 from gfl_tf.training import worst_images
 
 COUNT = 4
 Pair = tuple[MatchedImage, MatchedImage]
-RULE = f"{worst_images.DEFINITION.partition(';')[0]}. Shown are images on which the two differ most in it."
+RULE = (
+    f"{sure_detections.RULE} F1 = 2 right / (2 right + false + missed). Shown are the images on which it differs most."
+)
 
 
 def most_different(

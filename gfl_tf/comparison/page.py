@@ -46,12 +46,10 @@ def _figure(caption, draw, height=3.2) -> Figure:
 
 def _of_trainings(comparison):
     of_runs = {each.name: curves.read(each.run) for each in comparison.evaluations if each.run}
-    for what, key in (("AP", "AP"), ("loss", "loss")):
-        chosen = {name: found[what][key] for name, found in of_runs.items() if key in found.get(what, {})}
+    for key, caption in (("AP", "AP over the steps of the training"), ("loss", "Loss over the steps of the training")):
+        chosen = {name: found[key][key] for name, found in of_runs.items() if key in found.get(key, {})}
         if chosen:
-            yield _figure(
-                f"{what} over the steps of the training", lambda axes: drawn.training_curves(axes, chosen, what)
-            )
+            yield _figure(caption, lambda axes: drawn.training_curves(axes, chosen, key))
 
 
 def _of_precision(comparison):
