@@ -43,6 +43,7 @@ ROWS = [
     {"visualization"},  # below training, which shows drawn detections in TensorBoard
     {"dataset_check"},
     {"training", "serving"},
+    {"comparison"},
     {"commands"},
     {"__init__"},
 ]

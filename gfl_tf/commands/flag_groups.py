@@ -13,8 +13,12 @@ flags.disclaim_key_flags()
 
 def define_run() -> None:
     flags.DEFINE_string("run_dir", None, "Run directory of the training.")
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
+    define_checkpoint()
     flags.mark_flag_as_required("run_dir")
+
+
+def define_checkpoint() -> None:
+    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
 
 
 def define_images_of_run(by_default: str) -> None:

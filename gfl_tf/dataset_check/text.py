@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 
+from gfl_tf import texts
 from gfl_tf.dataset_check.check import Report, overview
 from gfl_tf.dataset_check.findings import ERROR, Finding
 from gfl_tf.dataset_check.histograms import Histogram
@@ -15,11 +16,11 @@ BAR = 40
 
 def render(report: Report) -> str:
     """The report as lines of text."""
-    blocks = [sources(report), "\n".join(columns(overview_rows(report)))]
+    blocks = [sources(report), "\n".join(texts.columns(overview_rows(report)))]
     blocks += [_finding(each) for each in report.findings]
     blocks += [_histogram(each) for each in report.histograms]
     if report.targets:
-        blocks.append("\n".join([targets_title(report), *columns(target_rows(report.targets))]))
+        blocks.append("\n".join([targets_title(report), *texts.columns(target_rows(report.targets))]))
     blocks += ["\n".join(["Suggestions", *(f"  {line}" for line in report.suggestions)])] if report.suggestions else []
     return "\n\n".join([*filter(None, blocks), verdict(report)])
 
@@ -53,7 +54,7 @@ def _histogram(histogram: Histogram):
     rows = [(label, str(count), "#" * -(-BAR * count // max(most, 1))) for label, count in bars]
     rest = len(histogram.bars) - len(bars)
     more = [f"  and {rest} more, of at most {histogram.bars[MOST_BARS][1]} boxes each"] if rest else []
-    return "\n".join([f"{histogram.split}, {histogram.title}", *columns(rows, left=(0, 2)), *more])
+    return "\n".join([f"{histogram.split}, {histogram.title}", *texts.columns(rows, left=(0, 2)), *more])
 
 
 def targets_title(report: Report) -> str:
@@ -81,18 +82,6 @@ def target_rows(targets: Targets) -> list[tuple]:
         for level in targets.levels
     ]
     return [header, *rows]
-
-
-def columns(rows: list[tuple], left: tuple = (0,)) -> list[str]:
-    """Rows of text with their columns one below the other; those of `left` begin together, the others end together."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return [
-        "  " + "  ".join(
-            cell.ljust(width) if index in left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    ]  # fmt: skip
 
 
 def verdict(report: Report) -> str:

@@ -14,7 +14,7 @@ from absl import logging
 from gfl_tf import detections
 from gfl_tf.data import coco as coco_data
 from gfl_tf.data import pipeline
-from gfl_tf.evaluation import coco_numbers
+from gfl_tf.evaluation import coco_numbers, coco_rows
 
 if typing.TYPE_CHECKING:
     from gfl_tf.detectors.detector import Detector
@@ -250,7 +250,8 @@ class CocoEvaluator:
             raise ValueError("There is no image to score: add detections first.")
         _, found = self.found
         found = found[np.argsort(found["image_id"], kind="stable")]
-        stats, per_class, precision = coco_numbers.score(self._truth(indices), found, self.dataset.num_classes)
+        truth = coco_rows.truth(self.dataset, indices)
+        stats, per_class, precision = coco_numbers.score(truth, found, self.dataset.num_classes)
         return CocoResult(
             dict(zip(METRICS, stats.tolist())),
             dict(zip(self.dataset.class_names, per_class.tolist())),
@@ -258,24 +259,6 @@ class CocoEvaluator:
             len(indices),
             precision,
         )
-
-    def _truth(self, indices):
-        parts = [np.zeros(0, coco_numbers.TRUTH)]
-        for index in indices:
-            record = self.dataset.images[index]
-            crowd_sides = record.crowd_boxes[:, 2:] - record.crowd_boxes[:, :2]
-            for boxes, classes, areas, is_crowd in (
-                (record.boxes, record.classes, record.areas, 0),
-                (record.crowd_boxes, record.crowd_classes, crowd_sides.prod(axis=1), 1),
-            ):
-                boxes = boxes.astype(np.float64)
-                xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-                parts.append(
-                    coco_numbers.rows(
-                        coco_numbers.TRUTH, image_id=index, category_id=classes, bbox=xywh, area=areas, iscrowd=is_crowd
-                    )
-                )
-        return np.concatenate(parts)
 
 
 def check_classes(model: "Detector", dataset: coco_data.CocoDataset) -> None:

@@ -45,7 +45,7 @@ def score(truth: np.ndarray, found: np.ndarray, num_classes: int) -> tuple[np.nd
         (float64 [12], `COCOeval.stats`; float64 [C], the AP of each class; float64 [10, 101, C], the precision at each
         IoU threshold and recall, of objects of all sizes). -1: there is no such object.
     """
-    of_classes = [_precision_and_recall(truth, found, label) for label in range(num_classes)]
+    of_classes = [accumulated(matched(truth, found, label)) for label in range(num_classes)]
     precision, recall = (np.concatenate(parts, axis=-3) for parts in zip(*of_classes))
     scorer = COCOeval(iouType="bbox")
     scorer.eval = {"precision": precision, "recall": recall}
@@ -76,8 +76,13 @@ class _Scorer(COCOeval):
         }
 
 
-def _precision_and_recall(truth, found, label):
-    """[IoU thresholds, recalls, 1, areas, max detections] and [IoU thresholds, 1, areas, max detections] of a class."""
+def matched(truth: np.ndarray, found: np.ndarray, label: int) -> COCOeval:
+    """A COCOeval after `evaluate`, of one class, on the images that have it: `params.imgIds`.
+
+    Args:
+        truth, found: as `score` takes them.
+        label: the class.
+    """
     truth, found = (_of_class(rows, label) for rows in (truth, found))
     # pycocotools adds to the truth. What was found it only reads: there rows do, in a tenth of the memory of dicts.
     truth_dicts = [dict(zip(TRUTH.names, values)) for values in zip(*(truth[name].tolist() for name in TRUTH.names))]
@@ -85,6 +90,11 @@ def _precision_and_recall(truth, found, label):
     scorer.params.imgIds = np.union1d(truth["image_id"], found["image_id"]).tolist()
     scorer.params.catIds = [label]
     _silently(scorer.evaluate)
+    return scorer
+
+
+def accumulated(scorer: COCOeval) -> tuple[np.ndarray, np.ndarray]:
+    """Precision [IoU thresholds, recalls, 1, areas, max detections] and recall, without recalls, of `matched`."""
     _silently(scorer.accumulate)
     return scorer.eval["precision"], scorer.eval["recall"]
 

@@ -12,7 +12,7 @@ from gfl_tf import files
 from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import coco, trust, tta
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields, report_page
+from gfl_tf.training import fields, provenance, report_page
 from gfl_tf.training import run_dir as run_dirs
 
 
@@ -57,13 +57,16 @@ def evaluate_run(
     with_tta = views is not None
     if with_tta and batch_size:
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
-    config = run_dirs.RunDirectory(run_dir).read_config()
     if report:
         pathlib.Path(report).mkdir(parents=True, exist_ok=True)  # where that fails, it does before the work
+    run = run_dirs.RunDirectory(run_dir)
+    config = run.read_config()
     data_name = choose_data(config.data, "val", annotations, images)
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
+    # Before the weights are read: a training that goes on may replace them any time.
+    weights = provenance.of_weights(run, which)
     model, _ = run_dirs.load_run(run_dir, which)
     model.prediction_decoder = model.prediction_decoder.changed(**(decoder or {}))
     with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
@@ -75,17 +78,18 @@ def evaluate_run(
             batch_size = batch_size or config.train.evaluation_batch_size
             result, measured = trust.evaluate(model, dataset, batch_size, config.data.scale)
             metrics = {**result.to_dict(), **measured}
+    metrics["evaluated"] = {**weights, **provenance.of_data(config, dataset)}
     if scale or decoder:
         metrics["settings"] = {"scale": config.data.scale, **(decoder or {})}
     name = f"{which}-{'tta-' if with_tta else ''}{data_name}"
-    output = pathlib.Path(output) if output else run_dirs.RunDirectory(run_dir).evaluation / name
+    output = pathlib.Path(output) if output else run.evaluation / name
     output.mkdir(parents=True, exist_ok=True)
     run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     with files.replacing(output / "detections.json", synced=True) as file:
         result.detections.write(file)
     if report:
         evaluated = report_page.Evaluated(which, model, dataset, result, metrics)
-        report_page.write(report, run_dirs.RunDirectory(run_dir), config, evaluated)
+        report_page.write(report, run, config, evaluated)
     return result, metrics, output
 
 

@@ -18,21 +18,21 @@ def describe(train_data: CocoDataset, val_data: CocoDataset | None) -> dict[str,
     found = dict.fromkeys(("train", "val"))
     for split, dataset in (("train", train_data), ("val", val_data)):
         if dataset is not None:
-            report = dataset.report
-            records = [*dataset.images, *report.bad_images]
-            found[split] = _described(records, report.unsized_images, dataset.class_names)
+            found[split] = of_data_set(dataset)
     return found
 
 
-def _described(records, unsized, class_names):
-    records = sorted(records, key=lambda record: str(record.id))
+def of_data_set(dataset: CocoDataset) -> dict[str, typing.Any]:
+    """What `describe` has of a split."""
+    unsized = dataset.report.unsized_images
+    records = sorted([*dataset.images, *dataset.report.bad_images], key=lambda record: str(record.id))
     named = [*((record.id, record.path) for record in records), *((each["id"], each["file_name"]) for each in unsized)]
     names = (f"{key} {os.path.basename(path)}\n".encode() for key, path in sorted(named, key=lambda pair: str(pair[0])))
     arrays = ("boxes", "classes", "crowd_boxes", "crowd_classes")
     boxes = (getattr(record, name).tobytes() + b"\n" for record in records for name in arrays)
     return {
         "num_images": len(named),
-        "class_names": list(class_names),
+        "class_names": list(dataset.class_names),
         "image_names": _hash(names),
         # Where an image file has to say its size and cannot, the boxes are not known in pixels.
         "boxes": None if unsized else _hash(boxes),

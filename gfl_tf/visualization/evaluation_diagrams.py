@@ -20,21 +20,22 @@ MOST_NUMBERED, MOST_LISTED = 12, 40  # rows of a matrix whose cells have numbers
 _CLAIMED = {"color": "0.5", "linestyle": ":", "linewidth": 1}
 
 
-def precision_recall(axes: "Axes", curves: collections.abc.Mapping[str, np.ndarray]) -> None:
+def precision_recall(axes: "Axes", curves: collections.abc.Mapping[str, np.ndarray], with_mean: bool = True) -> None:
     """Precision over recall, a curve for each class; with many classes faint ones, and their mean.
 
     Args:
         axes: to draw into.
         curves: {name: float [101]}, the precision at `RECALLS`; -1: there is no object of the class, and no curve.
+        with_mean: of several; not where they are of runs in place of classes.
     """
     known = {name: curve for name, curve in curves.items() if np.min(curve) >= 0}
     for index, (name, curve) in enumerate(known.items()):
         if len(known) > MOST_NAMED:
             axes.plot(RECALLS, curve, color="0.5", linewidth=0.6, alpha=0.4)
         else:
-            colour = diagrams.COLOURS[(index + 1) % len(diagrams.COLOURS)]  # the first is the mean's
+            colour = diagrams.COLOURS[(index + with_mean) % len(diagrams.COLOURS)]  # the first is the mean's
             axes.plot(RECALLS, curve, color=colour, label=name, linestyle=_linestyle(index))
-    if len(known) > 1:
+    if len(known) > 1 and with_mean:
         mean = np.mean(list(known.values()), axis=0)
         axes.plot(RECALLS, mean, color=diagrams.COLOURS[0], linewidth=2.5, label="mean of the classes", zorder=1)
     _label(axes, "recall", "precision")
@@ -42,17 +43,19 @@ def precision_recall(axes: "Axes", curves: collections.abc.Mapping[str, np.ndarr
     axes.set_ylim(0, 1.02)
 
 
-def reliability(axes: "Axes", summary: dict[str, typing.Any], label: str = "") -> None:
+def reliability(axes: "Axes", summary: dict[str, typing.Any], label: str = "", with_precision: bool = True) -> None:
     """What is found at a score: mean IoU and precision of each bin of scores, over its mean score.
 
     Args:
         axes: to draw into.
         summary: `evaluation.scores.summary`; bins without detections are left out.
         label: what the curves' names begin with, such as that of a run.
+        with_precision: besides the mean IoU.
     """
     bins = [each for each in summary["bins"] if each["count"]]
     scores = [each["score"] for each in bins]
-    for name, key, marker in (("mean IoU", "iou", "o"), ("precision", "precision", "s")):
+    curves = (("mean IoU", "iou", "o"), ("precision", "precision", "s"))
+    for name, key, marker in curves if with_precision else curves[:1]:
         axes.plot(scores, [each[key] for each in bins], marker=marker, markersize=4, label=f"{label} {name}".strip())
     _claim(axes, "score")
 
@@ -134,6 +137,27 @@ def sizes(axes: "Axes", rows: collections.abc.Sequence[dict[str, typing.Any]]) -
             axes.annotate(share, (place, row["objects"]), (0, 2), textcoords="offset points", ha="center", fontsize=8)
     axes.set_xticks(places, [row["size"] for row in rows])
     _label(axes, "size in pixels of the image file", "objects")
+
+
+def by_class(
+    axes: "Axes",
+    values: collections.abc.Mapping[str, collections.abc.Sequence[float]],
+    class_names: collections.abc.Sequence[str],
+) -> None:
+    """The AP of each class in percent, a bar for each run; the first class on top.
+
+    Args:
+        axes: to draw into.
+        values: {run: AP of each class, 0 to 1}; NaN: there is no object of the class, and no bar.
+        class_names: of them.
+    """
+    thickness = 0.8 / len(values)
+    for index, (name, of_classes) in enumerate(values.items()):
+        places = np.arange(len(class_names)) + (index - (len(values) - 1) / 2) * thickness
+        axes.barh(places, 100 * np.nan_to_num(of_classes), thickness, label=name)
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.invert_yaxis()
+    _label(axes, "AP in percent", "")
 
 
 def _rgb(index):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gfl_tf.training import provenance
 from gfl_tf.training.config import load_split
 from gfl_tf.training.evaluate_run import evaluate_run
 from gfl_tf.training.run_dir import RunDirectory
@@ -51,6 +52,9 @@ def test_the_held_out_images_of_a_run(tiny_run, tmp_path):
     assert output == run / "evaluation" / "best-held_out" and result.num_images == 2
     held_out = {record.id for record in load_split(RunDirectory(run).read_config(), "val").images}
     assert {item["image_id"] for item in result.detections} <= held_out and len(held_out) == 2
+    made_of = json.loads((output / "metrics.json").read_text())["evaluated"]
+    assert {record.id for record in load_split(provenance.config_of(made_of), "val").images} == held_out
+    assert provenance.of_weights(RunDirectory(run), "best").items() <= made_of.items()
     (tmp_path / "a.json").unlink()
     with pytest.raises(ValueError, match="were held out of .*a.json, which is not there: put it back, or .*--annot"):
         evaluate_run(run)
