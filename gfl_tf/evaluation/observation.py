@@ -83,13 +83,12 @@ def observe(
         dataset, batch_size, scale=scale, pad_value=model.pad_value, bounding_box_format=model.bounding_box_format
     )
     rows = oracle_rows.of_model(model) if ORACLES in parts else ()
-    look, detect, collector = _look_function(model, parts), oracle_rows.detect_function(model), _Collector(dataset, rows)
+    look, detect = _look_function(model, parts), oracle_rows.detect_function(model)
+    collector = _Collector(dataset, rows)
     for images, labels in batches:
         seen = look(images, {name: labels[name] for name in _LABELS})
         outputs, assigned = seen.pop("outputs"), seen.pop("assigned")
-        seen[ORACLES] = [
-            detect(oracle_rows.substituted(outputs, assigned, row), tf.shape(images)[1:3]) for row in rows
-        ]
+        seen[ORACLES] = [detect(oracle_rows.substituted(outputs, assigned, row), tf.shape(images)[1:3]) for row in rows]
         seen = tf.nest.map_structure(lambda value: None if value is None else value.numpy(), seen)
         collector.add(images, {name: value.numpy() for name, value in labels.items()}, seen)
     has_bins = isinstance(model.boxes, GeneralDistribution)

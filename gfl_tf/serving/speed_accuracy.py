@@ -63,6 +63,4 @@ def _check(path, dataset):
         raise ValueError(f"{path} holds no SavedModel; others are not timed here")
     names = agreement.class_names(path)
     if names is not None and tuple(names) != tuple(dataset.class_names):
-        raise ValueError(
-            f"{path} has the classes {', '.join(names)}, the images have {', '.join(dataset.class_names)}"
-        )
+        raise ValueError(f"{path} has the classes {', '.join(names)}, the images have {', '.join(dataset.class_names)}")

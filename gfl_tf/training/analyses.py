@@ -46,7 +46,7 @@ class Analysis(typing.NamedTuple):
     draw: collections.abc.Callable[[typing.Any, Numbers], None]
     part: str = observation.POSITIVES
     missing: collections.abc.Callable[["Detector"], str] = lambda model: ""
-    size: tuple[float, float] = (4.8, 3.6)
+    size: tuple[float, float] = (4.2, 4.2)
 
 
 def _without_predicted_iou(model):
@@ -98,8 +98,8 @@ def _labels(seen):
 TABLE = {
     "quality_correlation": Analysis(
         "Predicted and real IoU",
-        "GFLv2, table 6: over the positives of COCO minival (ResNet-50), correlation 0.624 (FCOS) and 0.631 (ATSS), both "
-        "with joint scores, 0.634 (GFL), 0.660 (GFLv2).",
+        "GFLv2, table 6: over the positives of COCO minival (ResNet-50) the correlation is 0.624 (FCOS) and 0.631 "
+        "(ATSS), both with joint scores, 0.634 (GFL), 0.660 (GFLv2).",
         _correlation,
         analysis_diagrams.quality_correlation,
         missing=_without_predicted_iou,
@@ -128,8 +128,8 @@ TABLE = {
     ),
     "oracles": Analysis(
         "AP if a part of the predictions were right",
-        "VarifocalNet, table 1, of FCOS+ATSS on COCO val2017; its AP is in the column paper. The class score set to the "
-        "IoU brings most: good boxes are there, and are not chosen.",
+        "VarifocalNet, table 1, of FCOS+ATSS on COCO val2017: its AP is in the column paper. There the class score set "
+        "to the IoU brings most: good boxes are there, and are not chosen.",
         _oracles,
         analysis_diagrams.oracles,
         observation.ORACLES,
@@ -140,28 +140,31 @@ TABLE = {
         "GFL, figure 5c; the distributions of its ATSS reach 14 or 16 strides.",
         _targets,
         analysis_diagrams.regression_targets,
+        size=(5.2, 3.4),
     ),
     "quality_labels": Analysis(
         "IoU and centerness as labels",
         "GFL, figure 9: most IoU are above 0.4, centerness is often far smaller.",
         _labels,
         analysis_diagrams.quality_labels,
+        size=(5.2, 3.4),
     ),
     "suppression": Analysis(
         "Boxes before and after NMS",
-        "GFLv2, figure 7. Here with numbers over all objects; the pictures are those of the objects that lost most, with "
-        "the boxes of the four best scores, the best box (dotted) where it is none of them, and the object in white.",
+        "GFLv2, figure 7. Here with numbers over all objects. The pictures are of the objects that lost most, with the "
+        "boxes of the four best scores, the best box (dotted) where it is none of them, and the object in white.",
         lambda seen: {**suppression.measure(seen.best_iou, seen.kept_iou), "examples": seen.examples},
         analysis_diagrams.suppression,
         observation.SUPPRESSION,
-        size=(6.6, 6.6),
+        size=(7.2, 6.6),
     ),
     "speed_accuracy": Analysis(
         "Speed and AP of exports",
-        "GFL, figure 7, and GFLv2, figure 6, on a GPU. Here on this machine, one image at a time, from encoded image to "
-        "detections.",
+        "GFL, figure 7, and GFLv2, figure 6, on a GPU. Here on this machine, one image at a time, from the encoded "
+        "image to detections.",
         lambda seen: {"rows": seen.exports},
         analysis_diagrams.speed_accuracy,
         observation.EXPORTS,
+        size=(5.2, 3.4),
     ),
 }

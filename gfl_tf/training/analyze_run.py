@@ -48,7 +48,7 @@ def analyze_run(
         ({name: numbers}, {name: why it was left out}).
 
     Raises:
-        ValueError, FileNotFoundError: no such run, weights, data, export or analysis, or nothing to analyze; says which.
+        ValueError, FileNotFoundError: no such run, weights, data, export or analysis, or nothing to see; says which.
     """
     check_names(only)
     config = run_dirs.RunDirectory(run_dir).read_config()
@@ -77,7 +77,8 @@ def analyze_run(
             seen = observation.Observation(dataset)
     seen.exports = rows
     found = {name: TABLE[name].measure(seen) for name in names}
-    lead = f"Run {run_dir}, {which} weights, on {len(dataset.images)} images of {data_name} with {dataset.num_boxes} objects"
+    counts = f"{len(dataset.images)} images of {data_name} with {dataset.num_boxes} objects"
+    lead = f"Run {run_dir}, {which} weights, on {counts}"
     _write(output, lead, found, left_out)
     return found, left_out
 
@@ -94,9 +95,7 @@ def _write(output, lead, found, left_out):
         svg = diagrams.svg(draw, analysis.title, *analysis.size)
         sections.append({"name": name, "analysis": analysis, "svg": svg, "tables": _tables(numbers)})
     left_out = {TABLE[name].title: reason for name, reason in left_out.items()}
-    pages.write(
-        output / PAGE, "analyses.html", title="Analyses", lead=lead, sections=sections, left_out=left_out
-    )
+    pages.write(output / PAGE, "analyses.html", title="Analyses", lead=lead, sections=sections, left_out=left_out)
 
 
 def scalars(numbers: Numbers) -> dict[str, str]:

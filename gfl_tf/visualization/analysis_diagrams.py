@@ -53,8 +53,7 @@ def _square(axes, x_label, y_label, correlation):
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel=x_label, ylabel=y_label, aspect="equal")
     axes.set_title("" if correlation is None else f"correlation {correlation:.3f}", fontsize="medium", loc="left")
     if axes.get_legend_handles_labels()[0]:
-        legend = axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.3)
-        for handle in legend.legend_handles:
+        for handle in axes.legend(loc="lower right").legend_handles:
             handle.set_alpha(1)
 
 
@@ -63,9 +62,10 @@ def oracles(axes: "Axes", numbers: Numbers) -> None:
     rows = numbers["rows"]
     has_quality = any(row["quality"] == "used" for row in rows)
     names = list(dict.fromkeys(row["replaced"] for row in rows))
-    for quality, colour, shift in (("used", "C0", -0.2), ("left out", "C5", 0.2)):
+    kinds = (("used", "C0", -0.2), ("left out", "C5", 0.2)) if has_quality else (("none", "C0", 0.0),)
+    for quality, colour, shift in kinds:
         of_kind = [row for row in rows if row["quality"] == quality]
-        shift, height = (shift, 0.38) if has_quality else (0, 0.7)
+        height = 0.38 if has_quality else 0.7
         places = [names.index(row["replaced"]) + shift for row in of_kind]
         values = [100 * row["AP"] for row in of_kind]
         bars = axes.barh(places, values, height, color=colour, label=f"quality {quality}")
@@ -88,9 +88,9 @@ def regression_targets(axes: "Axes", numbers: Numbers) -> None:
         axes.bar(left, share, 0.9, below, align="edge", label=name)
         below += share
     if "reach" in numbers:
-        axes.axvline(numbers["reach"], color="C1", linestyle="--", label="reach")
+        axes.axvline(numbers["reach"], color="C3", linestyle="--", label="reach")
     axes.set(xlabel="distance from a positive to a side, strides", ylabel="share of the distances, %")
-    axes.legend(title="level's stride")
+    axes.legend(title="stride of the level", loc="upper right", bbox_to_anchor=(0.93, 1))
 
 
 def quality_labels(axes: "Axes", numbers: Numbers) -> None:
@@ -113,7 +113,8 @@ def suppression(axes: "Axes", numbers: Numbers) -> None:
     for row, example in enumerate(examples):
         height = 1 / len(examples)
         for column, part in enumerate(("before", "after")):
-            panel = axes.inset_axes([column / 2, 1 - (row + 1) * height, 0.49, height * 0.84])
+            # The rest of its half is for the scores.
+            panel = axes.inset_axes([column / 2, 1 - (row + 1) * height, 0.33, height * 0.84], anchor="NW")
             _boxes(panel, example, part)
 
 
@@ -131,9 +132,9 @@ def _boxes(panel, example, part):
         _box(panel, example["best"]["box"], "C5", ":")
     lines = [f"{row['score']:.2f} ({row['iou']:.2f})" for _, row in rows]
     panel.set_title(f"{part}, score (IoU)", fontsize="small", loc="left")
-    for line, (number, _) in zip(lines, rows):
-        place = (1.02, 0.98 - 0.11 * lines.index(line))
-        panel.text(*place, line, transform=panel.transAxes, color=f"C{number % 6}", fontsize="small", va="top")
+    for place, (line, (number, _)) in enumerate(zip(lines, rows)):
+        style = {"color": f"C{number % 6}", "fontsize": "small", "va": "top"}
+        panel.annotate(line, (1, 1), (4, -13 * place), "axes fraction", "offset points", **style)
 
 
 def _box(panel, box, colour, style):

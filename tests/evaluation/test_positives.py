@@ -35,7 +35,9 @@ def test_positives_are_those_of_the_loss(detector, images, request):
     else:
         np.testing.assert_allclose(found.score, found.class_score * found.quality, rtol=1e-5)
     assert (found.top is None) == (detector != "tiny_depthwise")
-    joined = positives.joined([positives.Positives(*(value if value is None else value.numpy() for value in found))] * 2)
+    joined = positives.joined(
+        [positives.Positives(*(value if value is None else value.numpy() for value in found))] * 2
+    )
     assert len(joined.iou) == 2 * len(found.iou) and (joined.quality is None) == (found.quality is None)
 
 

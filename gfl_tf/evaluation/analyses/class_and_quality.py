@@ -21,7 +21,7 @@ class Instances(typing.NamedTuple):
 
 
 def at_negatives(outputs: dict[str, tf.Tensor], assigned: training.Assigned) -> dict[str, tf.Tensor]:
-    """{"class_score", "quality": [B, P], "is_negative": bool [B, P]: it takes part in the loss and learns no object}."""
+    """{"class_score", "quality": [B, P], "is_negative": bool [B, P], of places that count and learn nothing}."""
     assignment = assigned.assignment
     image = tf.broadcast_to(tf.range(tf.shape(assignment.place)[0])[:, tf.newaxis], tf.shape(assignment.place))
     index = tf.stack([image, assignment.place], axis=-1)

@@ -126,12 +126,15 @@ def measure(
         learnt: int [n, 2], the objects that have positives: index of the image, and of the object in it.
 
     Returns a dict: "objects"; "objects_with_positives": the others no oracle can help; "rows": {"replaced", "quality":
-    "left out" or "used", "AP", "AP50", "AP75" in 0..1, "paper"}.
+    "used", "left out", or "none" of joint scores, "AP", "AP50", "AP75" and "paper", an AP, in 0..1}.
     """
+    found = list(found)
+    has_quality = any(oracle.quality != LEFT_OUT for oracle, _ in found)
+    unused = LEFT_OUT if has_quality else "none"
     rows = [
         {
             "replaced": oracle.name,
-            "quality": oracle.quality if oracle.quality == LEFT_OUT else "used",
+            "quality": unused if oracle.quality == LEFT_OUT else "used",
             **{name: result.metrics[name] for name in ("AP", "AP50", "AP75")},
             "paper": None if oracle.paper is None else round(oracle.paper / 100, 3),
         }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-MOST = 1500
+MOST = 1000
 
 
 def some(most: int = MOST, **values: np.ndarray) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""What a quality output would have to learn: IoU beside centerness, over the positives (GFL, section 5 and figure 9)."""
+"""What a quality output would have to learn: IoU beside centerness (GFL, section 5 and figure 9)."""
 
 import numpy as np
 

@@ -5,9 +5,7 @@ import numpy as np
 PERCENTILES = {"median": 50, "percentile_90": 90, "percentile_99": 99, "largest": 100}
 
 
-def measure(
-    points_px: np.ndarray, strides: np.ndarray, target_boxes: np.ndarray, reach: float | None = None
-) -> dict:
+def measure(points_px: np.ndarray, strides: np.ndarray, target_boxes: np.ndarray, reach: float | None = None) -> dict:
     """The four distances from each of K positives to the sides of its object, in strides: what the box branch learns.
 
     Args:
@@ -27,7 +25,7 @@ def measure(
     edges = np.arange(first, last + 2)
     levels = {f"{stride:g} px": np.histogram(distances[strides == stride], edges)[0] for stride in np.unique(strides)}
     numbers["bins"] = [
-        {"from": int(edges[index]), "to": int(edges[index + 1]), **{name: int(of[index]) for name, of in levels.items()}}
-        for index in range(len(edges) - 1)
+        {"from": int(low), "to": int(low) + 1, **{name: int(counts[index]) for name, counts in levels.items()}}
+        for index, low in enumerate(edges[:-1])
     ]
     return numbers
