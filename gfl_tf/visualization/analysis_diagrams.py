@@ -85,12 +85,12 @@ def regression_targets(axes: "Axes", numbers: Numbers) -> None:
     left, below = [row["from"] for row in bins], np.zeros(len(bins))
     for name in levels:
         share = np.array([100 * row[name] / total for row in bins])
-        axes.bar(left, share, 0.9, below, align="edge", label=name)
+        axes.bar(left, share, 0.9, below, align="edge", label=f"stride {name}")
         below += share
     if "reach" in numbers:
         axes.axvline(numbers["reach"], color="C3", linestyle="--", label="reach")
     axes.set(xlabel="distance from a positive to a side, strides", ylabel="share of the distances, %")
-    axes.legend(title="stride of the level", loc="upper right", bbox_to_anchor=(0.93, 1))
+    axes.legend(loc="upper right", bbox_to_anchor=(0.93, 1))
 
 
 def quality_labels(axes: "Axes", numbers: Numbers) -> None:
