@@ -45,6 +45,25 @@ class Positives(typing.NamedTuple):
         return self._replace(boxes=boxes, iou=iou)
 
 
+class Assigned(typing.NamedTuple):
+    """What the places of a batch learn.
+
+    Attributes:
+        assignment: `Assignment`, with N candidates an image.
+        classes: int32 [B, N], of the box that each candidate learns; of other entries any, -1 too.
+        by_output: {box output: `Positives` with its boxes}, the final boxes last.
+    """
+
+    assignment: Assignment
+    classes: tf.Tensor
+    by_output: dict[str, Positives]
+
+    @property
+    def positives(self) -> Positives:
+        """With the final boxes."""
+        return list(self.by_output.values())[-1]
+
+
 def centerness(distances: tf.Tensor) -> tf.Tensor:
     """How central a point lies in its box (Tian et al., "FCOS", ICCV 2019, eq. 3): sqrt(l'/r' t'/b') in [0, 1].
 
@@ -83,12 +102,8 @@ def detection_losses(
     image_weights: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
     """`Detector.detection_losses`: a list of terms over the positives, each summed, weighted and divided here."""
-    # One slot more, so that there is one to look up where a batch has none.
-    boxes, classes = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
-    grid = model.grid.on(canvas_shape, image_shape)
-    assignment = model.assigner(boxes, classes, grid, outputs)
-    by_output = _positives(model, outputs, boxes, assignment, grid)
-    positives = list(by_output.values())[-1]  # of the final boxes
+    assigned = assign(model, outputs, boxes, classes, image_shape, canvas_shape)
+    assignment, positives = assigned.assignment, assigned.positives
     mask, score = positives.mask, model.score
     num_positives = tf.maximum(sum_over_replicas(tf.reduce_sum(mask)), 1.0)
     norm = num_positives
@@ -101,14 +116,14 @@ def detection_losses(
         # same update as one of N * b.
         return losses, weights, tf.maximum(sum_over_replicas(tf.reduce_sum(weights)), 1.0)
 
-    class_targets = targets_at_places(score.targets(positives), assignment, classes, outputs["classification"])
+    class_targets = targets_at_places(score.targets(positives), assigned, outputs["classification"])
     class_loss = score.classification_loss(model.classification_loss, class_targets, outputs)  # [B, P]
     class_loss = _guided(class_loss, score.guidance(positives), mask, assignment.place)
     # {name: (losses, their weights, what their sum is divided by)}
     terms = {"classification_loss": (class_loss, tf.cast(assignment.counts, tf.float32), norm)}
     if score.quality:
         terms["quality_loss"] = score.quality_loss(positives), mask, norm
-    for name, predicted in by_output.items():
+    for name, predicted in assigned.by_output.items():
         terms[f"{name}_loss"] = of_boxes(model.box_loss.call(predicted.target_boxes, predicted.boxes), predicted)
     if model.boxes.loss_weight:
         own = model.boxes.loss(positives.outputs["box"], positives.target_boxes, positives.places)
@@ -135,7 +150,7 @@ def loss_values(
     sample_weight: tf.Tensor | None,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """(the loss to minimize, {metric's name: its new value}) in a replica; see `Detector.compute_loss`."""
-    boxes, classes, image_shape = _dense_labels(model, images, labels)
+    boxes, classes, image_shape = dense_labels(model, images, labels)
     if sample_weight is not None:
         sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [tf.shape(images)[0]])
     losses = model.detection_losses(outputs, boxes, classes, image_shape, tf.shape(images)[1:3], sample_weight)
@@ -151,7 +166,9 @@ def loss_values(
     return losses["loss"] + regularization, values
 
 
-def _dense_labels(model, images, labels):
+def dense_labels(
+    model: typing.Any, images: tf.Tensor, labels: dict[str, typing.Any]
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Public labels to boxes [B, M, 4] (xyxy pixels), classes [B, M] (int32) and own image shapes [B, 2]."""
     dense = keras_cv.bounding_box.to_dense({name: labels[name] for name in ("boxes", "classes")})
     boxes = keras_cv.bounding_box.convert_format(
@@ -163,6 +180,23 @@ def _dense_labels(model, images, labels):
     return boxes, classes, image_shape
 
 
+def assign(
+    model: typing.Any,
+    outputs: dict[str, tf.Tensor],
+    boxes: tf.Tensor,
+    classes: tf.Tensor,
+    image_shape: tf.Tensor,
+    canvas_shape: tf.Tensor,
+) -> Assigned:
+    """Which places learn which box, and what is predicted there; arguments as of `Detector.detection_losses`."""
+    # One slot more, so that there is one to look up where a batch has none.
+    boxes, classes = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
+    grid = model.grid.on(canvas_shape, image_shape)
+    assignment = model.assigner(boxes, classes, grid, outputs)
+    by_output = _positives(model, outputs, boxes, assignment, grid)
+    return Assigned(assignment, tf.gather(classes, assignment.box, batch_dims=1), by_output)
+
+
 def _positives(model, outputs, boxes, assignment, grid):
     """{box output: `Positives` with its boxes}."""
     mask = tf.cast(assignment.is_positive, tf.float32)
@@ -172,16 +206,14 @@ def _positives(model, outputs, boxes, assignment, grid):
     return {name: candidates.with_boxes(model.boxes.decode(outputs[name], places)) for name in model.box_weights}
 
 
-def targets_at_places(values: tf.Tensor, assignment: Assignment, classes: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def targets_at_places(values: tf.Tensor, assigned: Assigned, logits: tf.Tensor) -> tf.Tensor:
     """Class targets [B, P, C], as `logits`: `values` [B, N] at each assigned place and its box's class, 0 elsewhere.
 
-    Args:
-        values: 0 where the assignment is not positive.
-        classes: int32 [B, M], -1 for padding.
+    `values`: 0 where the assignment is not positive.
     """
-    place_class = tf.maximum(tf.gather(classes, assignment.box, batch_dims=1), 0)  # [B, N]
+    place_class = tf.maximum(assigned.classes, 0)
     image = tf.broadcast_to(tf.range(tf.shape(values)[0])[:, tf.newaxis], tf.shape(values))
-    return tf.scatter_nd(tf.stack([image, assignment.place, place_class], axis=-1), values, tf.shape(logits))
+    return tf.scatter_nd(tf.stack([image, assigned.assignment.place, place_class], axis=-1), values, tf.shape(logits))
 
 
 def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:

@@ -59,6 +59,13 @@ def match(record: ImageRecord, found: dict[str, np.ndarray], min_iou: float = MI
     return Match(objects, best)
 
 
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU float64 [n, m] of xyxy boxes [n, 4] and [m, 4]."""
+    if not len(boxes) or not len(others):
+        return np.zeros([len(boxes), len(others)])
+    return mask.iou(_xywh(boxes), _xywh(others), np.zeros(len(others), np.uint8))
+
+
 def _xywh(boxes):
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)

@@ -33,7 +33,7 @@ def summary(scored: ScoredDetections, num_bins: int = NUM_BINS) -> dict[str, typ
         "iou_error": error(lambda row: row["iou"]),
         "detection_error": error(lambda row: row["precision"]),
         "localization_error": error(lambda row: row["precision"] * row["iou_of_right"]),
-        "correlation": _correlation(scored),
+        "correlation": pearson(scored.scores[scored.is_right], scored.iou[scored.is_right]),
     }
 
 
@@ -53,11 +53,11 @@ def _mean(values):
     return float(values.mean()) if len(values) else 0.0
 
 
-def _correlation(scored):
-    scores, iou = scored.scores[scored.is_right], scored.iou[scored.is_right]
-    if len(scores) < 2 or not np.ptp(scores) or not np.ptp(iou):
+def pearson(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Pearson's correlation of two [N]; None where N is below 2 or one of them does not vary."""
+    if len(x) < 2 or not np.ptp(x) or not np.ptp(y):
         return None
-    return float(np.corrcoef(scores, iou)[0, 1])
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def text(found: dict[str, typing.Any]) -> str:

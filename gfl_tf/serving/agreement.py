@@ -237,15 +237,15 @@ def _metrics(found, dataset, records):
 
 def _common_class_names(reference, candidates):
     """The reference's class names, None where it has none; an error where a candidate has others."""
-    expected = _class_names(reference)
+    expected = class_names(reference)
     for path in candidates:
-        names = _class_names(path)
+        names = class_names(path)
         if None not in (expected, names) and names != expected:
             raise ValueError(f"{path} has the classes {', '.join(names)}, {reference} has {', '.join(expected)}")
     return expected
 
 
-def _class_names(path):
+def class_names(path):
     file = pathlib.Path(path) / assets.DIRECTORY / "class_names.json"
     return json.loads(file.read_text()) if file.is_file() else None
 

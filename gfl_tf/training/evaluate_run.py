@@ -57,14 +57,14 @@ def evaluate_run(
     with_tta = views is not None
     if with_tta and batch_size:
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
-    if report:
-        pathlib.Path(report).mkdir(parents=True, exist_ok=True)  # where that fails, it does before the work
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config()
     data_name = choose_data(config.data, "val", annotations, images)
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
+    if report:
+        pathlib.Path(report).mkdir(parents=True, exist_ok=True)  # where that fails, it does before the work
     # Before the weights are read: a training that goes on may replace them any time.
     weights = provenance.of_weights(run, which)
     model, _ = run_dirs.load_run(run_dir, which)
