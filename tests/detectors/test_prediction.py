@@ -176,6 +176,7 @@ def test_changed_decoder():
         soft_min_score=0.01,
         class_wise=False,
         max_detections=9,
+        voting_sigma=0.02,
     )
     decoder = gfl_tf.PredictionDecoder(**options)
     assert decoder.get_config() == options
