@@ -142,7 +142,9 @@ def track(found, stddev_of, acceleration):
             one.filter.predict()
         overlaps = iou(np.array([one.box for one in tracks]).reshape(-1, 4), of_frame["boxes"])
         overlaps *= np.array([one.label for one in tracks])[:, np.newaxis] == of_frame["classes"]
-        pairs = {column: row for row, column in zip(*linear_sum_assignment(-overlaps)) if overlaps[row, column] > MIN_IOU}
+        pairs = {
+            column: row for row, column in zip(*linear_sum_assignment(-overlaps)) if overlaps[row, column] > MIN_IOU
+        }
         for one in tracks:
             one.missed += 1
         for index, stddev in enumerate(stddev_of(of_frame)):
@@ -169,7 +171,7 @@ def iou(boxes, others):
 
 
 def score(videos, shown):
-    """{"error": root mean square of the sides' errors in pixels, "switches", "MOTA" (Bernardin and Stiefelhagen, 2008)}.
+    """{"error": root mean square over sides in pixels, "switches", "MOTA" (Bernardin and Stiefelhagen, 2008)}.
 
     A shape that is hidden by more than half neither has to be tracked nor counts as false.
     """
@@ -209,7 +211,8 @@ def main(_):
     for first in (0, FLAGS.videos):
         seeds = range(first, first + FLAGS.videos)
         videos = [
-            make_video(np.random.default_rng(seed), FLAGS.frames, tuple(config.data.shapes.image_size)) for seed in seeds
+            make_video(np.random.default_rng(seed), FLAGS.frames, tuple(config.data.shapes.image_size))
+            for seed in seeds
         ]
         sets.append((videos, [detect(model, frames, config.data.scale) for frames, _ in videos]))
     tuning, test = sets

@@ -130,9 +130,10 @@ def check_outputs(outputs: dict[str, tf.Tensor], num_classes: int, boxes: typing
 
 def check_decoder(decoder: PredictionDecoder, model: typing.Any) -> None:
     """Raises ValueError where a decoder votes by the spread of edges and the detector states none."""
-    if decoder.voting_sigma and not _states_spread(model.boxes):
+    sigma, boxes = decoder.voting_sigma, model.boxes
+    if sigma and not _states_spread(boxes):
         raise ValueError(
-            f"voting_sigma is {decoder.voting_sigma}, but a detector with {type(model.boxes).__name__} states no spread of "
+            f"voting_sigma is {sigma}, but a detector with {type(boxes).__name__} states no spread of "
             "its edges to vote with: set it to 0, or train a detector with distributions, such as gfl_tf.GFLV2"
         )
 

@@ -6,9 +6,7 @@ import tensorflow as tf
 MIN_STDDEV_PX = 1e-3
 
 
-def vote(
-    boxes: tf.Tensor, candidates: tf.Tensor, stddev: tf.Tensor, is_of_class: tf.Tensor, sigma: float
-) -> tf.Tensor:
+def vote(boxes: tf.Tensor, candidates: tf.Tensor, stddev: tf.Tensor, is_of_class: tf.Tensor, sigma: float) -> tf.Tensor:
     """Boxes [..., D, 4] whose sides are means over the candidates around them, the surest counting most.
 
     Section 3.3 of the paper: each side x of a box becomes sum(p_k x_k / s_k^2) / sum(p_k / s_k^2) over the candidates k

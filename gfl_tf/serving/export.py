@@ -34,8 +34,8 @@ class Options:
     Attributes:
         format: "saved_model", "tflite" or "onnx".
         precision: "float32", of a SavedModel "bfloat16" or "float16", of TensorFlow Lite "float16" or "int8".
-        nms, score_threshold, max_detections, iou_threshold, voting_sigma: instead of the model's decoder's; None: as there. See
-            `PredictionDecoder`: what thresholds mean depends on the kind of NMS.
+        nms, score_threshold, max_detections, iou_threshold, voting_sigma: instead of the model's decoder's; None: as
+            there. See `PredictionDecoder`: what thresholds mean depends on the kind of NMS.
         freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
         batch_sizes: of a SavedModel: the server's allowed batch sizes, each of which gets a warm-up request.
         canvas: of TensorFlow Lite: (height, width) of the input, multiples of 32.

@@ -19,7 +19,7 @@ def vote(index, voters, stddev=STDDEV):
 
 
 def test_sides_by_hand():
-    """A's own weight at the right and the bottom is 1 / 2^2; left and top agree. D would weigh most, but is elsewhere."""
+    """A's own weight at the right and the bottom is 1 / 2^2; left and top agree. D is surest, but elsewhere."""
     total = 1 / 4 + B_WEIGHT + C_WEIGHT
     right = (10 / 4 + 8 * B_WEIGHT + 10 * C_WEIGHT) / total
     bottom = (10 / 4 + 10 * B_WEIGHT + 5 * C_WEIGHT) / total
