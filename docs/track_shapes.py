@@ -30,9 +30,9 @@ flags.DEFINE_string("run_dir", None, "Run that was trained on shapes, best one t
 flags.DEFINE_integer("videos", 20, "How many to track, and as many others to tune on.", lower_bound=1)
 flags.DEFINE_integer("frames", 60, "Of each.", lower_bound=1)
 
-ACCELERATIONS = (0.03, 0.1, 0.3, 1.0, 3.0)  # variances that are tried, in pixels^2 per frame^4
-CONSTANTS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # standard deviations of a side that are tried, in pixels
-FACTORS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # of the stated spread
+ACCELERATIONS = (0.05, 0.2, 0.8)  # variances that are tried, in pixels^2 per frame^4
+CONSTANTS = (0.7, 1.0, 1.4, 2.0, 2.8)  # standard deviations of a side that are tried, in pixels
+FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)  # of the stated spread
 MIN_SCORE = 0.4
 MIN_IOU = 0.3  # of a detection with the prediction of its track
 MAX_MISSED = 5  # frames in a row after which a track ends
