@@ -6,6 +6,7 @@ Examples:
     gfl-evaluate --run_dir=runs/shapes --images=/new/place/val                  (the run's images have moved)
     gfl-evaluate --run_dir=runs/shapes --scale=1600x960 --nms=soft_linear --output=soft
     gfl-evaluate --run_dir=runs/shapes --report=report                   (and report/index.html: a page to look at)
+    gfl-evaluate --run_dir=runs/shapes --voting_sigma=0.05 --output=voted
     gfl-evaluate --run_dir=runs/shapes --tta
     gfl-evaluate --run_dir=runs/shapes --tta --tta_scales=1333x640,1333x800,1600x960 --notta_flip
 
@@ -26,7 +27,7 @@ from absl import app, flags
 from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
-DECODER = ("nms", "score_threshold", "iou_threshold", "max_detections")
+DECODER = ("nms", "score_threshold", "iou_threshold", "max_detections", "voting_sigma")
 
 
 def define_flags():
@@ -44,6 +45,7 @@ def define_flags():
     flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")
     flags.DEFINE_float("iou_threshold", None, "Overlap at which NMS drops the weaker box; by default the config's.")
     flags.DEFINE_integer("max_detections", None, "Detections per image at most; by default the config's.")
+    flags.DEFINE_float("voting_sigma", None, "Of variance voting, 0: none; by default the config's.", lower_bound=0.0)
     flags.DEFINE_bool("tta", False, "Test-time augmentation: several sizes and mirror images, merged before one NMS.")
     flags.DEFINE_list("tta_scales", None, "With --tta: the sizes, LONGxSHORT in pixels, instead of the default ones.")
     flags.DEFINE_bool("tta_flip", True, "With --tta: whether each size is also mirrored.")

@@ -17,7 +17,7 @@ from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
 OPTIONS = ("format", "precision", "score_threshold", "max_detections", "iou_threshold", "freeze", "on_bad_image")
-OPTIONS += ("max_pixels", "keep", "nms")
+OPTIONS += ("max_pixels", "keep", "nms", "voting_sigma")
 
 
 def define_flags():
@@ -36,6 +36,7 @@ def define_flags():
     flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")
     flags.DEFINE_integer("max_detections", None, "D, detections per image at most; by default the config's.")
     flags.DEFINE_float("iou_threshold", None, "Overlap at which NMS drops the weaker box; by default the config's.")
+    flags.DEFINE_float("voting_sigma", None, "Of variance voting, 0: none; by default the config's.", lower_bound=0.0)
     flags.DEFINE_list("intervals", None, "Of a calibrated run (gfl-calibrate): which levels, as 0.9; by default all.")
     flags.DEFINE_bool("freeze", False, "SavedModel: weights are constants of the graph, not variables beside it.")
     flags.DEFINE_enum(

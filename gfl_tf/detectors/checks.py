@@ -8,6 +8,8 @@ import tensorflow as tf
 from absl import logging
 
 from gfl_tf.compat import keras_cv
+from gfl_tf.detectors.decoder import PredictionDecoder
+from gfl_tf.ops.grid import Places
 from gfl_tf.rules import FLAG, NOT_NEGATIVE, NUMBER, POSITIVE, check_value, either, exactly, several
 
 LOSS_RULES = {
@@ -124,6 +126,21 @@ def check_outputs(outputs: dict[str, tf.Tensor], num_classes: int, boxes: typing
     if found != needed:
         raise ValueError(f"the head has {found} box outputs a place, but {type(boxes).__name__} needs {needed}")
     score.check_outputs(outputs)
+
+
+def check_decoder(decoder: PredictionDecoder, model: typing.Any) -> None:
+    """Raises ValueError where a decoder votes by the spread of edges and the detector states none."""
+    sigma, boxes = decoder.voting_sigma, model.boxes
+    if sigma and not _states_spread(boxes):
+        raise ValueError(
+            f"voting_sigma is {sigma}, but a detector with {type(boxes).__name__} states no spread of "
+            "its edges to vote with: set it to 0, or train a detector with distributions, such as gfl_tf.GFLV2"
+        )
+
+
+def _states_spread(boxes):
+    nowhere = Places(tf.zeros([0, 2]), tf.zeros([0]), tf.zeros([0, 4]))
+    return "edge_stddev" in boxes.extras(tf.zeros([0, boxes.num_outputs]), nowhere)
 
 
 def check_compile(loss: typing.Any, loss_weights: typing.Any, weighted_metrics: typing.Any) -> None:

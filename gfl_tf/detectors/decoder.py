@@ -6,9 +6,9 @@ import typing
 import tensorflow as tf
 
 from gfl_tf.detections import PADDING, at_candidates
-from gfl_tf.ops import nms
+from gfl_tf.ops import nms, voting
 from gfl_tf.parts import check_fields, part
-from gfl_tf.rules import COUNT, FLAG, POSITIVE, SHARE, Rule, one_of
+from gfl_tf.rules import COUNT, FLAG, NOT_NEGATIVE, POSITIVE, SHARE, Rule, one_of
 
 NMS_KINDS = ("hard", "soft_linear", "soft_gaussian")
 CANDIDATE_RULES = ("points", "pairs")
@@ -35,6 +35,9 @@ class PredictionDecoder:
         soft_min_score: of soft-NMS, above 0; boxes of a lower score, decayed or not, are dropped.
         class_wise: whether boxes of different classes may overlap freely.
         max_detections: D, per image.
+        voting_sigma: of variance voting (He et al., CVPR 2019, section 3.3; the paper's is 0.02), after any kind of
+            NMS: each side of a detection becomes the mean over the candidates of its class around it, weighted by how
+            much they overlap and how sure their own side is. It takes a detector with distributions. 0: none.
 
     Raises:
         ValueError: an unknown kind of NMS or of candidates, or a value out of its range; names it.
@@ -49,6 +52,7 @@ class PredictionDecoder:
     soft_min_score: float = 1e-3
     class_wise: bool = True
     max_detections: int = 100
+    voting_sigma: float = 0.0
 
     def __post_init__(self):
         threshold = Rule(SHARE.text, lambda value: tf.is_tensor(value) or SHARE.holds(value))
@@ -64,6 +68,7 @@ class PredictionDecoder:
                 "soft_min_score": POSITIVE,
                 "class_wise": FLAG,
                 "max_detections": COUNT,
+                "voting_sigma": NOT_NEGATIVE,
             },
         )
 
@@ -95,8 +100,7 @@ class PredictionDecoder:
         Returns a dict: "boxes" float32 [B, D, 4], "classes" and "confidence" float32 [B, D] and what else the
         candidates have, [B, D, ...], all padded with -1; "num_detections" int32 [B]. Best first.
         """
-        candidates = dict(candidates)
-        images = {"boxes": candidates["boxes"], "scores": candidates.pop("scores")}
+        images = {name: candidates[name] for name in ("boxes", "scores")}
         d = self.max_detections
         signature = {
             "candidate": tf.TensorSpec([d], tf.int32),
@@ -104,9 +108,8 @@ class PredictionDecoder:
             "confidence": tf.TensorSpec([d], tf.float32),
             "num_detections": tf.TensorSpec([], tf.int32),
         }
-        detections = tf.map_fn(lambda image: self.suppress_image(**image), images, fn_output_signature=signature)
-        index = detections.pop("candidate")
-        return {**detections, **at_candidates(candidates, index)}
+        kept = tf.map_fn(lambda image: self.suppress_image(**image), images, fn_output_signature=signature)
+        return self.detections(candidates, kept)
 
     def suppress_image(self, boxes: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         """`suppress` of one image's boxes [K, 4] and scores [K, C]: no loop over a batch.
@@ -121,6 +124,19 @@ class PredictionDecoder:
             "confidence": self._pad(confidence),
             "num_detections": tf.size(classes),
         }
+
+    def detections(self, candidates: dict[str, typing.Any], kept: dict[str, tf.Tensor]) -> dict[str, typing.Any]:
+        """What `suppress` returns, of candidates and what `suppress_image` kept of each image, [B, D] and [B]."""
+        kept, candidates = dict(kept), dict(candidates)
+        index, scores = kept.pop("candidate"), candidates.pop("scores")
+        found = {**kept, **at_candidates(candidates, index)}
+        if self.voting_sigma:
+            classes = tf.maximum(tf.cast(found["classes"], tf.int32), 0)
+            is_of_class = tf.gather(tf.transpose(scores, [0, 2, 1]), classes, batch_dims=1) > 0.0  # [B, D, K]
+            found["boxes"] = voting.vote(
+                found["boxes"], candidates["boxes"], candidates["edge_stddev"], is_of_class, self.voting_sigma
+            )
+        return found
 
     def _select(self, boxes, scores):
         """Index and confidence of the detections among pairs [N, 4], [N]: the function that `nms.suppress` takes."""

@@ -122,6 +122,7 @@ class Detector(keras.Model):
         self.mean = mean
         self.std = std
         self._prediction_decoder = prediction_decoder or PredictionDecoder()
+        checks.check_decoder(self._prediction_decoder, self)
         self._edge_calibration = edge_calibration
         self._means = {name: keras.metrics.Mean(name=name) for name in self.metric_names}
         self._user_metrics = []
@@ -175,6 +176,7 @@ class Detector(keras.Model):
                 f"prediction_decoder is a gfl_tf.PredictionDecoder, not {decoder!r}; KerasCV's iou_threshold, "
                 "confidence_threshold and max_detections are its iou_threshold, score_threshold and max_detections"
             )
+        checks.check_decoder(decoder, self)
         self._prediction_decoder = decoder
         self.make_predict_function(force=True)
 

@@ -78,10 +78,9 @@ def _detections(model, outputs, canvas_shape, image_shape, decoder):
     canvas_shape = tf.constant(canvas_shape, tf.int32)
     candidates = model.candidates(outputs, canvas_shape, image_shape[tf.newaxis], decoder=decoder)
     # Of the one image: `suppress` would loop over a batch.
-    found = decoder.suppress_image(candidates["boxes"][0], candidates.pop("scores")[0])
-    found = {name: value[tf.newaxis] for name, value in found.items()}
-    index = found.pop("candidate")
-    return detections.to_served({**found, **detections.at_candidates(candidates, index)})
+    kept = decoder.suppress_image(candidates["boxes"][0], candidates["scores"][0])
+    kept = {name: value[tf.newaxis] for name, value in kept.items()}
+    return detections.to_served(decoder.detections(candidates, kept))
 
 
 def place(

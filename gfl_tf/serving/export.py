@@ -12,11 +12,13 @@ import tensorflow as tf
 
 from gfl_tf import quiet
 from gfl_tf.data import images as image_ops
+from gfl_tf.detectors import checks
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.serving import assets, canvas, network, onnx, signatures, tf_serving, tflite, versions, warmup
 
 MAX_REPRESENTATIVE_IMAGES = 100
 PRECISIONS = {"saved_model": network.PRECISIONS, "tflite": tflite.PRECISIONS, "onnx": ("float32",)}
+DECODER = ("nms", "score_threshold", "max_detections", "iou_threshold", "voting_sigma")  # `PredictionDecoder`'s options
 # Options of one format alone.
 ONLY_OF = {
     "saved_model": ("freeze", "on_bad_image", "max_pixels", "batch_sizes"),
@@ -32,8 +34,8 @@ class Options:
     Attributes:
         format: "saved_model", "tflite" or "onnx".
         precision: "float32", of a SavedModel "bfloat16" or "float16", of TensorFlow Lite "float16" or "int8".
-        nms, score_threshold, max_detections, iou_threshold: instead of the model's decoder's; None: as there. See
-            `PredictionDecoder`: what thresholds mean depends on the kind of NMS.
+        nms, score_threshold, max_detections, iou_threshold, voting_sigma: instead of the model's decoder's; None: as
+            there. See `PredictionDecoder`: what thresholds mean depends on the kind of NMS.
         freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
         batch_sizes: of a SavedModel: the server's allowed batch sizes, each of which gets a warm-up request.
         canvas: of TensorFlow Lite: (height, width) of the input, multiples of 32.
@@ -51,6 +53,7 @@ class Options:
     score_threshold: float | None = None
     max_detections: int | None = None
     iou_threshold: float | None = None
+    voting_sigma: float | None = None
     freeze: bool = False
     on_bad_image: str = "error"
     max_pixels: int = signatures.MAX_PIXELS
@@ -124,8 +127,9 @@ def export(
     class_names = tuple(class_names or map(str, range(model.num_classes)))
     if len(class_names) != model.num_classes:
         raise ValueError(f"{len(class_names)} class names for a model of {model.num_classes} classes")
-    changes = {key: getattr(options, key) for key in ("nms", "score_threshold", "max_detections", "iou_threshold")}
+    changes = {key: getattr(options, key) for key in DECODER}
     decoder = model.prediction_decoder.changed(**{key: value for key, value in changes.items() if value is not None})
+    checks.check_decoder(decoder, model)
     write = {"saved_model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}[options.format]
     with versions.new_version(directory, options.keep) as version:
         # TensorFlow's notes, one of them thousands of characters long, on how it names what it saves.

@@ -43,7 +43,7 @@ def convert(
 
     Raises:
         ValueError: a height or width that is no multiple of 32, an unknown precision, int8 without representative
-            images, with one of another shape, or with soft-NMS, and such images for another precision.
+            images, with one of another shape, with soft-NMS or voting, and such images for another precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; TensorFlow Lite has {', '.join(PRECISIONS)}")
@@ -58,6 +58,11 @@ def convert(
         raise ValueError(
             f"the decoder's nms is {decoder.nms!r}, a loop, which TensorFlow Lite's calibration for int8 cannot run: "
             'choose "hard", or another precision'
+        )
+    if precision == "int8" and decoder.voting_sigma:
+        raise ValueError(
+            f"the decoder's voting_sigma is {decoder.voting_sigma}, and TensorFlow Lite rounds the votes to 8 bits in "
+            "an int8 file: choose 0, or another precision"
         )
     if precision == "int8":
         examples = _examples(representative, height, width)

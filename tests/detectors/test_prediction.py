@@ -176,6 +176,7 @@ def test_changed_decoder():
         soft_min_score=0.01,
         class_wise=False,
         max_detections=9,
+        voting_sigma=0.02,
     )
     decoder = gfl_tf.PredictionDecoder(**options)
     assert decoder.get_config() == options
@@ -239,13 +240,14 @@ def test_candidate_rules_by_hand(rule, expected):
 def test_candidates_of_several_views_in_one_suppression(model):
     """The candidates of an image twice over, as a second view would add them, give the image's detections.
 
-    Each detection and what comes with it is once there: its twin is suppressed.
+    Each detection and what comes with it is once there: its twin is suppressed, and votes as it does.
     """
+    decoder = model.prediction_decoder.changed(voting_sigma=0.02)
     outputs = model(IMAGES)
     once = model.candidates(outputs, tf.constant([64, 96]), with_outputs=True)
     twice = tf.nest.map_structure(lambda value: tf.concat([value, value], axis=1), once)
-    expected = model.prediction_decoder.suppress(once)
+    expected = decoder.suppress(once)
     assert set(expected) - set(model.detect(IMAGES)) == {"points_px", "point_strides", "outputs"}
-    actual = model.prediction_decoder.suppress(twice)
+    actual = decoder.suppress(twice)
     np.testing.assert_array_equal(actual["outputs"]["box"], expected["outputs"]["box"])
     assert_same_detections(actual, {name: value for name, value in expected.items() if name != "outputs"})

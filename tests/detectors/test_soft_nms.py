@@ -1,4 +1,4 @@
-"""Every kind of suppression with every detector, in a traced function, and in a SavedModel."""
+"""Every kind of suppression with every detector, in a traced function, and with voting in a SavedModel."""
 
 import keras
 import numpy as np
@@ -66,7 +66,7 @@ def test_saved_model(build, tmp_path):
     model = build(gfl_tf.GFL)
     model.head.box.kernel.assign(tf.random.normal(model.head.box.kernel.shape, stddev=0.2))
     model.head.classification.kernel.assign(tf.random.normal(model.head.classification.kernel.shape, stddev=0.5))
-    model.prediction_decoder = decoder("soft_linear")
+    model.prediction_decoder = decoder("soft_linear").changed(voting_sigma=0.05)
     path = export.export(model, (96, 64), tmp_path, "soft")
 
     saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())

@@ -6,6 +6,7 @@ import types
 import pytest
 import tensorflow as tf
 
+from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.serving import export, network, signatures, warmup
 
@@ -18,7 +19,10 @@ def exporting(monkeypatch, tmp_path):
     """
     weight = tf.Variable(2.0)
     model = types.SimpleNamespace(
-        prediction_decoder=PredictionDecoder(nms="soft_gaussian"), edge_calibration=None, num_classes=2
+        prediction_decoder=PredictionDecoder(nms="soft_gaussian"),
+        boxes=GeneralDistribution(),
+        edge_calibration=None,
+        num_classes=2,
     )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
@@ -84,10 +88,12 @@ def test_nothing_is_left_of_a_failed_export(exporting, monkeypatch, tmp_path):
 def test_every_option_is_used(exporting):
     exporting(
         precision="bfloat16", freeze=True, on_bad_image="report", max_pixels=500,
-        nms="soft_linear", score_threshold=0.0, max_detections=7, iou_threshold=0.3,
+        nms="soft_linear", score_threshold=0.0, max_detections=7, iou_threshold=0.3, voting_sigma=0.02,
     )  # fmt: skip
     exporting()
-    changed = PredictionDecoder(nms="soft_linear", score_threshold=0.0, max_detections=7, iou_threshold=0.3)
+    changed = PredictionDecoder(
+        nms="soft_linear", score_threshold=0.0, max_detections=7, iou_threshold=0.3, voting_sigma=0.02
+    )
     assert exporting.used == [
         ("bfloat16", changed.get_config(), ("report", 500, True)),
         ("float32", PredictionDecoder(nms="soft_gaussian").get_config(), ("error", signatures.MAX_PIXELS, False)),

@@ -183,6 +183,12 @@ def test_int8_with_soft_nms_is_refused(tiny_vfnet):
         tflite.convert(tiny_vfnet, *CANVAS, "int8", [(picture(2), IMAGE_SHAPE)])
 
 
+def test_int8_with_voting_is_refused(gflv2):
+    decoder = gflv2.prediction_decoder.changed(voting_sigma=0.02)
+    with pytest.raises(ValueError, match="voting_sigma is 0.02, .* choose 0, or another precision"):
+        tflite.convert(gflv2, *CANVAS, "int8", [(picture(2), IMAGE_SHAPE)], decoder)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
