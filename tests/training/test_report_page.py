@@ -148,6 +148,7 @@ def test_a_request_to_stop_leaves_the_page_out(run_and_config, monkeypatch):
         stop.signal = 2
         progress(1, 9)
 
+    monkeypatch.setattr(final_page.run_dir, "load_run", lambda *arguments: (None, None))
     monkeypatch.setattr(final_page.trust, "evaluate", evaluate)
     said, stop = _Said(), _Stop()
     final_page.write(run, config, "data", said, stop)
