@@ -2,8 +2,9 @@
 
 import html
 
-from gfl_tf.dataset_check import pictures, text
+from gfl_tf.dataset_check import text
 from gfl_tf.dataset_check.check import Report
+from gfl_tf.visualization import pictures
 
 MOST_PICTURES = 12  # of a finding
 MOST_LINES = 100
@@ -60,7 +61,7 @@ def _finding(found, turned):
 def _figure(example, turned):
     """An example's picture, or pictures; None where there are none."""
     found = [
-        pictures.data_uri(path, box, path in turned)
+        pictures.data_uri(path, [(box, pictures.COLOUR)] if box else (), path in turned)
         for path, box in ((example.image, example.box), (example.other, ()))
         if path
     ]
