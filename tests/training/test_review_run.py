@@ -1,6 +1,7 @@
 """The review of a run: its files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -36,16 +37,21 @@ def data(tmp_path_factory):
 
 
 def test_annotations(tiny_run, data, tmp_path, caplog):
+    """By a run that was trained on them, as its config says."""
     images, content = data
     (tmp_path / "a.json").write_text(json.dumps(content))
-    found = review_run(tiny_run, tmp_path, annotations=tmp_path / "a.json", images=images, most=5)
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["data"].update(train_annotations=str(tmp_path / "a.json"), train_images=str(images))
+    (run / "config.json").write_text(json.dumps(config))
+    found = review_run(run, tmp_path, annotations=tmp_path / "a.json", images=images, most=5)
     stored = json.loads((tmp_path / "review.json").read_text())
     assert stored == json.loads(json.dumps(found))
     reviewed = [each for each in stored["annotations"] if "review" in each]
     assert reviewed == stored["annotations"][:5] and [each["id"] for each in reviewed] == [43, 44, 45, 46, 47]
     assert [each["review"]["rank"] for each in reviewed] == [1, 2, 3, 4, 5]
     assert {each["review"]["kind"] for each in reviewed} == {"missing"}
-    assert "not known" in caplog.text and "gfl-calibrate" in stored["info"]["notes"][1]
+    assert "was trained on 3 of these 3 images" in caplog.text and "gfl-calibrate" in stored["info"]["notes"][1]
     again = load_coco(tmp_path / "review.json", images)
     assert again.images[0].id == reviewed[0]["image_id"] and again.class_names == ("circle", "square", "star")
     assert again.num_boxes == 5 + len(again.images)
