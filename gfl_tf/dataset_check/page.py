@@ -1,8 +1,8 @@
 """The report of a check as one HTML page: no script, no other file."""
 
-from gfl_tf.dataset_check import pictures, text
+from gfl_tf.dataset_check import text
 from gfl_tf.dataset_check.check import Report
-from gfl_tf.visualization import pages
+from gfl_tf.visualization import pages, pictures
 
 MOST_PICTURES = 12  # of a finding
 MOST_LINES = 100
@@ -46,5 +46,5 @@ def _finding(found, turned):
 def _uris(example, turned):
     """Of an example's picture, or pictures; [] where there are none."""
     both = ((example.image, example.box), (example.other, ()))
-    found = [pictures.data_uri(path, box, path in turned) for path, box in both if path]
+    found = [pictures.data_uri(path, [(box, pictures.COLOUR)] if box else (), path in turned) for path, box in both if path]
     return [uri for uri in found if uri]

@@ -44,26 +44,27 @@ def match(record: ImageRecord, found: dict[str, np.ndarray], min_iou: float = MI
     if not count or not len(truth):
         return Match(objects, best)
     is_crowd = np.arange(len(truth)) >= num_objects
-    iou = mask.iou(_xywh(found["boxes"]), _xywh(truth), is_crowd.astype(np.uint8))
-    iou *= np.concatenate([record.classes, record.crowd_classes]) == np.reshape(found["classes"], [-1, 1])
-    best = iou[:, :num_objects].max(axis=1, initial=0.0)
+    overlap = iou(found["boxes"], truth, is_crowd)
+    overlap *= np.concatenate([record.classes, record.crowd_classes]) == np.reshape(found["classes"], [-1, 1])
+    best = overlap[:, :num_objects].max(axis=1, initial=0.0)
     free = ~is_crowd
     for index in np.argsort(-np.asarray(found["confidence"]), kind="stable"):
-        overlaps = iou[index] * free
+        overlaps = overlap[index] * free
         chosen = np.argmax(overlaps)
         if overlaps[chosen] >= min_iou:
             objects[index] = chosen
             free[chosen] = False
-        elif (iou[index, is_crowd] >= min_iou).any():
+        elif (overlap[index, is_crowd] >= min_iou).any():
             objects[index] = IN_CROWD
     return Match(objects, best)
 
 
-def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU float64 [n, m] of xyxy boxes [n, 4] and [m, 4]."""
+def iou(boxes: np.ndarray, others: np.ndarray, is_crowd: np.ndarray | None = None) -> np.ndarray:
+    """float64 [N, M], of boxes xyxy; with others of which `is_crowd` [M] is true: the share of the box inside them."""
     if not len(boxes) or not len(others):
         return np.zeros([len(boxes), len(others)])
-    return mask.iou(_xywh(boxes), _xywh(others), np.zeros(len(others), np.uint8))
+    is_crowd = np.zeros(len(others)) if is_crowd is None else is_crowd
+    return mask.iou(_xywh(boxes), _xywh(others), np.asarray(is_crowd, np.uint8))
 
 
 def _xywh(boxes):

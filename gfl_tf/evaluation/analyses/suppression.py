@@ -75,7 +75,7 @@ def _owners(found, objects, classes):
     """(int [n], the object to which each box belongs, -1: to none; [n], its IoU with it)."""
     if not len(objects) or not len(found.boxes):
         return np.full(len(found.boxes), -1), np.zeros(len(found.boxes))
-    iou = matches.overlaps(found.boxes, objects) * (found.classes[:, np.newaxis] == classes)
+    iou = matches.iou(found.boxes, objects) * (found.classes[:, np.newaxis] == classes)
     best = iou.max(axis=1)
     return np.where(best >= matches.MIN_IOU, iou.argmax(axis=1), -1), best
 
