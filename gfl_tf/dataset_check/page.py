@@ -46,5 +46,7 @@ def _finding(found, turned):
 def _uris(example, turned):
     """Of an example's picture, or pictures; [] where there are none."""
     both = ((example.image, example.box), (example.other, ()))
-    found = [pictures.data_uri(path, [(box, pictures.COLOUR)] if box else (), path in turned) for path, box in both if path]
+    found = [
+        pictures.data_uri(path, [(box, pictures.COLOUR)] if box else (), path in turned) for path, box in both if path
+    ]
     return [uri for uri in found if uri]
