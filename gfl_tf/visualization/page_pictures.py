@@ -8,12 +8,12 @@ import typing
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask
 
 from gfl_tf import detections
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.data.coco import CocoDataset
 from gfl_tf.data.source import ImageSource
+from gfl_tf.evaluation import matches
 from gfl_tf.evaluation.matches import FALSE, IN_CROWD
 from gfl_tf.evaluation.sure_detections import MatchedImage
 from gfl_tf.visualization import pages, predict
@@ -86,11 +86,7 @@ def _same(found, again):
     """
     if not len(found["boxes"]) or not len(again["boxes"]):
         return [-1] * len(found["boxes"])
-    boxes = [np.concatenate([each[:, :2], each[:, 2:] - each[:, :2]], axis=1).astype(float) for each in (
-        found["boxes"], again["boxes"]
-    )]  # fmt: skip
-    iou = mask.iou(*boxes, np.zeros(len(boxes[1]), np.uint8))
-    iou *= np.equal.outer(found["classes"], again["classes"])
+    iou = matches.iou(found["boxes"], again["boxes"]) * np.equal.outer(found["classes"], again["classes"])
     return [int(np.argmax(row)) if row.max() >= SAME_IOU else -1 for row in iou]
 
 
