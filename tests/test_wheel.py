@@ -74,6 +74,7 @@ def test_it_works_alone(installed, tmp_path):
         "--config.train.evaluate_every=1", "--config.train.sample_images=0", "--config.train.warmup_steps=0",
     ]  # fmt: skip
     run([installed / "gfl-train", "--config=gflv2_shapes", "--run_dir=run", *small], tmp_path)
+    assert (tmp_path / "run" / "report" / "index.html").is_file()  # its templates came along
     run([installed / "gfl-predict", "--run_dir=run", "--images=data/shapes/val", "--output=pictures"], tmp_path)
     assert len(json.loads((tmp_path / "pictures" / "predictions.json").read_text())["images"]) == 4
     exported = run([installed / "gfl-export", "--run_dir=run"], tmp_path)

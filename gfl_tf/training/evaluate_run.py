@@ -59,6 +59,8 @@ def evaluate_run(
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config()
+    if report:
+        pathlib.Path(report).mkdir(parents=True, exist_ok=True)  # where that fails, it does before the work
     data_name = choose_data(config.data, "val", annotations, images)
     config.data.on_bad_image = on_bad_image or config.data.on_bad_image
     config.data.scale = scale or config.data.scale

@@ -79,6 +79,8 @@ def _values(scored):
         "sizes": _diagram("Objects and recall by size", drawn.sizes, sizes.recall(scored.images)),
         "sure_rule": sure_detections.RULE,
         "trust": _trust(scored.measured),
+        "is_calibrated": scored.measured.get("edges", {}).get("calibrated", False),
+        "has_groups": any(len(image.record.crowd_boxes) for image in scored.images),
         "worst": scored.worst,
         "worst_rule": scored.worst_rule,
         "mistakes": scored.mistakes,

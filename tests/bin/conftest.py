@@ -54,6 +54,7 @@ def trained_run(tmp_path_factory, command):
         f"--run_dir={run_dir}",
         f"--config.data.directory={data}",
         "--config.train.log_every=1",
+        "--config.train.report_page=True",
     )
     log = run_dir / "train.log"
     while process.poll() is None and not (log.exists() and " step 1/10" in log.read_text()):

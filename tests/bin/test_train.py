@@ -16,6 +16,9 @@ def test_stop_and_resume(trained_run):
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert f"Going on from step {match[1]}." in resumed.stdout
     assert "Finished 10 steps" in resumed.stdout
+    page = trained_run.directory / "report" / "index.html"
+    assert f"The page about the run lies in {page}" in resumed.stdout
+    assert all(f'id="{part}"' in page.read_text() for part in ("scores", "worst", "training", "settings"))
     seen = [int(step) for step in re.findall(r"^step (\d+)/10 ", stopped.stdout + resumed.stdout, re.MULTILINE)]
     assert seen == list(range(1, 11))
 
@@ -24,7 +27,7 @@ def test_what_a_run_leaves(trained_run):
     names = {path.name for path in trained_run.directory.iterdir()}
     assert names == {
         "best.npz", "checkpoints", "config.json", "data.json", "evaluation", "first_batch.jpg", "last.npz", "logs",
-        "report.md", "train.log", "worst_images.json",
+        "report", "report.md", "train.log", "worst_images.json",
     }  # fmt: skip
     model, config = load_run(trained_run.directory, "last")
     assert config.train.log_every == 1 and model.num_classes == len(config.data.class_names) == 6
