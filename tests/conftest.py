@@ -1,6 +1,7 @@
 """Fixtures that say where things outside the package are, and skip the test when they are not there."""
 
 import os
+import shutil
 import zlib
 from pathlib import Path
 
@@ -45,6 +46,38 @@ def bare_python():
 def other_python():
     """The Python of the other stack's environment."""
     return _python("GFL_TF_OTHER_PYTHON", "the other stack")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, driven by playwright."""
+    path = shutil.which("chromium")
+    if not path:
+        pytest.skip("needs chromium, which is not there")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra dev")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browser_page(browser):
+    """A page of the browser, which may say nothing on its console and ask for nothing but what is at its own address.
+
+    `asked` has the (method, address) of its requests.
+    """
+    said, asked = [], []
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.set_default_timeout(60_000)  # of machines that have other work
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append((request.method, request.url)))
+    page.asked = asked
+    yield page
+    page.close()
+    assert not said
+    assert all(url.startswith((asked[0][1], "blob:", "data:")) for _, url in asked)
 
 
 @pytest.fixture(scope="session")

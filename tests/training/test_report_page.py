@@ -59,27 +59,13 @@ def test_boxes_carry_their_distributions(page):
         assert detection["state"] in ("right", "false")
 
 
-def test_in_a_browser(page):
+def test_in_a_browser(page, browser_page):
     """From its file: a click and Enter on a box show its distributions, Escape hides them; in light and in dark."""
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("needs chromium, which is not there")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, which is not there")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = browser.new_page()
-        opened.set_default_timeout(60_000)
-        problems = []
-        opened.on("console", lambda message: problems.append(message.text))
-        opened.on("pageerror", lambda error: problems.append(str(error)))
-        opened.on("request", lambda request: request.url.startswith(("file:", "data:")) or problems.append(request.url))
-        opened.goto(page.as_uri())
-        for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(22, 24, 28)")):
-            opened.emulate_media(color_scheme=scheme)
-            assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == paper
-            _open_and_close(opened)
-        assert problems == []
-        browser.close()
+    browser_page.goto(page.as_uri())
+    for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(22, 24, 28)")):
+        browser_page.emulate_media(color_scheme=scheme)
+        assert browser_page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
+        _open_and_close(browser_page)
 
 
 def _open_and_close(opened):
