@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest import mock
 
 import pytest
 
@@ -16,11 +17,12 @@ def evaluate(config, monkeypatch):
     """Stands for `evaluate_run`; the list of the runs that were evaluated."""
     made = []
 
-    def evaluate_run_(path, which, annotations, images, output, on_bad_image):
+    def evaluate_(path, which, annotations, images, output, on_bad_image):
         made.append(path)
         return write_evaluation(output, config, 1.0, provenance.of_weights(RunDirectory(path), which))
 
-    monkeypatch.setattr(evaluate_run, "evaluate_run", evaluate_run_)
+    stand_in = mock.create_autospec(evaluate_run.evaluate_run, side_effect=evaluate_)
+    monkeypatch.setattr(evaluate_run, "evaluate_run", stand_in)
     return made
 
 
