@@ -149,7 +149,8 @@ def training_batches(
     augment = Augmentations(operations, form.pad_value, source.read, len(dataset.images), last_mixed)
     rows = _own_rows(batch_size, input_context)
     served = _Served(data_service, start_step, end_step) if data_service else None
-    batches = _assemble(lambda: plan.batches(start_step), source, batch_size, form, augment, seed, rows, served)
+    planned = _planned(plan, batch_size, start_step) if served is None else _served_plan(plan, start_step)
+    batches = _assemble(planned, source, batch_size, form, augment, seed, rows, served)
     if data_service:
         return batches  # which end
     # Otherwise several workers would ask each other before each step whether there is one more batch.
@@ -200,7 +201,8 @@ def evaluation_batches(
     index, count = share
     plan = batching.evaluation_plan(_sizes(dataset), batch_size, scale)[index::count]
     source = ImageSource(dataset, cache)
-    batches = _assemble(lambda: enumerate(plan), source, batch_size, form).map(_without_padding)
+    planned = tf.data.Dataset.from_tensor_slices(_columns(plan, 0, batch_size))
+    batches = _assemble(planned, source, batch_size, form).map(_without_padding)
     return batches.apply(tf.data.experimental.assert_cardinality(len(plan)))
 
 
@@ -210,13 +212,58 @@ def _without_padding(images, labels):
     return tf.nest.map_structure(lambda value: value[:count], (images, labels))
 
 
-def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None, served=None):
-    """`plan` returns an iterator of (step, `batching.Batch`); `own`: `_Rows`, default all of them at once."""
-    own = own or _Rows(0, batch_size, batch_size)
+def _signature(batch_size):
+    """Of what a plan says of a batch: (step, indices, scale, canvas), see `batching.Batch`."""
+    return (
+        tf.TensorSpec([], tf.int64),
+        tf.TensorSpec([batch_size], tf.int64),
+        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([2], tf.int32),
+    )
 
-    def rows():
-        for step, batch in plan():
-            yield step, batch.indices, batch.scale, batch.canvas
+
+def _columns(batches, first_step, batch_size):
+    """Arrays of `_signature`, for `Batch`es from step `first_step` on."""
+    steps = np.arange(first_step, first_step + len(batches), dtype=np.int64)
+    indices = np.array([batch.indices for batch in batches], np.int64).reshape(-1, batch_size)
+    sizes = (np.array([getattr(batch, name) for batch in batches], np.int32) for name in ("scale", "canvas"))
+    return steps, indices, *(size.reshape(-1, 2) for size in sizes)
+
+
+def _planned(plan, batch_size, start_step):
+    """Endless `tf.data.Dataset` of `_signature`, of a `TrainingPlan` from step `start_step` on.
+
+    Python is asked once an epoch, and not by `from_generator`: in the newest TensorFlow this makes the C library hand
+    free memory back to the kernel at once, which doubles the time of a small model's step on a CPU; and where an
+    iterator is taken down as the process ends, its Python may keep the process from ending.
+    """
+    first_epoch, offset = divmod(start_step, plan.steps_per_epoch)
+    signature = _signature(batch_size)
+
+    def of_epoch(epoch):
+        columns = tf.numpy_function(
+            lambda number: _columns(plan.epoch(int(number)), number * plan.steps_per_epoch, batch_size),
+            [epoch],
+            [spec.dtype for spec in signature],
+        )
+        shaped = [tf.ensure_shape(column, [None, *spec.shape]) for column, spec in zip(columns, signature)]
+        return tf.data.Dataset.from_tensor_slices(tuple(shaped))
+
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(of_epoch).skip(offset)
+
+
+def _served_plan(plan, start_step):
+    """Endless iterator of the same."""
+    for step, batch in plan.batches(start_step):
+        yield step, batch.indices, batch.scale, batch.canvas
+
+
+def _assemble(planned, source, batch_size, form, augment=None, seed=0, own=None, served=None):
+    """Batches of what is `planned`: a `tf.data.Dataset` of `_signature`, or with `served` an iterator.
+
+    `own`: `_Rows`, default all of them at once.
+    """
+    own = own or _Rows(0, batch_size, batch_size)
 
     def to_samples(step, indices, scale, canvas):
         # One number per sample of the whole training: with the seed it decides all that is random.
@@ -233,13 +280,6 @@ def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None, se
         )
         return number, sample
 
-    signature = (
-        tf.TensorSpec([], tf.int64),
-        tf.TensorSpec([batch_size], tf.int64),
-        tf.TensorSpec([2], tf.int32),
-        tf.TensorSpec([2], tf.int32),
-    )
-
     def to_batches(rows_of_plan):
         samples = source.read_ahead(rows_of_plan.flat_map(to_samples))
         # In order, as the images of a batch share its canvas.
@@ -248,11 +288,11 @@ def _assemble(plan, source, batch_size, form, augment=None, seed=0, own=None, se
         return numbered.map(lambda numbers, batch: (numbers[0] // batch_size, batch))
 
     if served:
-        batches = service.read(to_batches, rows(), signature, *served)
+        batches = service.read(to_batches, planned, _signature(batch_size), *served)
         if own.at_once < batch_size:
             batches = batches.unbatch().batch(own.at_once, drop_remainder=True)
     else:
-        batches = to_batches(tf.data.Dataset.from_generator(rows, output_signature=signature))
+        batches = to_batches(planned)
         batches = batches.map(lambda step, batch: batch)
     data_options = tf.data.Options()
     # Of batches that TensorFlow has cut into those of one replica, every worker takes its own. Without (OFF), all

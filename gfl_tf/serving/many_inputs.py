@@ -60,9 +60,7 @@ class ImageFiles:
         def read_or_say(name):
             return _guarded(read, name, (name, "", "cannot be read: it is gone, or may not be read"))
 
-        names = tf.data.Dataset.from_generator(
-            lambda: iter(self.names[start:stop]), output_signature=tf.TensorSpec([], tf.string)
-        )
+        names = tf.data.Dataset.from_tensor_slices(tf.constant(self.names[start:stop], tf.string))
         return names.map(read_or_say, num_parallel_calls=tf.data.AUTOTUNE)
 
 
