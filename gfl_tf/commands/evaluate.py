@@ -6,7 +6,7 @@ Examples:
     gfl-evaluate --run_dir=runs/shapes --images=/new/place/val                  (the run's images have moved)
     gfl-evaluate --run_dir=runs/shapes --scale=1600x960 --nms=soft_linear --output=soft
     gfl-evaluate --run_dir=runs/shapes --report=report                   (and report/index.html: a page to look at)
-    gfl-evaluate --run_dir=runs/shapes --voting_sigma=0.05 --output=voted
+    gfl-evaluate --run_dir=runs/shapes --voting_sigma=0.02 --output=voted
     gfl-evaluate --run_dir=runs/shapes --tta
     gfl-evaluate --run_dir=runs/shapes --tta --tta_scales=1333x640,1333x800,1600x960 --notta_flip
 
