@@ -37,7 +37,7 @@ CHECK = $(PYTHON) -B -c 'import setup' && case " $(PYTHONS_$(STACK)) " in *" $(V
 OTHER_PYTHON = $(if $(wildcard $(OTHER)/installed-*),GFL_TF_OTHER_PYTHON=$(abspath $(OTHER)/bin/python))
 # Two processes, each test file in one of them, whose tests share models: TensorFlow alone keeps little more than one
 # core busy.
-PYTEST = TF_CPP_MIN_LOG_LEVEL=3 TF_CPU_ALLOCATOR_USE_BFC=true GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(OTHER_PYTHON) \
+PYTEST = TF_CPP_MIN_LOG_LEVEL=3 GFL_TF_BARE_PYTHON=$(abspath $(BARE)/bin/python) $(OTHER_PYTHON) \
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 .PHONY: help train test test-slow lint docs setup bare python lock wheel clean

@@ -12,9 +12,6 @@ from gfl_tf import config_files
 from gfl_tf.training import fields
 
 QUIET = "3"  # TF_CPP_MIN_LOG_LEVEL
-# TensorFlow takes each tensor's memory from the C library, and much of a step's time can go into pages that the kernel
-# gives and takes. Its own allocator keeps them for the next step; by default it would stop at 64 GB.
-ALLOCATOR = {"TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPU_BFC_MEM_LIMIT_IN_MB": str(1 << 24)}
 DONE = b"\0"  # ends what `import_tensorflow` holds back, when all went well
 
 
@@ -28,8 +25,7 @@ def run(define_flags, main):
     """
     # TensorFlow starts with lines about CUDA and CPU instructions, all harmless. What really goes wrong comes as an
     # exception. Who wants them sets the variable to less.
-    for name, value in {"TF_CPP_MIN_LOG_LEVEL": QUIET, **ALLOCATOR}.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", QUIET)
     define_flags()
     # --help shows the docstring and the flags of the main module, which only starts the command.
     module = sys.modules[define_flags.__module__]

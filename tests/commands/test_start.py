@@ -142,18 +142,3 @@ def test_what_is_wrong_of_the_model_is_one_line(arguments, message):
 )
 def test_fields_of_the_config_are_taken_apart(arguments, others, fields):
     assert start.split_arguments(["train", *arguments]) == (["train", *others], fields)
-
-
-@pytest.mark.parametrize("set_by_user", [{}, {"TF_CPU_ALLOCATOR_USE_BFC": "false"}])
-def test_allocator_is_tensorflows_own_unless_the_user_says_so(set_by_user):
-    program = "import os; from gfl_tf.commands import start; from gfl_tf.commands.train import define_flags; " + (
-        "start.run(define_flags, lambda: print(*(os.environ[name] for name in start.ALLOCATOR)))"
-    )
-    env = {name: value for name, value in os.environ.items() if name not in start.ALLOCATOR}
-    done = subprocess.run(
-        [sys.executable, "-c", program, "--run_dir=x"],
-        env={**env, "PYTHONPATH": str(ROOT), **set_by_user},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.split() == list({**start.ALLOCATOR, **set_by_user}.values()), done.stderr
