@@ -23,6 +23,7 @@ from scipy.optimize import linear_sum_assignment
 from gfl_tf import detections
 from gfl_tf.data import images as image_ops
 from gfl_tf.data import shape_scenes
+from gfl_tf.evaluation import coco
 from gfl_tf.training import run_dir
 
 FLAGS = flags.FLAGS
@@ -99,13 +100,13 @@ def _seen(owner, masks):
     return boxes, is_seen
 
 
-def detect(model, frames, scale):
-    """The detections of each frame, in its pixels."""
+def detections_of(frames, detect, scale):
+    """Those of each frame, in its pixels; `detect`: of `coco.detect_function`."""
     found = []
     for batch in np.array_split(frames, math.ceil(len(frames) / 8)):
         resized = image_ops.resize_keep_ratio(tf.cast(batch, tf.float32), scale)
         shapes = batch.shape[1:3], tf.shape(resized)[1:3]
-        of_batch = detections.to_original(model.detect(resized), *shapes)
+        of_batch = detections.to_original(detect(resized), *shapes)
         found += [detections.of_image(of_batch, index) for index in range(len(batch))]
     return [detections.select(of_frame, of_frame["confidence"] > MIN_SCORE) for of_frame in found]
 
@@ -207,6 +208,7 @@ def run(videos, found, name, value, acceleration):
 
 def main(_):
     model, config = run_dir.load_run(FLAGS.run_dir)
+    detect = coco.detect_function(model)
     sets = []
     for first in (0, FLAGS.videos):
         seeds = range(first, first + FLAGS.videos)
@@ -214,7 +216,7 @@ def main(_):
             make_video(np.random.default_rng(seed), FLAGS.frames, tuple(config.data.shapes.image_size))
             for seed in seeds
         ]
-        sets.append((videos, [detect(model, frames, config.data.scale) for frames, _ in videos]))
+        sets.append((videos, [detections_of(frames, detect, config.data.scale) for frames, _ in videos]))
     tuning, test = sets
     print("| how far detections may be off | tuned | error, px | identity switches | MOTA |")
     print("| --- | --- | ---: | ---: | ---: |")
