@@ -83,7 +83,7 @@ def test_tensorflow_lite(tmp_path):
     ids=["empty", "text", "cut", "WebP", "TIFF", "large"],
 )
 def test_images_that_are_refused(client, data, message):
-    answer = client.post("/detect", data=data)
+    answer = client.post("/detect", data=data, content_length=len(data))
     assert answer.status_code == 400 and re.search(
         message.replace("(", r"\(").replace(")", r"\)"), answer.json["error"]
     )
