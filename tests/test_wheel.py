@@ -62,7 +62,10 @@ def test_what_is_in_it(wheel):
     names = {name for name in files if ".dist-info/" not in name}
     checkout = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gfl_tf").rglob("*.py")}
     configs = {f"gfl_tf/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").glob("*.py")}
-    assert names == checkout | configs | {"gfl_tf/py.typed"}
+    templates = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "gfl_tf" / "visualization" / "templates").iterdir()
+    }
+    assert names == checkout | configs | templates | {"gfl_tf/py.typed"}
     assert "Requires-Python: <3.14,>=3.10" in metadata and "License-Expression: Apache-2.0" in metadata
 
 

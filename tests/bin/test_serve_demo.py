@@ -17,7 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def start(*flags):
     command = [sys.executable, str(ROOT / "bin" / "serve_demo"), *map(str, flags)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in the background hands on that it is ignored
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_from_start_to_ctrl_c(tiny_export):
