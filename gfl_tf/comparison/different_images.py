@@ -2,15 +2,12 @@
 
 import collections.abc
 
-from gfl_tf.evaluation import sure_detections
 from gfl_tf.evaluation.sure_detections import MatchedImage
 from gfl_tf.training import worst_images
 
 COUNT = 4
 Pair = tuple[MatchedImage, MatchedImage]
-RULE = (
-    f"{sure_detections.RULE} F1 = 2 right / (2 right + false + missed). Shown are the images on which it differs most."
-)
+RULE = f"{worst_images.F1_RULE} Shown are the images on which it differs most."
 
 
 def most_different(

@@ -83,8 +83,7 @@ def _source(path, which, annotations, images, on_bad_image):
         return _of_folder(pathlib.Path(path), annotations, images, on_bad_image)
     run = RunDirectory(path)
     config = run.read_config()
-    data_name = evaluate_run.choose_data(config.data, "val", annotations, images)
-    config.data.on_bad_image = on_bad_image or config.data.on_bad_image
+    data_name = evaluate_run.choose_data(config.data, "val", annotations, images, on_bad_image)
     folder = run.evaluation / f"{which}-{data_name}"
     return _Source(path, config, folder, _made_before(folder, run, which), run)
 
@@ -103,8 +102,7 @@ def _made_before(folder, run, which):
 def _of_folder(path, annotations, images, on_bad_image):
     metrics = _read_metrics(path)
     config = provenance.config_of(metrics["evaluated"])
-    evaluate_run.choose_data(config.data, "val", annotations, images)
-    config.data.on_bad_image = on_bad_image or config.data.on_bad_image
+    evaluate_run.choose_data(config.data, "val", annotations, images, on_bad_image)
     return _Source(str(path), config, path, metrics, None)
 
 

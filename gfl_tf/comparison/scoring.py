@@ -7,6 +7,7 @@ import typing
 import numpy as np
 
 from gfl_tf import files
+from gfl_tf.comparison import names
 from gfl_tf.comparison.evaluations import Evaluation
 from gfl_tf.data.coco import CocoDataset
 from gfl_tf.evaluation import coco_numbers, coco_rows, sure_detections, weighted_numbers
@@ -48,7 +49,7 @@ def score(
     Raises:
         ValueError: detections.json is damaged, or is not of metrics.json.
     """
-    path = evaluation.folder / "detections.json"
+    path = evaluation.folder / names.DETECTIONS_FILE
     items = files.read_json(path)
     found = coco_rows.found(dataset, items, str(path))
     images = sure_detections.matched_images(dataset, items)

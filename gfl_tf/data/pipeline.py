@@ -234,8 +234,8 @@ def _planned(plan, batch_size, start_step):
     """Endless `tf.data.Dataset` of `_signature`, of a `TrainingPlan` from step `start_step` on.
 
     Python is asked once an epoch, and not by `from_generator`: in the newest TensorFlow this makes the C library hand
-    free memory back to the kernel at once, which doubles a small model's time for a step on a CPU; and where an
-    iterator is taken down as the process ends, its Python may keep the process from ending.
+    free memory back to the kernel at once, which doubles a small model's time for a step on a CPU; and it calls Python
+    once more when an iterator is taken down, be it as the process ends.
     """
     first_epoch, offset = divmod(start_step, plan.steps_per_epoch)
     signature = _signature(batch_size)

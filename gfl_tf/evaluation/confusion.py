@@ -6,7 +6,7 @@ import typing
 
 import numpy as np
 
-from gfl_tf.evaluation.matches import MIN_IOU, match
+from gfl_tf.evaluation.matches import MIN_IOU, match, without_classes
 from gfl_tf.evaluation.sure_detections import MIN_SCORE, MatchedImage
 
 RULE = (
@@ -54,12 +54,12 @@ def _of_any_class(image, missed, false):
     record = dataclasses.replace(
         image.record,
         boxes=image.record.boxes[missed],
-        classes=np.zeros(len(missed), int),
+        classes=image.record.classes[missed],
         crowd_boxes=np.zeros([0, 4], np.float32),
         crowd_classes=np.zeros(0, int),
     )
-    found = {"boxes": image.found["boxes"][false], "confidence": image.found["confidence"][false]}
-    return match(record, {**found, "classes": np.zeros(len(false), int)}).objects
+    found = {name: values[false] for name, values in image.found.items()}
+    return match(*without_classes(record, found)).objects
 
 
 def most_frequent(counts: np.ndarray, class_names: collections.abc.Sequence[str], most: int = 10) -> list[Confusion]:

@@ -13,6 +13,7 @@ import numpy as np
 from gfl_tf.evaluation import matches
 from gfl_tf.evaluation.matches import MatchedEdges
 
+SIDES = ("left", "top", "right", "bottom")
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95)  # shares of the true edges that intervals are asked for
 THIRDS = ("small third", "middle third", "large third")  # of the detections' sizes
 MIN_GROUP = 20  # detections, below which a group of them is not told of

@@ -59,6 +59,13 @@ def match(record: ImageRecord, found: dict[str, np.ndarray], min_iou: float = MI
     return Match(objects, best)
 
 
+def without_classes(record: ImageRecord, found: dict[str, np.ndarray]) -> tuple[ImageRecord, dict[str, np.ndarray]]:
+    """An image and its detections as if all were of one class: what `match` takes to pair them whatever their class."""
+    classes, crowd_classes = np.zeros_like(record.classes), np.zeros_like(record.crowd_classes)
+    record = dataclasses.replace(record, classes=classes, crowd_classes=crowd_classes)
+    return record, {**found, "classes": np.zeros_like(found["classes"])}
+
+
 def iou(boxes: np.ndarray, others: np.ndarray, is_crowd: np.ndarray | None = None) -> np.ndarray:
     """float64 [N, M], of boxes xyxy; with others of which `is_crowd` [M] is true: the share of the box inside them."""
     if not len(boxes) or not len(others):

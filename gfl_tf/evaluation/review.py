@@ -18,7 +18,6 @@ The kinds are those of Schubert et al., "Identifying Label Errors in Object Dete
 """
 
 import collections.abc
-import dataclasses
 import typing
 
 import numpy as np
@@ -36,7 +35,6 @@ KINDS = {
 MIN_IOU = 0.3  # of a pair: an annotation that is far off still belongs to what is found there
 MIN_SCORE = 0.3  # of detections that can say that an annotation is wrong
 LEVEL = 0.95  # of the intervals of a detector that is not calibrated
-SIDES = ("left", "top", "right", "bottom")
 
 
 class Finding(typing.NamedTuple):
@@ -96,7 +94,7 @@ class Review:
         labels = np.asarray(found["classes"]).astype(int)
         has_category = np.array([each is not None for each in self._dataset.category_ids])
         found = detections.select({**found, "classes": labels}, has_category[labels])
-        pairs = _pairs(record, found)
+        pairs = matches.match(*matches.without_classes(record, found), MIN_IOU)
         counted = (found["confidence"] >= MIN_SCORE) & (pairs.objects != matches.IN_CROWD)
         self._num_detections += int(counted.sum())
         for number in np.flatnonzero(counted):
@@ -151,7 +149,9 @@ class Review:
             half, level = edges.normal_factor(LEVEL) * found["edge_stddev"][number], LEVEL
         errors = np.abs(found["boxes"][number] - box)
         outside = errors - half
-        sides = [f"{SIDES[side]} edge {outside[side]:.0f} px" for side in np.argsort(-outside) if outside[side] > 0]
+        sides = [
+            f"{edges.SIDES[side]} edge {outside[side]:.0f} px" for side in np.argsort(-outside) if outside[side] > 0
+        ]
         doubt = np.max(1 - half / np.maximum(errors, 1e-6))
         return doubt, f"{', '.join(sides)} outside the {level:.0%} interval"
 
@@ -162,11 +162,3 @@ class Review:
 def _finding(index, kind, doubt, reason, annotation, found, number):
     score, label = float(found["confidence"][number] * doubt), int(found["classes"][number])
     return Finding(index, kind, score, reason, annotation, tuple(found["boxes"][number].tolist()), label)
-
-
-def _pairs(record, found):
-    """`matches.Match` whatever the classes."""
-    one_class = dataclasses.replace(
-        record, classes=np.zeros_like(record.classes), crowd_classes=np.zeros_like(record.crowd_classes)
-    )
-    return matches.match(one_class, {**found, "classes": np.zeros_like(found["classes"])}, MIN_IOU)

@@ -52,8 +52,7 @@ def analyze_run(
     """
     check_names(only)
     config = run_dirs.RunDirectory(run_dir).read_config()
-    data_name = choose_data(config.data, "val", annotations, images)
-    config.data.on_bad_image = on_bad_image or config.data.on_bad_image
+    data_name = choose_data(config.data, "val", annotations, images, on_bad_image)
     dataset = configs.load_split(config, "val")
     model, _ = run_dirs.load_run(run_dir, which)
     coco.check_classes(model, dataset)

@@ -49,8 +49,7 @@ def calibrate_run(
             "were neither trained nor will be tested on: --annotations=PATH, and --images=FOLDER"
         )
     split = "val" if annotations else SPLIT
-    choose_data(config.data, split, annotations, images)
-    config.data.on_bad_image = on_bad_image or config.data.on_bad_image
+    choose_data(config.data, split, annotations, images, on_bad_image)
     dataset = configs.load_split(config, split)
     model, _ = run_dirs.load_run(run_dir, which)
     model.edge_calibration = None

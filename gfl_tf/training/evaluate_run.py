@@ -59,8 +59,7 @@ def evaluate_run(
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config()
-    data_name = choose_data(config.data, "val", annotations, images)
-    config.data.on_bad_image = on_bad_image or config.data.on_bad_image
+    data_name = choose_data(config.data, "val", annotations, images, on_bad_image)
     config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
     if report:
@@ -98,8 +97,9 @@ def choose_data(
     split: str,
     annotations: str | os.PathLike | None,
     images: str | os.PathLike | None,
+    on_bad_image: str | None = None,
 ) -> str:
-    """Puts annotations and images, where they are named, into a run's `config.data` as those of a split.
+    """Puts annotations, images and "error" or "skip", where they are named, into a run's `config.data` for a split.
 
     Args:
         data: changed in place.
@@ -110,6 +110,7 @@ def choose_data(
     Raises:
         ValueError: the data are not there.
     """
+    data.on_bad_image = on_bad_image or data.on_bad_image
     if annotations:
         data.update({f"{split}_annotations": str(annotations), f"{split}_images": "", "format": "auto"})
     is_held_out = split in fields.held_out(data)

@@ -9,10 +9,8 @@ from gfl_tf.evaluation import sure_detections
 from gfl_tf.evaluation.sure_detections import MatchedImage
 
 COUNT = 8
-DEFINITION = (
-    f"{sure_detections.RULE} F1 = 2 right / (2 right + false + missed); the lowest come first, and of equals the most "
-    "missed."
-)
+F1_RULE = f"{sure_detections.RULE} F1 = 2 right / (2 right + false + missed)."
+DEFINITION = f"{F1_RULE} The lowest come first, and of equals the most missed."
 
 
 class Mistakes(typing.NamedTuple):

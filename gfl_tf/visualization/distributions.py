@@ -10,9 +10,8 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gfl_tf.evaluation.edges import SIDES
 from gfl_tf.visualization import detections
-
-SIDES = ("left", "top", "right", "bottom")
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (40, 40, 40), (222, 222, 222)
 _BAR, _EXPECTATION, _TRUTH = (86, 134, 196), (205, 62, 40), (34, 139, 70)

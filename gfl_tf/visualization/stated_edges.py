@@ -5,8 +5,7 @@ import typing
 
 import numpy as np
 
-from gfl_tf.evaluation.edges import normal_factor
-from gfl_tf.visualization.distributions import SIDES
+from gfl_tf.evaluation.edges import SIDES, normal_factor
 
 LEVEL = 0.9  # of the interval that is shown, or the nearest that the detector is calibrated for
 
