@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from gfl_tf.commands import review as command
 from gfl_tf.data.coco import CocoDataset, ImageRecord, LoadReport
-from gfl_tf.evaluation.review import Review
+from gfl_tf.evaluation.review import KINDS, Review
 
 
 def dataset(boxes, classes, crowd_boxes=()):
@@ -134,3 +135,8 @@ def test_the_moved_box_comes_first():
     review = reviewed(dataset(truth, [0] * 30), {**detections, "edge_stddev": np.full([30, 4], 2.0)})
     first = review.ranking()[0]
     assert first.annotation == 17 and first.reason.startswith("top edge")
+
+
+def test_the_command_knows_the_kinds():
+    """It names them without importing TensorFlow."""
+    assert command.KINDS == tuple(KINDS)
