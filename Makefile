@@ -64,8 +64,10 @@ train: setup  ## set up, train GFLv2 on synthetic shapes, evaluate, draw, export
 	@echo "  gfl-predict --run_dir=$(RUN) --images=FOLDER --output=OUT  detections on your pictures"
 	@echo "  gfl-train --config=small --help                      your own data: see README.md"
 
+MARKS ?= not slow
+
 test: setup bare  ## set up, run the tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "$(MARKS)"
 
 test-slow: setup bare  ## set up, run the tests that train for minutes
 	$(PYTEST) -m slow

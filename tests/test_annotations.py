@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_stack
+
 PACKAGE = Path(__file__).resolve().parents[1] / "gfl_tf"
 
 KERAS = {"build", "call", "compute_output_shape", "from_config", "get_config"}

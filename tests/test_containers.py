@@ -10,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILES = sorted((ROOT / "docker").glob("*Dockerfile"))
 STACKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.txt") if not path.stem.endswith("-bare"))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_stack
+
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10, where pytest brings it

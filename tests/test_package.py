@@ -13,6 +13,8 @@ import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A module imports from its own folder and from folders of lower rows, never from a neighbour in its row.

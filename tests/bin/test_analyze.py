@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture(scope="module")
 def annotated(tmp_path_factory):

@@ -5,6 +5,8 @@ import re
 import pytest
 import tensorflow as tf
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture(scope="module")
 def without_stages(tmp_path_factory):

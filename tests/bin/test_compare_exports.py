@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

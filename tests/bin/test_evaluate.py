@@ -7,6 +7,8 @@ import pytest
 from gfl_tf.evaluation.coco import METRICS
 from gfl_tf.training.evaluate_run import evaluate_run
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture(scope="module")
 def evaluated(trained_run, command, tmp_path_factory):

@@ -9,6 +9,8 @@ from gfl_tf.training.run_dir import load_run
 from tests.checkpoints.shapes import CLASSES, gfl_shapes, random_weights
 from tests.checkpoints.torch_writer import Global, write_content, write_state_dict
 
+pytestmark = pytest.mark.one_stack
+
 CONFIG = """
 import ml_collections
 from gfl_tf.build import default_model

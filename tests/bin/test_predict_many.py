@@ -11,6 +11,8 @@ from PIL import Image
 
 from tests.bin.conftest import start
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_goes_on_where_it_was_killed(command, tiny_export, tmp_path):
     photos, output = tmp_path / "photos", tmp_path / "found"

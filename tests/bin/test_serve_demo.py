@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

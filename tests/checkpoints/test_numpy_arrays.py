@@ -9,6 +9,8 @@ import tensorflow as tf
 from gfl_tf.checkpoints import torch_file
 from tests.checkpoints.torch_writer import write_zip
 
+pytestmark = pytest.mark.one_stack
+
 
 def arrays():
     base = np.arange(6, dtype=np.float32).reshape(2, 3)

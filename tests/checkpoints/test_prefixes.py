@@ -4,6 +4,8 @@ import pytest
 
 from gfl_tf.checkpoints import prefixes
 
+pytestmark = pytest.mark.one_stack
+
 WANTED = (
     "conv1.weight",
     "layer1.0.conv1.weight",

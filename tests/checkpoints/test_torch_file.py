@@ -26,6 +26,8 @@ from tests.checkpoints.torch_writer import (
     write_zip,
 )
 
+pytestmark = pytest.mark.one_stack
+
 DATA = Path(__file__).parent / "data"
 
 

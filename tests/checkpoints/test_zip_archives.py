@@ -9,6 +9,8 @@ import pytest
 from gfl_tf.checkpoints import torch_file
 from tests.checkpoints.torch_writer import pickled, tensor, write_zip
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.mark.parametrize(
     "members, message",

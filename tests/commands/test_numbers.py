@@ -4,6 +4,8 @@ import pytest
 
 from gfl_tf.commands import numbers
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_numbers():
     assert numbers.parse("canvas", "800x1344", "x", 2) == (800, 1344)

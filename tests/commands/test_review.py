@@ -2,8 +2,12 @@
 
 import sys
 
+import pytest
+
 from gfl_tf.commands import review as command
 from tests.commands.test_start import ROOT, run
+
+pytestmark = pytest.mark.one_stack
 
 
 def test_unknown_kind(tmp_path):

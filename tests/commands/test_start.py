@@ -11,6 +11,8 @@ import pytest
 
 from gfl_tf.commands import start
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     point.name: point.value

@@ -7,6 +7,8 @@ import pytest
 
 from gfl_tf.comparison import compare, evaluations, files, text
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture
 def comparison(evaluation):

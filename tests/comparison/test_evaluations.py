@@ -11,6 +11,8 @@ from gfl_tf.training import evaluate_run, provenance
 from gfl_tf.training.run_dir import RunDirectory
 from tests.comparison.conftest import write_evaluation
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture
 def evaluate(config, monkeypatch):

@@ -5,6 +5,8 @@ import pytest
 
 from gfl_tf.comparison import names
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.mark.parametrize(
     "paths, message",

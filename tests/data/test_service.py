@@ -13,6 +13,8 @@ from gfl_tf.data.tfrecords.loading import load_tfrecords
 from tests.data.tfrecords.examples import make_records
 from tests.ports import free_ports
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture(scope="module")
 def servers():

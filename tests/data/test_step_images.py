@@ -1,6 +1,7 @@
 """The images of a step: those that are in the batch, told by their colours."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from gfl_tf.data import pipeline
@@ -8,6 +9,8 @@ from gfl_tf.data.augmentations import from_config
 from gfl_tf.data.batching import TrainingPlan
 from gfl_tf.data.coco import load_coco
 from gfl_tf.data.step_images import step_images
+
+pytestmark = pytest.mark.one_stack
 
 BATCH_SIZE, MIXING_UNTIL = 3, 3
 SIZES = [(64, 64), (48, 64), (64, 40)] * 3

@@ -16,6 +16,8 @@ from gfl_tf.data.formats.splits import Part
 from gfl_tf.dataset_check import check, files, text
 from gfl_tf.dataset_check.findings import KINDS
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = check.Settings(scale=(96, 64))
 BOX = [20, 10, 30, 40]

@@ -8,6 +8,8 @@ from PIL import Image
 
 from gfl_tf.dataset_check.repeats import MAX_DISTANCE, difference_hash, fingerprint, nearest
 
+pytestmark = pytest.mark.one_stack
+
 
 def picture(seed, size=(320, 240)):
     """Blurred noise, as varied as a photograph."""

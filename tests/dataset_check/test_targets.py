@@ -9,6 +9,8 @@ from gfl_tf.dataset_check import boxes as box_checks
 from gfl_tf.dataset_check import histograms, suggestions, targets
 from gfl_tf.dataset_check.loading import Split
 
+pytestmark = pytest.mark.one_stack
+
 LEVELS = (3, 4, 5, 6, 7)
 NOTHING = targets.Level("P3", 8, 9, (1, 2, 3, 4), 0.0)
 

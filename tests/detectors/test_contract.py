@@ -216,6 +216,7 @@ def _other_rows():
     return [row if row in first else pytest.param(row, marks=pytest.mark.slow) for row in rows[len(ROWS) :]]
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("row", _other_rows())
 def test_every_other_row_is_built_and_trained_a_step(row):
     model = build_row(row)

@@ -6,6 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.one_stack
+
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 NUM_FRAMES = 12
 

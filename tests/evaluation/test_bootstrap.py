@@ -4,6 +4,8 @@ import pytest
 from gfl_tf.evaluation import bootstrap, weighted_numbers
 from tests.evaluation import scenes
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_draws_are_of_all_images_and_the_same_for_the_same_seed():
     drawn = bootstrap.draws(40, 300, seed=1)

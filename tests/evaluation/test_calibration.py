@@ -10,6 +10,8 @@ from gfl_tf.evaluation import calibration as calibrations
 from gfl_tf.evaluation import edges as measures
 from tests.evaluation.test_edges import edges_of, normal_edges
 
+pytestmark = pytest.mark.one_stack
+
 
 def calibrated(calibration, edges):
     found = calibration(tf.constant(edges.stddev, tf.float32), tf.constant(edges.boxes, tf.float32))

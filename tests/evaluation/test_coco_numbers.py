@@ -10,6 +10,8 @@ from pycocotools.cocoeval import COCOeval
 
 from gfl_tf.evaluation import coco_numbers
 
+pytestmark = pytest.mark.one_stack
+
 
 def _scene(rng, num_images=30, num_classes=5, num_found=40):
     """Rows of truth, with crowds, and of detections near it, with ties; no object of class 3, nothing of class 4."""

@@ -6,6 +6,8 @@ import pytest
 from gfl_tf.evaluation import edges as measures
 from gfl_tf.evaluation.matches import MatchedEdges
 
+pytestmark = pytest.mark.one_stack
+
 
 def edges_of(errors, stddev, sizes=None, images=None, intervals=None):
     """Detections whose sides lie by `errors` outside their objects."""

@@ -5,6 +5,8 @@ import pytest
 
 from gfl_tf.evaluation.information import Information
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_order():
     """The mean of 0.4 and 0.8 leaves 0.4, and 0.5 leaves 0.5; 0.1 does not count."""

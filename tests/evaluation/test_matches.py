@@ -1,9 +1,12 @@
 """Which detection finds which object, and what is collected of them."""
 
 import numpy as np
+import pytest
 
 from gfl_tf.data.coco import ImageRecord
 from gfl_tf.evaluation.matches import FALSE, IN_CROWD, Matches, match
+
+pytestmark = pytest.mark.one_stack
 
 BOXES = np.float32([[0, 0, 10, 10], [20, 0, 40, 20]])
 

@@ -7,6 +7,8 @@ from gfl_tf.commands import review as command
 from gfl_tf.data.coco import CocoDataset, ImageRecord, LoadReport
 from gfl_tf.evaluation.review import KINDS, Review
 
+pytestmark = pytest.mark.one_stack
+
 
 def dataset(boxes, classes, crowd_boxes=()):
     record = ImageRecord(

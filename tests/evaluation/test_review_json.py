@@ -1,10 +1,13 @@
 """Findings as COCO JSON."""
 
 import numpy as np
+import pytest
 
 from gfl_tf.data.coco import load_coco
 from gfl_tf.evaluation import review_json
 from gfl_tf.evaluation.review import Finding
+
+pytestmark = pytest.mark.one_stack
 
 CONTENT = {
     "images": [{"id": n, "file_name": f"{n}.jpg", "height": 100, "width": 200, "tag": n} for n in (3, 5, 8)],

@@ -6,6 +6,8 @@ import pytest
 from gfl_tf.evaluation import scores
 from gfl_tf.evaluation.matches import ScoredDetections
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_hand_table():
     """Two bins: scores 0.2 and 0.4 with IoU 0 and 0.6, one right; 0.9 with IoU 0.8, right."""

@@ -7,6 +7,8 @@ from gfl_tf.data.coco import CocoDataset, ImageRecord, LoadReport
 from gfl_tf.evaluation import confusion, mistakes, sizes
 from gfl_tf.evaluation.sure_detections import matched_images
 
+pytestmark = pytest.mark.one_stack
+
 CAT, DOG = 0, 1
 LEFT, RIGHT, BOTTOM, CROWD = (0, 0, 40, 40), (50, 0, 90, 40), (0, 50, 10, 60), (50, 50, 90, 90)
 

@@ -6,6 +6,8 @@ import pytest
 from gfl_tf.evaluation import coco_numbers, weighted_numbers
 from tests.evaluation import scenes
 
+pytestmark = pytest.mark.one_stack
+
 NUM_IMAGES, NUM_CLASSES = 25, 3
 
 

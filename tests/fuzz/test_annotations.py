@@ -19,6 +19,8 @@ from gfl_tf.data.coco import load_coco
 from tests.data.formats import examples
 from tests.fuzz import values
 
+pytestmark = pytest.mark.one_stack
+
 NUMBERS = st.sampled_from(
     ["0", "1", "-1", "0.5", "60", "1e9", "nan", "inf", "-inf", "1e999", "", " ", "x", "１", "0x1"]
 )

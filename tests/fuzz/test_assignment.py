@@ -14,6 +14,8 @@ from gfl_tf.assigners.max_iou import MaxIoUAssigner
 from gfl_tf.ops.grid import GridSpec
 from tests.fuzz import values
 
+pytestmark = pytest.mark.one_stack
+
 ASSIGNERS = [ATSSAssigner(), ATSSAssigner(k=3), FCOSAssigner(), FCOSAssigner(centre_radius=1.5), MaxIoUAssigner()]
 COUNT = 4
 SIDE = 256

@@ -9,6 +9,8 @@ from gfl_tf import losses
 from gfl_tf.ops import boxes as box_ops
 from tests.fuzz import values
 
+pytestmark = pytest.mark.one_stack
+
 OVERLAPS = {"iou": (box_ops.iou, 0), "giou": (box_ops.giou, -1), "diou": (box_ops.diou, -1), "ciou": (box_ops.ciou, -2)}
 LOSSES = [losses.giou_loss, losses.diou_loss, losses.ciou_loss]
 

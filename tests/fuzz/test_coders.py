@@ -12,6 +12,8 @@ from gfl_tf.ops import deltas, distances
 from gfl_tf.ops.grid import GridSpec, Places
 from tests.fuzz import values
 
+pytestmark = pytest.mark.one_stack
+
 CODERS = [
     DiracDistances(),
     DiracDistances(activation="relu"),

@@ -12,6 +12,8 @@ from gfl_tf.training import config as configs
 from gfl_tf.training import fields
 from tests.fuzz import values
 
+pytestmark = pytest.mark.one_stack
+
 VALUES = (
     values.JSON
     | st.sampled_from(

@@ -12,6 +12,8 @@ from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.ops import boxes as box_ops
 from tests.fuzz import values
 
+pytestmark = pytest.mark.one_stack
+
 CLASSES = 3
 DECODERS = [
     PredictionDecoder(nms=nms, class_wise=class_wise, max_detections=4)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from gfl_tf import losses
 from tests.fuzz import values
 
+pytestmark = pytest.mark.one_stack
+
 SHAPE = (values.COUNT, 3)
 LOSSES = {
     "focal": lambda power: lambda *inputs: losses.focal_loss(*inputs, gamma=power),

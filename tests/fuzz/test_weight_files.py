@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from gfl_tf.checkpoints import state_dict, weight_file
 from tests.checkpoints import torch_writer
 
+pytestmark = pytest.mark.one_stack
+
 ARRAYS = {
     "backbone/conv/kernel": np.arange(12, dtype=np.float32).reshape(3, 4),
     "head/box/bias": np.ones(3, np.float32),

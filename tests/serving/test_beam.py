@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+pytestmark = pytest.mark.one_stack
+
 pytest.importorskip("apache_beam", reason="needs Apache Beam: pip install apache-beam")
 
 

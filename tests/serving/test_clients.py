@@ -14,6 +14,8 @@ from gfl_tf.data import images as image_ops
 from gfl_tf.serving import export, requests
 from gfl_tf.training import run_dir
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(__file__).parent / "clients"
 CLIENTS = ["tf2", "tf1", "c_api"]

@@ -16,6 +16,8 @@ from werkzeug.test import Client
 from gfl_tf.serving import assets, demo, demo_model, requests
 from tests.serving import test_runners
 
+pytestmark = pytest.mark.one_stack
+
 PIXELS = np.random.default_rng(0).integers(0, 256, [60, 90, 3], np.uint8)
 
 

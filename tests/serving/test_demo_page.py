@@ -10,6 +10,8 @@ from werkzeug import serving
 
 from gfl_tf.serving import demo
 
+pytestmark = pytest.mark.one_stack
+
 
 def detection(name, index, score, box):
     edges = [4.0, 2.0, 4.0, 2.0]

@@ -4,6 +4,8 @@ import pytest
 
 from gfl_tf.serving import demo_server
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture
 def listening():

@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from gfl_tf.serving import latency
 
+pytestmark = pytest.mark.one_stack
+
 
 class Clock:
     """Stands still until somebody moves it."""

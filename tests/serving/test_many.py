@@ -15,6 +15,8 @@ from gfl_tf.serving import many, many_inputs, many_outputs, runners
 from gfl_tf.training import run_dir
 from gfl_tf.visualization import predict
 
+pytestmark = pytest.mark.one_stack
+
 SETTINGS = {"--model": "a"}
 
 

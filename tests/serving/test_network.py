@@ -13,6 +13,8 @@ from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.serving.network import serving_model
 from tests.tiny import build_tiny
 
+pytestmark = pytest.mark.one_stack
+
 IMAGES = tf.random.stateless_uniform([1, 64, 64, 3], seed=(1, 2), maxval=255.0)
 
 

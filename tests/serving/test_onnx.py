@@ -16,6 +16,8 @@ from gfl_tf.ops import sampling
 from gfl_tf.serving import export, onnx
 from gfl_tf.training import run_dir
 
+pytestmark = pytest.mark.one_stack
+
 SCALE = (160, 96)
 CLASS_NAMES = ("circle", "square", "star")
 D = 12  # the models have 20

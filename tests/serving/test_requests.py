@@ -17,6 +17,8 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from gfl_tf.serving import requests
 from tests.serving import server_stub
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from gfl_tf.serving import runners
 
+pytestmark = pytest.mark.one_stack
+
 BOX = (20, 30, 150, 90)  # x1, y1, x2, y2
 D = 4
 

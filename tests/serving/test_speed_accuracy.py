@@ -7,6 +7,8 @@ from PIL import Image
 from gfl_tf.data import coco as coco_data
 from gfl_tf.serving import runners, speed_accuracy
 
+pytestmark = pytest.mark.one_stack
+
 
 def _dataset(path, boxes, class_names):
     """One image, each of whose `boxes` is an object of class 0."""

@@ -8,6 +8,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from gfl_tf.serving import requests, tf_serving, warmup
 from tests.serving import server_stub
 
+pytestmark = pytest.mark.one_stack
+
 # The messages of TensorFlow Serving 2.15.1. The package tensorflow-serving-api has neither of them.
 # {name: (number, type)}: tensorflow_serving/servables/tensorflow/session_bundle_config.proto
 BATCHING_PARAMETERS = {

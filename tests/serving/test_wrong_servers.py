@@ -17,6 +17,8 @@ import tensorflow as tf
 
 from gfl_tf.serving import requests
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[2]
 GIVE = "[Gg]ive http://HOST:PORT/v1/models/NAME, with the port of TensorFlow Serving's REST API"
 PAGE = b"<!DOCTYPE html>\n<html><head>\n<title>Some\nproxy</title></head>\n<body>lots\nof\nlines</body></html>"

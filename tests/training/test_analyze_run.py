@@ -10,6 +10,8 @@ from gfl_tf.evaluation.analyses import NAMES
 from gfl_tf.training.analyses import TABLE
 from gfl_tf.training.analyze_run import analyze_run
 
+pytestmark = pytest.mark.one_stack
+
 CLASSES = ("circle", "square", "star")
 
 

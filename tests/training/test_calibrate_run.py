@@ -11,6 +11,8 @@ from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.calibrate_run import calibrate_run
 from gfl_tf.training.evaluate_run import evaluate_run
 
+pytestmark = pytest.mark.one_stack
+
 SPREAD_PX = 2.0
 
 

@@ -16,6 +16,8 @@ from gfl_tf.training import fit, lock
 from gfl_tf.training.divergence import DivergedError
 from gfl_tf.training.run_dir import WEIGHTS, RunDirectory, load_run
 
+pytestmark = pytest.mark.one_stack
+
 TOTAL_STEPS = 10
 
 

@@ -10,6 +10,8 @@ from gfl_tf.training import progress as progress_module
 from gfl_tf.training.progress import Countdown, Progress, duration
 from gfl_tf.training.report import StepReport
 
+pytestmark = pytest.mark.one_stack
+
 
 class _Terminal(io.StringIO):
     def isatty(self):

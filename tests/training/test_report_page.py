@@ -12,6 +12,8 @@ from gfl_tf.training import final_page
 from gfl_tf.training.evaluate_run import evaluate_run
 from gfl_tf.training.run_dir import RunDirectory
 
+pytestmark = pytest.mark.one_stack
+
 NAMES = ("circle", "<i>square</i>", "star's & co")
 
 

@@ -13,7 +13,7 @@ from gfl_tf.evaluation import coco
 from gfl_tf.evaluation.review import KINDS
 from gfl_tf.training.review_run import review_run
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = [pytest.mark.one_stack, pytest.mark.usefixtures("uncompiled")]
 CATEGORIES = [{"id": n, "name": name} for n, name in enumerate(("circle", "square", "star"))]
 
 

@@ -5,6 +5,8 @@ from matplotlib.figure import Figure
 
 from gfl_tf.visualization import analysis_diagrams
 
+pytestmark = pytest.mark.one_stack
+
 
 def bars_of(qualities):
     rows = [{"replaced": name, "quality": quality, "AP": 0.5} for name in ("nothing", "boxes") for quality in qualities]

@@ -4,6 +4,8 @@ from PIL import Image
 
 from gfl_tf.visualization import detections
 
+pytestmark = pytest.mark.one_stack
+
 GREY = 128
 
 

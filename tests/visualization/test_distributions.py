@@ -3,6 +3,8 @@ import pytest
 
 from gfl_tf.visualization import distributions
 
+pytestmark = pytest.mark.one_stack
+
 N = 16
 
 

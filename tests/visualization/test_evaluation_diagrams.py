@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 
 from gfl_tf.visualization import evaluation_diagrams
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture
 def axes():

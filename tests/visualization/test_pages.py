@@ -7,6 +7,8 @@ from PIL import Image
 
 from gfl_tf.visualization import diagrams, pages
 
+pytestmark = pytest.mark.one_stack
+
 
 def draw(axes):
     axes.plot([0, 1], [0, 2], label="AP")

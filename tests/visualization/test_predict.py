@@ -10,6 +10,8 @@ from PIL import Image
 from gfl_tf.training import run_dir
 from gfl_tf.visualization import predict
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture(scope="module")
 def model_and_config(tiny_run):

@@ -8,6 +8,8 @@ from gfl_tf.data.coco import load_coco
 from gfl_tf.evaluation.review import KINDS, Finding
 from gfl_tf.visualization import review_page
 
+pytestmark = pytest.mark.one_stack
+
 FINDINGS = [
     Finding(0, "edges", 0.9, "left edge 6 px outside the 95% interval", 0, (10.0, 10.0, 60.0, 60.0), 0),
     Finding(0, "missing", 0.5, "<dog> is found with a score of 0.50, and not annotated", None, (0, 0, 20, 20), 1),

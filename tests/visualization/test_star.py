@@ -16,6 +16,8 @@ from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.visualization import star
 from tests.tiny import build_tiny
 
+pytestmark = pytest.mark.one_stack
+
 GREY = 128
 POINT, DISTANCES = (200, 150), (120, 90, 150, 110)
 # Section 4.3, by hand: (x, y) of the points 0 to 8 for POINT and DISTANCES.

@@ -5,6 +5,8 @@ import pytest
 
 from gfl_tf.visualization.stated_edges import stated
 
+pytestmark = pytest.mark.one_stack
+
 FOUND = {
     "boxes": np.array([[38.0, 32.0, 58.0, 60.0]]),
     "points": np.array([[50.0, 40.0]]),

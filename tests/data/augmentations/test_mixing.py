@@ -16,6 +16,8 @@ from gfl_tf.data.augmentations.mosaic import Mosaic
 from gfl_tf.data.augmentations.resizing import Zoom
 from gfl_tf.data.coco import load_coco
 
+pytestmark = pytest.mark.one_stack
+
 # Of each class; grey ones so that they are in grey files, too.
 COLORS = np.array([80, 120, 160, 200, 240])
 MIXERS = {"mosaic": Mosaic(1.0), "mixup": Mixup(1.0), "copy_paste": CopyPaste(1.0)}

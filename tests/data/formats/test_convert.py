@@ -13,6 +13,8 @@ from gfl_tf.data.formats.convert import convert
 from tests.data.formats import examples
 from tests.data.formats.test_formats import WRITERS, assert_is_the_example
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

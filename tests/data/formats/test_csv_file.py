@@ -5,6 +5,8 @@ import pytest
 from gfl_tf.data import formats
 from tests.data.formats import examples
 
+pytestmark = pytest.mark.one_stack
+
 
 def read(folder, text, name="boxes.csv"):
     """[(image, class, x, y, width, height)] of a table beside the images of the example."""

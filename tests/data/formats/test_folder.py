@@ -5,6 +5,8 @@ from PIL import Image
 from gfl_tf.data.coco import load_coco
 from gfl_tf.data.formats.folder import read_folder
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_images_of_a_folder(tmp_path, caplog):
     for name, size in (("b.png", (30, 20)), ("a.jpg", (40, 10))):

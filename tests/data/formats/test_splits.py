@@ -10,6 +10,8 @@ from gfl_tf.data.coco import load_coco
 from gfl_tf.data.formats.splits import find_splits
 from tests.data.formats import examples
 
+pytestmark = pytest.mark.one_stack
+
 
 def coco(folder, part):
     examples.write_coco(folder / part / "_annotations.coco.json", folder / part)

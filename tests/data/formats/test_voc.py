@@ -7,6 +7,8 @@ from gfl_tf.data.formats.entries import to_coco
 from gfl_tf.data.formats.voc import read_voc
 from tests.data.formats.examples import voc_object, write_image, write_text
 
+pytestmark = pytest.mark.one_stack
+
 
 def write_xml(path, objects, file_name=None, size=(60, 40)):
     """objects: list of (name, difficult, xyxy)."""

@@ -7,6 +7,8 @@ from gfl_tf.data import formats
 from gfl_tf.data.coco import load_coco
 from tests.data.formats import examples
 
+pytestmark = pytest.mark.one_stack
+
 
 def boxes(path, split="train"):
     content, folder = formats.read(path, split=split)

@@ -15,6 +15,8 @@ from gfl_tf.data.tfrecords import index
 from gfl_tf.data.tfrecords.loading import load_tfrecords
 from tests.data.tfrecords.examples import NUM_IMAGES, make_records
 
+pytestmark = pytest.mark.one_stack
+
 ARRAYS = ("boxes", "classes", "areas", "crowd_boxes", "crowd_classes")
 
 

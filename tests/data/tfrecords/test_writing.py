@@ -16,6 +16,8 @@ from gfl_tf.data.coco import load_coco
 from gfl_tf.data.tfrecords import index, making, writing
 from tests.data.tfrecords.examples import NUM_IMAGES, make_files, make_records, write_files
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
