@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import gfl_tf
 from gfl_tf import build, config_files, losses
+from gfl_tf.ablation import tables
 from gfl_tf.build import PARTS, RECIPES, default_model
 from gfl_tf.checkpoints import weight_file
 from gfl_tf.config_files import load_config
@@ -86,7 +87,7 @@ def test_every_config_describes_a_model(path):
     assert ("quality" in model.output) == recipe.score.has_quality_output
 
 
-PAPERS = [f"papers:{row}" for row in runpy.run_path(str(config_files.find("papers")))["ROWS"]]
+PAPERS = [f"papers:{row}" for row in (*tables.ROWS, *RECIPES)]
 OWN = [f"{name}:{detector}" for name in ("small", "gflv2_shapes") for detector in RECIPES]
 SMALL = [f"small:gflv2/{backbone}" for backbone in runpy.run_path(str(config_files.find("small")))["BACKBONES"]]
 TUNED = [f"finetune:{name}" for name in ("vfnet_r50_fpn_1x", "gfl_kerascv_r50_1x")]

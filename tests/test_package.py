@@ -43,7 +43,7 @@ ROWS = [
     {"visualization"},  # below training, which shows drawn detections in TensorBoard
     {"dataset_check"},
     {"training", "serving"},
-    {"comparison"},
+    {"ablation", "comparison"},
     {"commands"},
     {"__init__"},
 ]

@@ -115,20 +115,19 @@ def run(
 def _has_time(training, found, budget, say):
     is_new = found.states[training] == plan.MISSING
     estimate = plan.estimate(training, found.finished_seconds) if is_new else None
-    missing = budget.missing_for(estimate)
-    if missing:
-        takes = f"takes about {duration(estimate)} and there are {duration(budget.left())}" if estimate else "is next"
-        say(f"The time is used up: {training} {takes}.")
-    return not missing
+    if budget.fits(estimate):
+        return True
+    takes = "" if estimate is None else f", takes about {duration(estimate)}, and there are {duration(budget.left())}"
+    say(f"There is no more time. Next is {training}{takes}.")
+    return False
 
 
 def _train(ablation, training, prepared, command, budget, stop, found, say):
     config, data = prepared
     run = trainings.run_of(ablation.output, training)
     done = sum(state == plan.FINISHED for state in found.states.values())
-    say(
-        f"{'Going on with' if run.has_checkpoint() else 'Training'} {training} ({done} of {len(found.states)} finished)"
-    )
+    does = "Going on with" if run.has_checkpoint() else "Training"
+    say(f"{does} {training}; {done} of {len(found.states)} are finished. Watch {run.log_file}")
     start = time.monotonic()
     try:
         with run.locked():
@@ -142,6 +141,9 @@ def _train(ablation, training, prepared, command, budget, stop, found, say):
         found.failures[training] = ended.reason
         say(f"{training} failed: {ended.reason} (more in {run.path / trainings.ERRORS})")
     _look(ablation, training, found)
+    if found.states[training] == plan.FINISHED:
+        ap = found.results[training.row][training.seed]["AP"]
+        say(f"{training}: AP {ap:.1f}, after {duration(found.seconds[training])}")
 
 
 def _prepare(ablation):
@@ -177,8 +179,8 @@ def _load(config, seed):
     config, train_data, val_data = configs.load_datasets(config)
     if val_data is None:
         raise ValueError(
-            "there is nothing to evaluate the rows on: set --config.data.val_annotations, or --config.data.val_share to a "
-            "share of the training images"
+            "there is nothing to evaluate the rows on: set --config.data.val_annotations, or "
+            "--config.data.val_share to a share of the training images"
         )
     return config, run_data.describe(train_data, val_data)
 

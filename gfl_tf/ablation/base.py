@@ -19,8 +19,8 @@ def check(base: str, overrides: collections.abc.Iterable[str]) -> None:
     if ":" in base and PLACE not in base:
         name = base.partition(":")[0]
         raise ValueError(
-            f"--config={base}: the rows say which detector. Leave it out, as --config={name}, or put the word {PLACE} in "
-            f"its place, as --config=small:{PLACE}/resnet18"
+            f"--config={base}: the rows say which detector. Leave it out, as --config={name}, or put the word {PLACE} "
+            f"in its place, as --config=small:{PLACE}/resnet18"
         )
     for argument in overrides:
         field = re.sub(r"^--?(no)?config\.|=.*", "", argument)

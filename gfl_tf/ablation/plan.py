@@ -22,7 +22,7 @@ def order(
     seeds: collections.abc.Sequence[int],
     states: collections.abc.Mapping[Training, str],
 ) -> list[Training]:
-    """The trainings that are not finished: first those that were cut, then the first seed of all rows, the second, ..."""
+    """The trainings that are not finished: those that were cut, then the first seed of all rows, then the second..."""
     trainings = [Training(row, seed) for seed in seeds for row in rows]
     return [training for wanted in (CUT, MISSING) for training in trainings if states[training] == wanted]
 
@@ -43,11 +43,9 @@ class Budget:
         """Seconds."""
         return float("inf") if self._end is None else max(self._end - self._clock(), 0.0)
 
-    def missing_for(self, estimate: float | None) -> float:
-        """Seconds that a training of about `estimate` seconds lacks; 0: it fits, or how long it takes is not known yet."""
-        if self.left() == 0.0:
-            return estimate or 1.0
-        return max((estimate or 0.0) - self.left(), 0.0)
+    def fits(self, estimate: float | None) -> bool:
+        """Whether a training of `estimate` seconds ends in time; None: it is not known, and any time will do."""
+        return self.left() > 0.0 and (estimate is None or estimate <= self.left())
 
 
 def estimate(training: Training, seconds: collections.abc.Mapping[Training, float]) -> float | None:

@@ -9,13 +9,13 @@ import typing
 
 from gfl_tf.ablation.tables import METRICS, Group, Table
 
-# 97.5% quantiles of Student's t, of 1 to 10 degrees of freedom (any table of it). More count as 10: the interval is then
-# a little too wide.
+# 97.5% quantiles of Student's t, of 1 to 10 degrees of freedom (any table of it). More count as 10: the interval is
+# then a little too wide.
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 SAME, MAYBE_SAME, MAYBE_OPPOSITE, OPPOSITE, NO_ORDER, UNKNOWN = (
     "as in the paper",
-    "as in the paper, within the spread",
-    "against the paper, within the spread",
+    "as in the paper, maybe by chance",
+    "not as in the paper, maybe by chance",
     "against the paper",
     "equal in the paper",
     "no seed in common yet",
@@ -106,7 +106,8 @@ def pairs(results: Results, table: Table, group: Group) -> dict[str, int]:
 
 
 def among(groups: collections.abc.Iterable[Group], rows: collections.abc.Container[str]) -> list[Group]:
-    """The groups with these rows alone, without those of fewer than two; the first stands in for a missing reference."""
+    """The groups with these rows alone, without groups of fewer than two; the first row stands in for a reference that
+    is missing."""
     found = []
     for group in groups:
         kept = tuple(row for row in group.rows if row in rows)

@@ -9,11 +9,12 @@ from gfl_tf.ablation.tables import METRICS, Group
 
 Rows = list[list[str]]
 LEGEND = (
-    "Means over the seeds, with the standard deviation of a single training (divisor n - 1). A difference is the mean of "
-    "those at the same seed, in points of AP, with the interval of 95% by Student's t, which takes them as normally "
-    "distributed; one is told from chance where it leaves out 0. Of twenty differences of which none is true, one does "
-    "on average. The paper's figures are of ResNet-50, 12 epochs and COCO, one training each: not the size of a "
-    "difference but its sign can be expected to be the same here."
+    "Scores are means over the seeds, with their standard deviation. A difference is the mean of those at the same "
+    "seed, in points of AP; its spread is their standard deviation, and the interval of 95% is by Student's t, which "
+    "takes them as normally distributed. Where the interval holds 0, or is not known, as of one seed, the difference "
+    "may be chance. Of twenty differences of which none is true, one leaves out 0 on average. The paper's figures are "
+    "of ResNet-50, 12 epochs and COCO, one training each: what can be expected to be the same here is the sign of a "
+    "difference, not its size."
 )
 
 
@@ -70,8 +71,8 @@ def order(ablation: Ablation, found: Found, group: Group) -> str:
         return "No two rows that the paper orders have a seed in common yet."
     seen = counts[summary.SAME] + counts[summary.MAYBE_SAME]
     return (
-        f"Of {total} pairs of rows that the paper orders, {seen} {'are' if seen != 1 else 'is'} in its order here. Beyond the "
-        f"spread: {counts[summary.SAME]} in its order, {counts[summary.OPPOSITE]} against it."
+        f"Pairs of rows that the paper orders: {total}. In its order here: {seen}, of which {counts[summary.SAME]} by "
+        f"more than chance; against it by more than chance: {counts[summary.OPPOSITE]}."
     )
 
 

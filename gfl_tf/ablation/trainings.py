@@ -68,6 +68,7 @@ def train(run: RunDirectory, command: collections.abc.Sequence[str], budget: Bud
         process = subprocess.Popen(
             [*command, f"--run_dir={run.path}"],
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # the run's log has it
             stderr=errors,
             start_new_session=True,
             env={**os.environ, "PYTHONSAFEPATH": "1"},  # a folder gfl_tf where the command is run is not the package

@@ -189,7 +189,7 @@ class RunDirectory:
             write_whole(self.data_file, json.dumps(data, indent=2) + "\n")
 
     def differences(self, config: ml_collections.ConfigDict, data: dict[str, typing.Any]) -> list[str]:
-        """In words, what stands against going on with the run that is there by `start` with these; [] if nothing does."""
+        """What stands against going on with the run that is there, in words; arguments as of `start`."""
         if not (self.exists() and self.has_checkpoint()):
             return []
         return [*self._differing_fields(config), *self._differing_data(data)]
