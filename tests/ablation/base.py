@@ -15,6 +15,8 @@ def get_config(detector):
     config.model.backbone = backbone
     config.model.neck.channels = 16
     config.model.head.update(channels=16, num_convs=1, groups=4)
+    config.model.grid.levels = (3, 4, 5)
     config.train.epochs = 1
     config.train.milestones = ()
+    config.train.sample_images = 0
     return config

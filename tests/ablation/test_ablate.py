@@ -77,7 +77,7 @@ def test_a_training_that_would_not_fit_is_not_begun(killed):
 
 
 def test_it_goes_on_after_the_kill(killed):
-    """The last of these tests: the training that was killed is finished from its checkpoint; the other is left alone."""
+    """The last of these tests: the training that was killed is finished from its checkpoint, the other left alone."""
     folder, before, _ = killed
     weights = folder / "out" / "qfl" / "seed_0" / "last.npz"
     written = weights.stat().st_mtime_ns
