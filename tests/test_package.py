@@ -41,7 +41,7 @@ ROWS = [
     {"data"},
     {"evaluation"},
     {"visualization"},  # below training, which shows drawn detections in TensorBoard
-    {"dataset_check"},
+    {"dataset_check", "description"},
     {"training", "serving"},
     {"ablation", "comparison"},
     {"commands"},
