@@ -23,7 +23,7 @@ def render(ablation: Ablation, found: Found) -> str:
     blocks = ["\n".join([title(ablation), *texts.columns(score_rows(ablation, found))])]
     for group in summary.among(ablation.table.groups, ablation.rows):
         lines = [f"Differences from {group.reference}", *texts.columns(difference_rows(ablation, found, group))]
-        blocks.append("\n".join([*lines, order(ablation, found, group)]))
+        blocks.append("\n".join([*lines, textwrap.fill(order(ablation, found, group), 100)]))
     return "\n\n".join([*blocks, *missing(ablation, found), textwrap.fill(LEGEND, 100)])
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import re
 
 import keras
 import ml_collections
@@ -108,6 +109,14 @@ def test_every_row_on_the_config_for_data_of_ones_own(table):
 def test_the_place_of_the_detector_in_a_base():
     assert model_of("gfl_3/both", "small:DETECTOR/resnet18")["backbone"]["name"] == "reference_resnet"
     assert model_of("vfnet_2/gamma_2_alpha_0.75", "gflv2_shapes")["head"]["name"] == "vfnet"
+    assert model_of("gfl_3/qfl", "papers") == model_of("gfl_1a/atss/joint", "papers")
+
+
+def test_the_docs_list_the_tables():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "ablate.md").read_text()
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|.*\| ([\d, ]+) \|$", page, re.MULTILINE)
+    listed = [pair for names, counts in rows for pair in zip(names.split(", "), map(int, counts.split(", ")))]
+    assert listed == [(f"`{name}`", len(table.rows)) for name, table in tables.TABLES.items()]
 
 
 @pytest.mark.parametrize(
