@@ -4,14 +4,12 @@ import functools
 import pathlib
 import re
 
-import keras
 import ml_collections
 import pytest
 
-from gfl_tf import build
 from gfl_tf.ablation import base, tables
-from gfl_tf.build import PARTS
 from gfl_tf.config_files import load_config
+from tests.tiny import with_defaults
 
 TINY = str(pathlib.Path(__file__).with_name("base.py"))
 NOT_SOFT = dict(quality_targets=False)
@@ -20,15 +18,7 @@ NOT_SOFT = dict(quality_targets=False)
 @functools.cache
 def model_of(name, config=TINY, overrides=()):
     """`config.model` of a row as a dict, its parts checked and with all their fields."""
-    model = base.row_config(config, name, tables.find_row(name), overrides).model.to_dict()
-    return {field: whole(field, value) if field in PARTS else value for field, value in model.items()}
-
-
-def whole(field, config):
-    """A part's config, with the defaults of the fields that it leaves out."""
-    given = dict(config)
-    cls = PARTS[field][given.pop("name")] if isinstance(PARTS[field], dict) else PARTS[field]
-    return config if issubclass(cls, keras.layers.Layer) else build.part_config(field, cls(**given))
+    return with_defaults(base.row_config(config, name, tables.find_row(name), overrides).model)
 
 
 # What the papers say of their rows, field by field. Of those with one field alone, the others are as in the detector.
@@ -100,10 +90,13 @@ def test_rows_differ_from_each_other(table):
     assert not same
 
 
-@pytest.mark.parametrize("table", tables.TABLES)
-def test_every_row_on_the_config_for_data_of_ones_own(table):
+# Of small the tables that have all detectors.
+@pytest.mark.parametrize(
+    "config, table", [*(("papers", table) for table in tables.TABLES), ("small", "gflv2_5"), ("small", "vfnet_5")]
+)
+def test_rows_on_the_bases_that_come_along(config, table):
     for row in tables.TABLES[table].rows:
-        model_of(f"{table}/{row}", "small")
+        model_of(f"{table}/{row}", config)
 
 
 def test_the_place_of_the_detector_in_a_base():

@@ -16,7 +16,7 @@ from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.serving import export
 from gfl_tf.training.checkpoint import Checkpoints
 from tests.detectors.scenes import BOXES, CANVAS, CLASSES, NUM_POINTS, bright_boxes, parts_of, random_outputs
-from tests.tiny import build_tiny
+from tests.tiny import build_tiny, with_defaults
 
 YOLO = dict(
     name="yolo_v8",
@@ -203,7 +203,7 @@ def _kinds(value):
 def _other_rows():
     """Rows that differ from one before in numbers alone, such as beta, are slow tests."""
     rows = [*ROWS, *sorted(set(tables.ROWS) - set(ROWS))]
-    first = {_kinds(load_config(f"papers:{row}").model.to_dict()): row for row in reversed(rows)}.values()
+    first = {_kinds(with_defaults(load_config(f"papers:{row}").model)): row for row in reversed(rows)}.values()
     return [row if row in first else pytest.param(row, marks=pytest.mark.slow) for row in rows[len(ROWS) :]]
 
 
