@@ -3,6 +3,7 @@
 import collections.abc
 import difflib
 import importlib.util
+import inspect
 import json
 import os
 from pathlib import Path
@@ -46,9 +47,11 @@ def load_config(config: str | os.PathLike) -> ml_collections.ConfigDict:
     What follows a colon is handed to `get_config`: "papers:gfl_1a/atss/joint".
 
     Raises:
-        ValueError: there is no such file, or it is no Python or has no `get_config` that returns a config.
+        ValueError: there is no such file, or it is no Python or has no `get_config` that returns a config, or none that
+            takes what follows a colon.
     """
-    name, colon, argument = os.fspath(config).partition(":")
+    text = os.fspath(config)
+    name, colon, argument = text.partition(":")
     path = find(name)
     spec = importlib.util.spec_from_file_location("gfl_tf_config", path)
     module = importlib.util.module_from_spec(spec)
@@ -58,6 +61,8 @@ def load_config(config: str | os.PathLike) -> ml_collections.ConfigDict:
         raise ValueError(f"{path}, line {error.lineno}, is no Python: {error.msg}") from error
     if not hasattr(module, "get_config"):
         raise ValueError(f"{path} has no get_config(), which returns the config; docs/configuration.md says more")
+    if colon and not inspect.signature(module.get_config).parameters:
+        raise ValueError(f"{text}: get_config() of {path} takes nothing that could stand behind a colon")
     values = module.get_config(argument) if colon else module.get_config()
     if not isinstance(values, (dict, ml_collections.ConfigDict)):
         raise ValueError(f"get_config() of {path} returns {values!r}; it must be a ConfigDict")

@@ -24,7 +24,7 @@ INTERNAL = """
     checkpoints/tensors checkpoints/torch_file checkpoints/torch_tar
     commands/__init__ commands/benchmark commands/benchmark_serving commands/check_dataset commands/compare_exports
     commands/convert_dataset commands/evaluate commands/export commands/import_checkpoint commands/make_tfrecords
-    commands/numbers commands/predict commands/query_server commands/start commands/train
+    commands/numbers commands/predict commands/query_server commands/start commands/train commands/train_child
     data/augmentations/blur data/augmentations/color_jitter data/augmentations/copy_paste data/augmentations/crop
     data/augmentations/cutout data/augmentations/equalize data/augmentations/flips data/augmentations/mixup
     data/augmentations/mosaic data/augmentations/resizing data/augmentations/sharpness data/augmentations/warps

@@ -25,8 +25,12 @@ def test_behind_a_colon_stands_an_argument():
     beside = str(config_files.find("gflv2_shapes"))
     assert config_files.load_config(f"{beside}:vfnet").name == "vfnet_shapes"
     assert config_files.load_config("papers:gfl_2c/0.5").model.boxes.bin_width == 0.5
-    with pytest.raises(ValueError, match="papers has no row 'gfl_9'; choose one of gfl_1a/atss/centerness_branch, "):
+    with pytest.raises(ValueError, match="there is no table 'gfl_9'; choose one of gfl_1a, "):
         config_files.load_config("papers:gfl_9")
+    with pytest.raises(ValueError, match="gfl_3 has no row 'gfl'; choose of neither, "):
+        config_files.load_config("papers:gfl_3/gfl")
+    with pytest.raises(ValueError, match="gfl_r50_fpn_1x:atss: get_config.. of .* takes nothing"):
+        config_files.load_config("gfl_r50_fpn_1x:atss")
 
 
 def test_a_path_is_a_file_of_ones_own(tmp_path, monkeypatch):

@@ -43,9 +43,9 @@ ROWS = [
     {"data"},
     {"evaluation"},
     {"visualization"},  # below training, which shows drawn detections in TensorBoard
-    {"dataset_check"},
+    {"dataset_check", "description"},
     {"training", "serving"},
-    {"comparison"},
+    {"ablation", "comparison"},
     {"commands"},
     {"__init__"},
 ]

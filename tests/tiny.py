@@ -2,9 +2,11 @@
 
 import functools
 
+import keras
 import keras_cv
 
 import gfl_tf
+from gfl_tf.build import PARTS, part_config
 from gfl_tf.detectors.recipes import Recipe
 
 
@@ -44,3 +46,15 @@ def build_tiny(
             **options,
         },
     )
+
+
+def with_defaults(model):
+    """`config.model` as a dict whose parts have all their fields, so that two can be compared."""
+    return {field: _whole(field, value) if field in PARTS else value for field, value in model.to_dict().items()}
+
+
+def _whole(field, config):
+    given = dict(config)
+    cls = PARTS[field][given.pop("name")] if isinstance(PARTS[field], dict) else PARTS[field]
+    # Of necks and heads the configs that come along have all fields.
+    return config if issubclass(cls, keras.layers.Layer) else part_config(field, cls(**given))

@@ -12,6 +12,13 @@ def shares(flag, texts):
     return values
 
 
+def seeds(flag, texts):
+    """("seeds", ["0", "1"]) to (0, 1), whole numbers from 0 on; ValueError: others, with the flag's name."""
+    if not texts or not all(text.isdecimal() for text in texts) or len(set(map(int, texts))) < len(texts):
+        raise ValueError(f"--{flag} has {','.join(texts)!r}; give whole numbers from 0 on, none twice")
+    return tuple(map(int, texts))
+
+
 def parse(flag, text, separator, count=None):
     """("canvas", "800x1344", "x", 2) to (800, 1344), and an empty text to ().
 

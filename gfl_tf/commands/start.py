@@ -100,22 +100,34 @@ def load_config(run_dir=None):
     Args:
         run_dir: whose config it is where there is no --config.
     """
-    _, field_arguments = split_arguments(sys.argv)
+    arguments = field_arguments()
     name = flags.FLAGS.config
     try:
-        fields.check_given(field_arguments)
         if name is None:
             config = fields.filled(config_files.read_run(run_dir))
-            if any(re.match(r"--?config\.data\.path=", argument) for argument in field_arguments):
+            if any(re.match(r"--?config\.data\.path=", argument) for argument in arguments):
                 config.data.update(dict.fromkeys(fields.DATA_PATHS, ""))  # the folder gives them anew
-            config = config_files.overridden(config, field_arguments)
+            config = config_files.overridden(config, arguments)
             import_tensorflow()
         else:
             import_tensorflow()
-            config = config_files.overridden(config_files.load_config(name), field_arguments)
+            config = config_files.overridden(config_files.load_config(name), arguments)
     except (OSError, ValueError) as error:
         raise SystemExit(f"{os.path.basename(sys.argv[0])}: {error}") from error
     return config
+
+
+def field_arguments():
+    """The fields of --config that the command line sets, as "--config.FIELD=VALUE".
+
+    Wrong ones end the command, as far as they show without the config.
+    """
+    _, arguments = split_arguments(sys.argv)
+    try:
+        fields.check_given(arguments)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{os.path.basename(sys.argv[0])}: {error}") from error
+    return arguments
 
 
 def split_arguments(arguments):

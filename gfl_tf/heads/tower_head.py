@@ -140,5 +140,19 @@ class TowerHead(keras.layers.Layer):
             class_feature = tf.concat([class_feature, distribution_feature], axis=-1)
         return {"classification": self.classification(class_feature), **outputs}
 
+    def stations(self) -> dict[str, list[keras.layers.Layer]]:
+        """{name: layers}, all of the head's, by what they do; each is in one of them."""
+        found = {
+            "class tower": self.class_tower,
+            "box tower": self.box_tower,
+            "class output": [self.classification],
+            "box output": [self.box, *self.scales],
+        }
+        if self.quality:
+            found["quality output"] = [self.quality_branch]
+        if self.dgqp is not None:
+            found["DGQP"] = [self.dgqp]
+        return found
+
     def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **arguments(self), "dgqp": keras.saving.serialize_keras_object(self.dgqp)}

@@ -139,5 +139,19 @@ class VFNetHead(keras.layers.Layer):
     def _with_less_gradient(self, box):
         return self.star_gradient * box + (1.0 - self.star_gradient) * tf.stop_gradient(box)
 
+    def stations(self) -> dict[str, list[keras.layers.Layer]]:
+        """As `TowerHead`'s."""
+        found = {
+            "class tower": self.class_tower,
+            "box tower": [*self.box_tower, self.box_feature],
+            "box output": [self.box, *self.scales],
+            "class star": [self.class_star],
+            "class output": [self.classification],
+        }
+        if self.refine:
+            found["refinement star"] = [self.refine_star]
+            found["refined box output"] = [self.refinement, *self.refinement_scales]
+        return found
+
     def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **arguments(self)}

@@ -188,6 +188,12 @@ class RunDirectory:
         if data is not None:
             write_whole(self.data_file, json.dumps(data, indent=2) + "\n")
 
+    def differences(self, config: ml_collections.ConfigDict, data: dict[str, typing.Any]) -> list[str]:
+        """What stands against going on with the run that is there, in words; arguments as of `start`."""
+        if not (self.exists() and self.has_checkpoint()):
+            return []
+        return [*self._differing_fields(config), *self._differing_data(data)]
+
     def _begin_again(self):
         if self.weights_file("last").exists():
             raise ValueError(
@@ -209,16 +215,19 @@ class RunDirectory:
         for folder in self.checkpoints.glob("ckpt-*_temp"):  # TensorFlow's, of earlier versions
             shutil.rmtree(folder)
 
-    def _check_config(self, config):
+    def _differing_fields(self, config):
         differences = configs.differing_fields(self.read_config(), config, HARMLESS_FIELDS + MOVED_FIELDS)
-        listed = [f"  config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences]
+        return [f"config.{field}: {old!r} in the run, now {new!r}" for field, old, new in differences]
+
+    def _check_config(self, config):
+        listed = [f"  {text}" for text in self._differing_fields(config)]
         if listed:
             raise ValueError(
                 "\n".join([f"{self.path} holds a run with another config:", *listed])
                 + "\nChoose another --run_dir to start anew, or leave --config and these fields out to go on with it."
             )
 
-    def _check_data(self, data):
+    def _differing_data(self, data):
         stored = dict(files.good([self.data_file], files.read_json)).get(self.data_file)
         if stored is None:
             logging.warning(
@@ -226,8 +235,11 @@ class RunDirectory:
                 self.path,
                 self.data_file.name,
             )
-            return
-        listed = [f"  {text}" for text in run_data.differences(stored, data)]
+            return []
+        return run_data.differences(stored, data)
+
+    def _check_data(self, data):
+        listed = [f"  {text}" for text in self._differing_data(data)]
         if listed:
             raise ValueError(
                 "\n".join([f"{self.path} holds a run with other data:", *listed])

@@ -123,7 +123,7 @@ def test_what_is_wrong_is_said_before_tensorflow_comes(tmp_path, arguments, mess
     "arguments, message",
     [
         (["--config=gflv2_shapes:gfl3"], "gfl-train: the detector is 'gfl3'; it must be one of "),
-        (["--config=papers:gfl_9"], "gfl-train: papers has no row 'gfl_9'; choose one of "),
+        (["--config=papers:gfl_9"], "gfl-train: there is no table 'gfl_9'; choose one of "),
         (["--config=gflv2_shapes", "--config.model.boxes.bins=4"], "gfl-train: --config.model.boxes.bins: "),
     ],
 )

@@ -1,7 +1,5 @@
 """What holds for every detector and every row of the papers' tables, whatever its parts."""
 
-import importlib.util
-
 import keras
 import numpy as np
 import pytest
@@ -9,15 +7,16 @@ import tensorflow as tf
 
 import gfl_tf
 from gfl_tf import losses
+from gfl_tf.ablation import tables
 from gfl_tf.assigners.fcos import FCOSAssigner
 from gfl_tf.build import RECIPES, build_detector
 from gfl_tf.checkpoints.weight_file import named_variables
-from gfl_tf.config_files import FOLDER
+from gfl_tf.config_files import load_config
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.serving import export
 from gfl_tf.training.checkpoint import Checkpoints
 from tests.detectors.scenes import BOXES, CANVAS, CLASSES, NUM_POINTS, bright_boxes, parts_of, random_outputs
-from tests.tiny import build_tiny
+from tests.tiny import build_tiny, with_defaults
 
 YOLO = dict(
     name="yolo_v8",
@@ -25,14 +24,6 @@ YOLO = dict(
 )
 
 
-def _papers():
-    spec = importlib.util.spec_from_file_location("papers", FOLDER / "papers.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-PAPERS = _papers()
 # Beside the six detectors: each kind of part that they do not have.
 ROWS = (
     "gfl_1a/fcos/no_quality", "gfl_1a/atss/iou_branch", "gfl_1a/atss/iou_guided", "gfl_1a/fcos/centerness_guided",
@@ -42,7 +33,7 @@ ROWS = (
 
 def build_row(row):
     """The detector of a row, as small as it gets."""
-    config = PAPERS.get_config(row)
+    config = load_config(f"papers:{row}")
     model = config.model
     model.num_classes, model.backbone, model.mean, model.std = 3, YOLO, (), ()
     model.neck.channels = 16
@@ -211,8 +202,8 @@ def _kinds(value):
 
 def _other_rows():
     """Rows that differ from one before in numbers alone, such as beta, are slow tests."""
-    rows = [*ROWS, *sorted(set(PAPERS.ROWS) - set(ROWS))]
-    first = {_kinds(PAPERS.get_config(row).model.to_dict()): row for row in reversed(rows)}.values()
+    rows = [*ROWS, *sorted(set(tables.ROWS) - set(ROWS))]
+    first = {_kinds(with_defaults(load_config(f"papers:{row}").model)): row for row in reversed(rows)}.values()
     return [row if row in first else pytest.param(row, marks=pytest.mark.slow) for row in rows[len(ROWS) :]]
 
 
