@@ -4,8 +4,12 @@ import collections.abc
 import os
 import typing
 
+import ml_collections
+from absl import logging
+
 from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.data import images as image_files
+from gfl_tf.data.coco import CocoDataset
 from gfl_tf.evaluation import calibration as calibrations
 from gfl_tf.evaluation import edges, matches, trust
 from gfl_tf.training import config as configs
@@ -51,6 +55,8 @@ def calibrate_run(
     split = "val" if annotations else SPLIT
     choose_data(config.data, split, annotations, images, on_bad_image)
     dataset = configs.load_split(config, split)
+    if annotations:
+        _warn_of_trained_images(run.read_config(), dataset)
     model, _ = run_dirs.load_run(run_dir, which)
     model.edge_calibration = None
     with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
@@ -67,3 +73,19 @@ def calibrate_run(
     }
     run.save_calibration(which, calibration, measured)
     return calibration, before
+
+
+def _warn_of_trained_images(config: ml_collections.ConfigDict, dataset: CocoDataset) -> None:
+    try:
+        trained = configs.load_split(config, "train").images
+    except (OSError, ValueError):  # it has moved since: nothing is known of it
+        return
+    paths = {os.path.realpath(record.path) for record in trained}
+    known = sum(os.path.realpath(record.path) in paths for record in dataset.images)
+    if known:
+        logging.warning(
+            "%d of these %d images were trained on, where the errors are smaller than elsewhere: the intervals will be "
+            "too narrow. Calibrate on others; config.data.calibration_share holds some out of a training.",
+            known,
+            len(dataset.images),
+        )

@@ -18,7 +18,7 @@ SPREAD_PX = 2.0
 
 @pytest.fixture(scope="module")
 def run_and_data(tiny_run, tmp_path_factory):
-    """A run, and annotations that lie by a normal error beside its detections."""
+    """A run, and annotations that lie by a normal error beside its detections; four of the images were trained on."""
     folder = tmp_path_factory.mktemp("calibration")
     run = shutil.copytree(tiny_run, folder / "run")
     rng = np.random.default_rng(0)
@@ -37,6 +37,10 @@ def run_and_data(tiny_run, tmp_path_factory):
         box = [left, top, right - left, bottom - top]
         content["annotations"].append({**item, "id": number, "bbox": box, "area": box[2] * box[3], "iscrowd": 0})
     path.write_text(json.dumps(content))
+    (folder / "trained.json").write_text(json.dumps({**content, "images": images[:4], "annotations": []}))
+    config = json.loads((run / "config.json").read_text())
+    config["data"].update(train_annotations=str(folder / "trained.json"), train_images=str(folder))
+    (run / "config.json").write_text(json.dumps(config))
     return run, {"annotations": path, "images": folder}
 
 
@@ -45,9 +49,10 @@ def test_a_run_that_held_out_nothing(tiny_run):
         calibrate_run(tiny_run)
 
 
-def test_calibrated(run_and_data, tmp_path):
+def test_calibrated(run_and_data, tmp_path, caplog):
     run, data = run_and_data
     calibration, before = calibrate_run(run, **data, levels=(0.5, 0.9))
+    assert "4 of these 16 images were trained on" in caplog.text
     assert not before["calibrated"] and before["matched"] > 100
     # At the borders of the image both boxes are cut.
     np.testing.assert_allclose(calibration.found, SPREAD_PX, atol=0.8)
