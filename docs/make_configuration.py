@@ -46,8 +46,9 @@ config in its `config.json`. A wrong name or value is refused before anything is
 A run goes on with `gfl-train --run_dir=RUN`, and there too fields can be set: those of `data` that say where its images
 and annotations lie, `data.on_bad_image`, and what changes no weights, such as `train.log_every`. All others are
 refused. So data may move, if they stay the same: `--config.data.train_images=NEW`. Their number, ids, file names, boxes
-and classes are compared with what the run's `data.json` says of them. [runs.md](runs.md) says what happens to a
-run that was stopped, killed or damaged.
+and classes are compared with what the run's `data.json` says of them. A teacher that has moved is named likewise, with
+`--config.train.teacher=NEW`, and its weights are compared. [runs.md](runs.md) says what happens to a run that was
+stopped, killed or damaged.
 """
 TOP = {
     "name": "Of the model, and of the folder of its exports.",

@@ -32,18 +32,20 @@ if TYPE_CHECKING:
     from gfl_tf.build import build_detector
     from gfl_tf.detectors.decoder import PredictionDecoder
     from gfl_tf.detectors.detector import Detector
+    from gfl_tf.detectors.distillation import Distillation
     from gfl_tf.detectors.recipes import ATSS, FCOS, GFL, GFLV2, RetinaNet, VFNet
 
 __version__ = "0.2.0.dev0"
 
 __all__ = [
-    "ATSS", "Detector", "FCOS", "GFL", "GFLV2", "PredictionDecoder", "RetinaNet", "VFNet", "__version__",
-    "build_detector",
+    "ATSS", "Detector", "Distillation", "FCOS", "GFL", "GFLV2", "PredictionDecoder", "RetinaNet", "VFNet",
+    "__version__", "build_detector",
 ]  # fmt: skip
 _RECIPES = {"ATSS", "FCOS", "GFL", "GFLV2", "RetinaNet", "VFNet"}
 _MODULES = {
     **dict.fromkeys(_RECIPES, "gfl_tf.detectors.recipes"),
     "Detector": "gfl_tf.detectors.detector",
+    "Distillation": "gfl_tf.detectors.distillation",
     "PredictionDecoder": "gfl_tf.detectors.decoder",
     "build_detector": "gfl_tf.build",
 }

@@ -61,6 +61,14 @@ DATA = {
     "augmentations": Rule("a list of operations, () for none", lambda value: isinstance(value, (tuple, list))),
     "mixing_until": SHARE,
 }
+DISTILLATION = {
+    "temperature": POSITIVE,
+    "weight": NOT_NEGATIVE,
+    "vlr_weight": NOT_NEGATIVE,
+    "vlr_gamma": SHARE,
+    "class_weight": NOT_NEGATIVE,
+    "class_temperature": POSITIVE,
+}
 TRAIN = {
     "batch_size": COUNT,
     "epochs": COUNT,
@@ -89,6 +97,8 @@ TRAIN = {
     "swa_learning_rate": POSITIVE,
     "swa_final_factor": SHARE,
     "swa_bn_batches": COUNT,
+    "teacher": TEXT,
+    "distillation": DISTILLATION,
     "deterministic": FLAG,
     "evaluate_every": COUNT,
     "patience": COUNT_OR_0,

@@ -51,11 +51,9 @@ class ATSSAssigner:
         """
         if grid.spec.anchors_per_point != 1:
             raise ValueError(f"ATSS has one anchor a point; this grid has {grid.spec.anchors_per_point}")
-        candidates = _nearest_points(boxes, grid, self.k)
-        places = grid.places.at(candidates.point)  # [B, M, L * k]
+        candidates, places, ious = self._candidates(boxes, grid)
         xy, box = places.points_px, boxes[:, :, tf.newaxis]
-        ious = box_ops.iou(places.anchors, box)
-        threshold = _adaptive_threshold(ious, candidates.is_valid)
+        threshold = _adaptive_threshold(ious, candidates.is_valid)[..., tf.newaxis]
         inside = tf.reduce_min(tf.concat([xy - box[..., :2], box[..., 2:] - xy], axis=-1), axis=-1) > MIN_INSIDE_PX
         is_positive = candidates.is_valid & inside & (ious >= threshold) & (classes >= 0)[..., tf.newaxis]
         box_index = tf.broadcast_to(tf.range(tf.shape(boxes)[1])[:, tf.newaxis], tf.shape(ious))
@@ -65,6 +63,17 @@ class ATSSAssigner:
         is_positive = _resolve_conflicts(point, box_index, is_positive, ious, grid.size)
         counts = grid.inside if self.ignore_outside else tf.ones_like(grid.inside)
         return Assignment(point, box_index, is_positive, counts)
+
+    def positive_thresholds(self, boxes: tf.Tensor, grid: Grid) -> tf.Tensor:
+        """The IoU from which a candidate is positive for each box, float32 [B, M]; arguments as of the call."""
+        candidates, _, ious = self._candidates(boxes, grid)
+        return _adaptive_threshold(ious, candidates.is_valid)
+
+    def _candidates(self, boxes, grid):
+        """(`_Candidates`, their `Places`, their IoUs with their box), each [B, M, L * k]."""
+        candidates = _nearest_points(boxes, grid, self.k)
+        places = grid.places.at(candidates.point)
+        return candidates, places, box_ops.iou(places.anchors, boxes[:, :, tf.newaxis])
 
 
 _Candidates = collections.namedtuple("_Candidates", ["point", "is_valid"])  # each [B, M, L * k]
@@ -106,12 +115,12 @@ def _window(centre, size, k):
 
 
 def _adaptive_threshold(ious, is_valid):
-    """Mean plus unbiased standard deviation of a box's candidate IoUs: [B, M, L * k] -> [B, M, 1]."""
+    """Mean plus unbiased standard deviation of a box's candidate IoUs: [B, M, L * k] -> [B, M]."""
     valid = tf.cast(is_valid, tf.float32)
     count = tf.maximum(tf.reduce_sum(valid, axis=-1, keepdims=True), 1.0)
     mean = tf.reduce_sum(ious * valid, axis=-1, keepdims=True) / count
     sum_squares = tf.reduce_sum(tf.square(ious - mean) * valid, axis=-1, keepdims=True)
-    return mean + tf.sqrt(sum_squares / tf.maximum(count - 1.0, 1.0))
+    return tf.squeeze(mean + tf.sqrt(sum_squares / tf.maximum(count - 1.0, 1.0)), axis=-1)
 
 
 def _resolve_conflicts(point, box, is_positive, ious, num_points):

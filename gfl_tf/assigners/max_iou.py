@@ -53,3 +53,7 @@ class MaxIoUAssigner:
         is_positive = (best >= self.positive_iou) | (of_best_anchor >= 0)
         owner = tf.where(of_best_anchor >= 0, of_best_anchor, owner)
         return of_all_places(owner, is_positive, (is_positive | (best < self.negative_iou)) & grid.inside)
+
+    def positive_thresholds(self, boxes: tf.Tensor, grid: Grid) -> tf.Tensor:
+        """As `ATSSAssigner`'s; the best anchors are positive below it, too."""
+        return tf.fill(tf.shape(boxes)[:2], self.positive_iou)

@@ -9,6 +9,7 @@ from absl import logging
 
 from gfl_tf.compat import keras_cv
 from gfl_tf.detectors.decoder import PredictionDecoder
+from gfl_tf.detectors.distillation import Distillation
 from gfl_tf.ops.grid import Places
 from gfl_tf.rules import FLAG, NOT_NEGATIVE, NUMBER, POSITIVE, check_value, either, exactly, several
 
@@ -129,7 +130,13 @@ def check_outputs(outputs: dict[str, tf.Tensor], num_classes: int, boxes: typing
 
 
 def check_decoder(decoder: PredictionDecoder, model: typing.Any) -> None:
-    """Raises ValueError where a decoder votes by the spread of edges and the detector states none."""
+    """Raises TypeError for what is no decoder, ValueError where it votes by the spread of edges and the detector states
+    none."""
+    if not isinstance(decoder, PredictionDecoder):
+        raise TypeError(
+            f"prediction_decoder is a gfl_tf.PredictionDecoder, not {decoder!r}; KerasCV's iou_threshold, "
+            "confidence_threshold and max_detections are its iou_threshold, score_threshold and max_detections"
+        )
     sigma, boxes = decoder.voting_sigma, model.boxes
     if sigma and not _states_spread(boxes):
         raise ValueError(
@@ -143,7 +150,9 @@ def _states_spread(boxes):
     return "edge_stddev" in boxes.extras(tf.zeros([0, boxes.num_outputs]), nowhere)
 
 
-def check_compile(loss: typing.Any, loss_weights: typing.Any, weighted_metrics: typing.Any) -> None:
+def check_compile(
+    loss: typing.Any, loss_weights: typing.Any, metrics: typing.Any, weighted_metrics: typing.Any
+) -> None:
     """Raises ValueError for arguments of `compile` that a detector cannot use."""
     if loss is not None or loss_weights is not None:
         raise ValueError(
@@ -152,12 +161,24 @@ def check_compile(loss: typing.Any, loss_weights: typing.Any, weighted_metrics: 
         )
     if weighted_metrics:
         raise ValueError("compile(weighted_metrics=...): detections have no weights; give metrics=...")
+    wrong = [metric for metric in metrics or [] if not isinstance(metric, keras.metrics.Metric)]
+    if wrong:
+        raise ValueError(f"metrics are Keras metrics of labels and detections, not {wrong[0]!r}")
 
 
-def warn_of_metrics(names: list[str]) -> None:
-    """Says that the metrics of these names do not come back with a saved model: KerasCV's cannot be read again."""
+def check_distillation(distillation: typing.Any, student: typing.Any) -> None:
+    """Raises TypeError for what is no `Distillation` and not None; ValueError where its teacher cannot teach the
+    student."""
+    if not isinstance(distillation, Distillation | None):
+        raise TypeError(f"distillation is a gfl_tf.Distillation(teacher), not {type(distillation).__name__}")
+    if distillation:
+        distillation.check(student)
+
+
+def warn_of_left_out(names: list[str]) -> None:
+    """Says what does not come back with a saved model: metrics, as KerasCV's cannot be read again, and a teacher."""
     if names:
-        logging.warning("metrics are not saved with a model: compile it again with %s to have them", ", ".join(names))
+        logging.warning("%s: not saved with a model; compile it again to have this", ", ".join(names))
 
 
 def check_weight_file(path: str | os.PathLike, remedy: str) -> None:

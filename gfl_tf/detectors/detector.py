@@ -14,6 +14,7 @@ from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.compat import keras_cv
 from gfl_tf.detectors import candidates, checks, training
 from gfl_tf.detectors.decoder import PredictionDecoder
+from gfl_tf.detectors.distillation import Distillation
 from gfl_tf.layers.blocks import Preprocess
 from gfl_tf.layers.names import named_layers
 from gfl_tf.necks.fpn import backbone_levels
@@ -124,7 +125,8 @@ class Detector(keras.Model):
         self._prediction_decoder = prediction_decoder or PredictionDecoder()
         checks.check_decoder(self._prediction_decoder, self)
         self._edge_calibration = edge_calibration
-        self._means = {name: keras.metrics.Mean(name=name) for name in self.metric_names}
+        self.distillation = None
+        self._make_means()
         self._user_metrics = []
         # Largest pixel, boxes and positives, for `FirstBatch`.
         self.first_batch = [keras.metrics.Mean(name=f"first_batch_{index}") for index in range(3)]
@@ -150,7 +152,7 @@ class Detector(keras.Model):
         """Scalars by name (`metric_names`) of one replica's batch; "loss" is what is minimized, summed over replicas.
 
         Args:
-            outputs: raw outputs.
+            outputs: raw outputs; with a `distillation` those of its `with_teacher`.
             boxes: float32 [B, M, 4], xyxy pixels of the canvas.
             classes: int32 [B, M], -1 for padding.
             image_shape: int32 [B, 2], each image's own height and width inside the canvas.
@@ -171,11 +173,6 @@ class Detector(keras.Model):
 
     @prediction_decoder.setter
     def prediction_decoder(self, decoder: PredictionDecoder) -> None:
-        if not isinstance(decoder, PredictionDecoder):
-            raise TypeError(
-                f"prediction_decoder is a gfl_tf.PredictionDecoder, not {decoder!r}; KerasCV's iou_threshold, "
-                "confidence_threshold and max_detections are its iou_threshold, score_threshold and max_detections"
-            )
         checks.check_decoder(decoder, self)
         self._prediction_decoder = decoder
         self.make_predict_function(force=True)
@@ -195,28 +192,31 @@ class Detector(keras.Model):
     def compile(
         self, optimizer: str | keras.optimizers.Optimizer = "rmsprop", loss: typing.Any = None,
         metrics: collections.abc.Sequence[keras.metrics.Metric] | None = None, loss_weights: typing.Any = None,
-        weighted_metrics: typing.Any = None, **kwargs: typing.Any,
+        weighted_metrics: typing.Any = None, distillation: Distillation | None = None, **kwargs: typing.Any,
     ) -> None:  # fmt: skip
         """Keras's, without losses: a detector has its own.
 
         `metrics`: list of Keras metrics of labels and `predict`'s detections, such as KerasCV's `BoxCOCOMetrics`;
         computed by `evaluate` and on validation data.
+        `distillation`: a teacher to learn from, too, a `gfl_tf.Distillation`.
         """
-        checks.check_compile(loss, loss_weights, weighted_metrics)
+        checks.check_compile(loss, loss_weights, metrics, weighted_metrics)
+        checks.check_distillation(distillation, self)
+        self.distillation = distillation
+        if set(self._means) != set(self.metric_names):
+            self._make_means()
         self._user_metrics = list(metrics or [])
-        wrong = [metric for metric in self._user_metrics if not isinstance(metric, keras.metrics.Metric)]
-        if wrong:
-            raise ValueError(f"metrics are Keras metrics of labels and detections, not {wrong[0]!r}")
         super().compile(optimizer=optimizer, **kwargs)
 
     def get_compile_config(self) -> dict[str, typing.Any] | None:
         config = super().get_compile_config()
-        return {**config, "metrics_left_out": [metric.name for metric in self._user_metrics]} if config else config
+        left_out = [metric.name for metric in self._user_metrics] + ["distillation"] * bool(self.distillation)
+        return {**config, "left_out": left_out} if config else config
 
     def compile_from_config(self, config: dict[str, typing.Any]) -> None:
-        """Compiles a loaded model as the saved one was, but for `metrics`; its optimizer's state follows."""
+        """Compiles a loaded model as the saved one was, but for what is left out; its optimizer's state follows."""
         config = keras.saving.deserialize_keras_object(config)
-        checks.warn_of_metrics(config.pop("metrics_left_out"))
+        checks.warn_of_left_out(config.pop("left_out"))
         self.compile(**config)
         self.optimizer.build(self.trainable_variables)
 
@@ -299,6 +299,10 @@ class Detector(keras.Model):
         loss, losses = training.loss_values(self, x, y, y_pred, sample_weight)
         self._update_metrics(losses)
         return loss
+
+    def _make_means(self):
+        with self.distribute_strategy.scope():
+            self._means = {name: keras.metrics.Mean(name=name) for name in self.metric_names}
 
     def _update_metrics(self, values):
         for metric in (*self._means.values(), *self.first_batch):

@@ -5,6 +5,7 @@ import typing
 import tensorflow as tf
 
 from gfl_tf.assigners.assignment import Assignment
+from gfl_tf.assigners.valuable_region import valuable_region
 from gfl_tf.compat import keras_cv
 from gfl_tf.detectors import checks
 from gfl_tf.ops import boxes as box_ops
@@ -52,11 +53,13 @@ class Assigned(typing.NamedTuple):
         assignment: `Assignment`, with N candidates an image.
         classes: int32 [B, N], of the box that each candidate learns; of other entries any, -1 too.
         by_output: {box output: `Positives` with its boxes}, the final boxes last.
+        grid: `Grid` of the images.
     """
 
     assignment: Assignment
     classes: tf.Tensor
     by_output: dict[str, Positives]
+    grid: grids.Grid
 
     @property
     def positives(self) -> Positives:
@@ -83,6 +86,7 @@ def loss_weights(model: typing.Any) -> dict[str, float]:
         "quality_loss": model.score.quality and model.score.quality_weight,
         **{f"{name}_loss": weight for name, weight in model.box_weights.items()},
         model.boxes.loss_name: model.boxes.loss_weight,
+        **(model.distillation.loss_weights if model.distillation else {}),
     }
     return {name: weight for name, weight in weights.items() if weight}
 
@@ -110,8 +114,7 @@ def detection_losses(
     if model.count_empty_images:
         norm = sum_over_replicas(tf.reduce_sum(tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)))
 
-    def of_boxes(losses, positives):
-        weights = score.box_weights(positives)
+    def averaged(losses, weights):
         # At least 1 over the global batch (the reference: on each replica), so that N replicas of b images make the
         # same update as one of N * b.
         return losses, weights, tf.maximum(sum_over_replicas(tf.reduce_sum(weights)), 1.0)
@@ -124,10 +127,14 @@ def detection_losses(
     if score.quality:
         terms["quality_loss"] = score.quality_loss(positives), mask, norm
     for name, predicted in assigned.by_output.items():
-        terms[f"{name}_loss"] = of_boxes(model.box_loss.call(predicted.target_boxes, predicted.boxes), predicted)
+        of_boxes = model.box_loss.call(predicted.target_boxes, predicted.boxes)
+        terms[f"{name}_loss"] = averaged(of_boxes, score.box_weights(predicted))
     if model.boxes.loss_weight:
         own = model.boxes.loss(positives.outputs["box"], positives.target_boxes, positives.places)
-        terms[model.boxes.loss_name] = of_boxes(own, positives)
+        terms[model.boxes.loss_name] = averaged(own, score.box_weights(positives))
+    if model.distillation:
+        learnt = _distillation_terms(model, outputs, boxes, classes, assigned)
+        terms.update({name: averaged(*term) for name, term in learnt.items()})
 
     image_weights = 1.0 if image_weights is None else image_weights[:, tf.newaxis]
     parts = {}
@@ -142,6 +149,21 @@ def detection_losses(
     }
 
 
+def _distillation_terms(model, outputs, boxes, classes, assigned):
+    """{term: (losses, their weights)} of what is learnt from a teacher, whose raw outputs are in `outputs`."""
+    distillation, positives, grid = model.distillation, assigned.positives, assigned.grid
+    # Weighted as the student's own box losses are.
+    at_positives = distillation.side_losses(positives.outputs), model.score.box_weights(positives)
+    terms = {"localization_distillation_loss": at_positives}
+    if distillation.vlr_weight:
+        thresholds = model.assigner.positive_thresholds(boxes, grid)
+        region = valuable_region(boxes, classes, thresholds, grid, distillation.vlr_gamma)
+        terms["region_distillation_loss"] = distillation.side_losses(outputs), tf.cast(region, tf.float32)
+    if distillation.class_weight:
+        terms["class_distillation_loss"] = distillation.class_losses(positives.outputs), positives.mask
+    return terms
+
+
 def loss_values(
     model: typing.Any,
     images: tf.Tensor,
@@ -153,6 +175,8 @@ def loss_values(
     boxes, classes, image_shape = dense_labels(model, images, labels)
     if sample_weight is not None:
         sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [tf.shape(images)[0]])
+    if model.distillation:
+        outputs = model.distillation.with_teacher(outputs, images)
     losses = model.detection_losses(outputs, boxes, classes, image_shape, tf.shape(images)[1:3], sample_weight)
     # Each replica holds its share of a global sum. Added up here, as Keras 2's metrics are the mean over replicas,
     # Keras 3's each replica's own.
@@ -194,7 +218,7 @@ def assign(
     grid = model.grid.on(canvas_shape, image_shape)
     assignment = model.assigner(boxes, classes, grid, outputs)
     by_output = _positives(model, outputs, boxes, assignment, grid)
-    return Assigned(assignment, tf.gather(classes, assignment.box, batch_dims=1), by_output)
+    return Assigned(assignment, tf.gather(classes, assignment.box, batch_dims=1), by_output, grid)
 
 
 def _positives(model, outputs, boxes, assignment, grid):

@@ -96,6 +96,13 @@ def default_train() -> ml_collections.ConfigDict:
     train.swa_final_factor = 0.01  # of the learning rate at the end of each cycle
     # Training batches, at most an epoch's, that measure the mean's batch statistics, where a model has any in training.
     train.swa_bn_batches = 50
+    # A run whose best.npz teaches this one where the edges of objects are, or the path of its last.npz; "": none. See
+    # docs/distillation.md.
+    train.teacher = ""
+    # How it teaches: see `gfl_tf.Distillation`.
+    train.distillation = dict(
+        temperature=10.0, weight=0.25, vlr_weight=0.25, vlr_gamma=0.25, class_weight=0.0, class_temperature=2.0
+    )
     # The same numbers, to the last bit, each time on the same devices and versions; slower on a GPU: docs/runs.md.
     train.deterministic = False
     train.evaluate_every = 1  # epochs

@@ -30,6 +30,7 @@ from gfl_tf.training import (
     replay,
     run_data,
     summary,
+    teacher,
 )
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
@@ -110,7 +111,7 @@ def _train(config, run, strategy, workers, data_service):
     if not run.has_checkpoint():
         relations.check_warmup(config.train, _steps_per_epoch(train_data, config.train))
     remedy = f"Or go on without such images: {_command(run)} --config.data.on_bad_image=skip"
-    described = run_data.describe(train_data, val_data)
+    described = run_data.describe(train_data, val_data, teacher.find(config))
     with contextlib.ExitStack() as opened:
         if workers.is_first:
             opened.enter_context(run.locked())
@@ -166,7 +167,7 @@ class _Training:
         with strategy.scope():
             self._model = build_detector(config, load_weights=not has_checkpoint, say=progress.say)
             optimizer = build_optimizer(train, schedule, self._model, config.precision)
-            self._model.compile(optimizer=optimizer)
+            self._model.compile(optimizer=optimizer, distillation=teacher.distillation(config, self._model))
             self._variables = variables = weight_file.named_variables(self._model)
             self._average = None
             if train.swa_epochs:
@@ -190,9 +191,8 @@ class _Training:
             self._mend_weights()
         self._validation = None
         if val_data is not None:
-            start_step = restored or 0
             self._validation = Validation(
-                self._model, val_data, config, run, progress, stop, self._averaged, start_step, workers
+                self._model, val_data, config, run, progress, stop, self._averaged, restored or 0, workers
             )
 
     def _mend_weights(self):

@@ -45,6 +45,7 @@ def lines(config, data, steps, strategy, hosts, step):
         f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of "
         f"{warmup_steps(train, steps_per_epoch)} steps",
         *(_about_averaging(train) if train.swa_epochs else []),
+        *([f"learns from {train.teacher}, too, whose forward pass is part of each step"] if train.teacher else []),
         *_about_service(data_service, config.data.cache),
         f"Going on from step {step}." if step else "The first step of each image size takes long: it compiles.",
     ]

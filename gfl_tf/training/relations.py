@@ -3,6 +3,9 @@
 import ml_collections
 
 from gfl_tf.data import batching
+from gfl_tf.training import fields
+
+_DISTILLATION = fields.default_train().distillation
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -80,6 +83,17 @@ def _short_sides_are_not_above_long_ones(config):
         return f"config.data.scale, short_side_range and long_side_range: {error}"
 
 
+def _only_a_teacher_distils(config):
+    changed = {name: value for name, value in config.train.distillation.items() if value != _DISTILLATION[name]}
+    if changed and not config.train.teacher:
+        name, value = next(iter(changed.items()))
+        return (
+            f"config.train.distillation.{name} is {value}, but there is no teacher: name one with "
+            "--config.train.teacher=RUN"
+        )
+    return None
+
+
 RELATIONS = (
     _milestones_are_before_the_end,
     _only_sgd_has_a_rate_of_biases,
@@ -87,4 +101,5 @@ RELATIONS = (
     _averaging_is_not_cut_short,
     _weights_have_one_average,
     _short_sides_are_not_above_long_ones,
+    _only_a_teacher_distils,
 )

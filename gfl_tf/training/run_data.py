@@ -1,4 +1,4 @@
-"""What a run is trained on, described, so that it may lie elsewhere when the run goes on."""
+"""What a run is trained on, and by which teacher, described, so that it may lie elsewhere when the run goes on."""
 
 import hashlib
 import os
@@ -7,15 +7,18 @@ import typing
 from gfl_tf.data.coco import CocoDataset
 
 
-def describe(train_data: CocoDataset, val_data: CocoDataset | None) -> dict[str, typing.Any]:
-    """{"train", "val": number of images, class names and hashes; None where there is no validation}.
+def describe(
+    train_data: CocoDataset, val_data: CocoDataset | None, teacher: str | None = None
+) -> dict[str, typing.Any]:
+    """{"train", "val": number of images, class names and hashes, None where there is no validation; "teacher"}.
 
     It is that of the annotations, whatever folder the images lie in and whichever of them are bad.
 
     Args:
         train_data, val_data: of a run.
+        teacher: checksum of its teacher's weights; None: it has none.
     """
-    found = dict.fromkeys(("train", "val"))
+    found = {"train": None, "val": None, "teacher": teacher}
     for split, dataset in (("train", train_data), ("val", val_data)):
         if dataset is not None:
             found[split] = of_data_set(dataset)
@@ -62,6 +65,10 @@ def differences(one: dict[str, typing.Any], other: dict[str, typing.Any]) -> lis
             for name, text in (("image_names", "image ids or file names"), ("boxes", "boxes or their classes")):
                 if before[name] != now[name] and None not in (before[name], now[name]):
                     found.append(f"{split}: other {text}")
+    before, now = one.get("teacher"), other.get("teacher")
+    if before != now:
+        texts = ["none" if digest is None else f"weights of the SHA-256 {digest[:12]}..." for digest in (before, now)]
+        found.append("teacher: {} in the run, now {}".format(*texts))
     return found
 
 

@@ -1,7 +1,8 @@
 """A run directory: everything that one training leaves behind, and all that other commands need of it.
 
 config.json          the resolved config: with class names, number of classes, absolute data paths
-data.json            which images, classes and boxes the data hold, see `gfl_tf.training.run_data`
+data.json            which images, classes and boxes the data hold, and the teacher's checksum, see
+                     `gfl_tf.training.run_data`
 held_out.json        the training images that are evaluated instead (`data.val_share`)
 calibration.json     what gfl-calibrate learnt of the edges' uncertainty, and from which images
 checkpoints/         model, optimizer and progress, to go on from, see `gfl_tf.training.checkpoint`
@@ -60,8 +61,9 @@ HARMLESS_FIELDS = tuple(
         "sample_images",
     )
 ) + ("data.cache",)
-# The data may lie elsewhere: that they are the same is checked by what they hold. `load_datasets` checks the directory.
-MOVED_FIELDS = tuple(f"data.{name}" for name in (*fields.DATA_PATHS, "directory", "on_bad_image"))
+# Data and teacher may lie elsewhere: that they are the same is checked by what they hold. `load_datasets` checks the
+# directory.
+MOVED_FIELDS = (*(f"data.{name}" for name in (*fields.DATA_PATHS, "directory", "on_bad_image")), "train.teacher")
 
 
 class RunDirectory:
@@ -245,6 +247,7 @@ class RunDirectory:
                 "\n".join([f"{self.path} holds a run with other data:", *listed])
                 + "\nChoose another --run_dir to start anew, or name the run's own data with --config.data."
                 + ", --config.data.".join(fields.DATA_PATHS)
+                + ", and its own teacher with --config.train.teacher"
             )
 
     def list_held_out(self, dataset: CocoDataset) -> None:

@@ -45,6 +45,30 @@ def test_generalized_focal_loss_by_hand():
     np.testing.assert_allclose(value, [expected], rtol=1e-6)
 
 
+def test_distillation_loss_by_hand():
+    """At T = 10 the teacher's probabilities are 1/2, 1/4, 1/4 and the student's 1/3 each.
+
+    KL = 1/2 log(3/2) + 2 * 1/4 log(3/4) = log(3) - 3/2 log(2); times T^2. Its gradient is T (q - p).
+    """
+    teacher = tf.constant([10 * LOG2, 0.0, 0.0]) - 70.0
+    student = tf.constant([5.0, 5, 5])
+    with tf.GradientTape() as tape:
+        tape.watch([teacher, student])
+        loss = losses.distillation_loss(teacher, student, 10.0)
+    np.testing.assert_allclose(loss, 100 * (math.log(3) - 1.5 * LOG2), rtol=1e-4)
+    of_teacher, of_student = tape.gradient(loss, [teacher, student])
+    assert of_teacher is None
+    np.testing.assert_allclose(of_student, 10 * (1 / 3 - np.array([1 / 2, 1 / 4, 1 / 4])), rtol=1e-4)
+
+
+def test_distillation_loss_at_a_high_temperature():
+    """Half the variance of the differences (1, 5, 0, 0), whose mean is 1.5: (0.25 + 12.25 + 2.25 + 2.25) / 4 / 2."""
+    value = losses.distillation_loss([[1.0, 7, 3, 2]], [[0.0, 2, 3, 2]], 100.0)
+    np.testing.assert_allclose(value, [2.125], rtol=0.03)  # what is left out is of the order of 5 / T
+    same = losses.distillation_loss(np.ones((2, 4, 17), np.float16), np.ones((2, 4, 17)), 10.0)
+    assert same.shape == (2, 4) and same.dtype == "float32" and not np.any(same)
+
+
 @pytest.fixture
 def logits():
     return np.random.default_rng(0).normal(0, 2, 50).astype(np.float32)

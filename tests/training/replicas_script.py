@@ -20,6 +20,7 @@ from gfl_tf.training import fit
 TINY = pathlib.Path(__file__).parent / "tiny.py"
 BATCH_SIZE = 4
 NUM_IMAGES = 10 * BATCH_SIZE
+TAUGHT = "taught_gfl"  # GFL with a teacher, FOLDER/teacher
 
 
 def write_data(folder):
@@ -35,7 +36,7 @@ def write_data(folder):
 def config_of(detector, folder):
     config = load_config(TINY)
     backbone = config.model.backbone.to_dict()
-    config.name, config.model = detector, default_model(detector)
+    config.name, config.model = detector, default_model("gfl" if detector == TAUGHT else detector)
     config.model.backbone = backbone
     config.model.neck.channels = 16
     config.model.head.update(channels=16, num_convs=1, groups=4)
@@ -46,6 +47,8 @@ def config_of(detector, folder):
         batch_size=BATCH_SIZE, epochs=1, learning_rate=0.01, warmup_steps=2, warmup_share=0.5, milestones=(),
         clip_norm=10.0, log_every=1,
     )  # fmt: skip
+    if detector == TAUGHT:
+        config.train.teacher = str(folder / "teacher")
     return config
 
 

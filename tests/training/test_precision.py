@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from gfl_tf.build import build_detector, default_model
+from gfl_tf.detectors.distillation import Distillation
 from gfl_tf.training.config import complete
 from gfl_tf.training.optimizers import build_optimizer
 
@@ -41,7 +42,8 @@ def test_finite_steps(tiny_config, precision, detector):
     model = build_detector(config)
     assert keras.mixed_precision.global_policy().name == before
     assert model.neck.compute_dtype == precision.removeprefix("mixed_")
-    model.compile(optimizer=build_optimizer(config.train, 0.01, model, precision))
+    distillation = Distillation(build_detector(config)) if detector == "gfl" else None
+    model.compile(optimizer=build_optimizer(config.train, 0.01, model, precision), distillation=distillation)
     start = [variable.numpy() for variable in model.trainable_variables]
     step = tf.function(model.train_step, autograph=False)
     losses = [float(step(BATCH)["loss"]) for _ in range(5)]  # float16: the first ones may only find the loss scale

@@ -11,10 +11,12 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gfl_tf.build import RECIPES
-from tests.training import replicas_script, workers
+from gfl_tf.training import config as configs
+from tests.training import replicas_script, teachers, workers
 
 SCRIPT = Path(__file__).parent / "replicas_script.py"
 TOLERANCE = 1e-5
+DETECTORS = [*RECIPES, replicas_script.TAUGHT]
 # name: (strategy, CPU devices of a process, processes, replicas)
 SPREADS = {
     "mirrored over 1": ("mirrored", 1, 1, 1),
@@ -26,12 +28,14 @@ SPREADS = {
 
 @pytest.mark.slow
 def test_every_detector_trains_alike_on_all_replicas(tmp_path, capsys):
-    print_table(tmp_path, list(RECIPES), capsys)
+    print_table(tmp_path, DETECTORS, capsys)
 
 
 def print_table(folder, detectors, capsys=None):
     """Checks the largest relative differences to a training on one device, of losses and weights, and prints them."""
     content = replicas_script.write_data(folder)
+    config, _, _ = configs.load_datasets(replicas_script.config_of("gfl", folder))
+    teachers.make(config, folder / "teacher")
     run(folder, "one_device", 1, 1, detectors)
     lines = [f"| largest relative difference | {' | '.join(detectors)} | shares without a box |"]
     lines.append("|---" + "| ---: " * (len(detectors) + 1) + "|")
@@ -87,4 +91,4 @@ def difference(one, other):
 
 
 if __name__ == "__main__":
-    print_table(Path(sys.argv[1]), sys.argv[2:] or list(RECIPES))
+    print_table(Path(sys.argv[1]), sys.argv[2:] or DETECTORS)
