@@ -87,12 +87,13 @@ def test_every_config_describes_a_model(path):
 
 
 PAPERS = [f"papers:{row}" for row in runpy.run_path(str(config_files.find("papers")))["ROWS"]]
+PUBLISHED = [f"published:{model}" for model in runpy.run_path(str(config_files.find("published")))["MODELS"]]
 OWN = [f"{name}:{detector}" for name in ("small", "gflv2_shapes") for detector in RECIPES]
 SMALL = [f"small:gflv2/{backbone}" for backbone in runpy.run_path(str(config_files.find("small")))["BACKBONES"]]
 TUNED = [f"finetune:{name}" for name in ("vfnet_r50_fpn_1x", "gfl_kerascv_r50_1x")]
 
 
-@pytest.mark.parametrize("name", [*PAPERS, *OWN, *SMALL, *TUNED])
+@pytest.mark.parametrize("name", [*PAPERS, *PUBLISHED, *OWN, *SMALL, *TUNED])
 def test_every_argument_of_a_config_describes_parts(name, monkeypatch):
     """All that there is to a detector but for its backbone, which comes last."""
 

@@ -112,6 +112,8 @@ def detection_losses(
 
     def of_boxes(losses, positives):
         weights = score.box_weights(positives)
+        if score.weight_boxes_by == "none":
+            return losses, weights, norm
         # At least 1 over the global batch (the reference: on each replica), so that N replicas of b images make the
         # same update as one of N * b.
         return losses, weights, tf.maximum(sum_over_replicas(tf.reduce_sum(weights)), 1.0)
