@@ -7,8 +7,8 @@ VarifocalNet than those that have a file of their own here: COCO 2017.
         --config.data.train_images=COCO/train2017 \
         --config.data.val_annotations=COCO/annotations/instances_val2017.json --config.data.val_images=COCO/val2017
 
-Behind the colon stands one of `MODELS`, each with the AP that its source reports, of COCO 2017 val or of "test-dev". Those
-of mmdetection are named after its files. None was trained by us: 16 images a step are meant for 8 GPUs. Training
+Behind the colon stands one of `MODELS`, each with the AP that its source reports, of COCO 2017 val or of "test-dev".
+Those of mmdetection are named after its files. None was trained by us: 16 images a step are meant for 8 GPUs. Training
 downloads ImageNet weights; for a file of yours: --config.model.backbone.weights=FILE.pth.
 """
 
