@@ -169,7 +169,7 @@ def of_atss():
 
 
 def of_gfl():
-    """GFL's authors' own files are of mmdetection 1.x, whose points and boxes lie otherwise: they are not imported.
+    """GFL's authors' own files are of mmdetection 1.x, whose points and boxes lie elsewhere: they are not imported.
 
     Their first README named 32x8d where the config behind it, and the corrected README with the same links, have 32x4d:
     the rows of 32x8d have the numbers of that README, for a model that was probably never trained.

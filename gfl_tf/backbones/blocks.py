@@ -135,7 +135,8 @@ class ReversedChannels(keras.layers.Layer):
     """[..., C] with the channels in reverse order: RGB to BGR."""
 
     def call(self, inputs) -> tf.Tensor:
-        return tf.reverse(inputs, [-1])
+        # `tf.reverse` has no 8-bit form in TensorFlow Lite.
+        return tf.gather(inputs, range(inputs.shape[-1])[::-1], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")

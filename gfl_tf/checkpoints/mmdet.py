@@ -93,9 +93,9 @@ def assign(
     found = _all_places((model.backbone, model.neck, model.head), detector_modules(model))
     if not partial and any(name.endswith(FIRST_GFL) for name in weights):
         raise ValueError(
-            f"{source} is of GFL's first repository, on mmdetection 1.x, whose points lie half a pixel and whose boxes "
-            "end a pixel before today's: import mmdetection's own file of the model, or take this one to fine-tune, "
-            "with partial weights"
+            f"{source} is of GFL's first repository, on mmdetection 1.x, whose points lie in the middle of their cells "
+            "and whose boxes end a pixel early: import mmdetection's own file of the model, or take this one to "
+            "fine-tune, with partial weights"
         )
     return _load(found, weights, prefix, source, constants=_constants(model.boxes), partial=partial)
 

@@ -45,8 +45,8 @@ def _caffe(depth, file, mean):
 
 
 BACKBONES = {
-    "resnet18": _resnet(18, _TORCHVISION + "resnet18-5c106cde.pth"),
-    "resnet34": _resnet(34, _TORCHVISION + "resnet34-333f7ec4.pth"),
+    "resnet18": _resnet(18, _TORCHVISION + "resnet18-f37072fd.pth"),
+    "resnet34": _resnet(34, _TORCHVISION + "resnet34-b627a593.pth"),
     "resnet50": _resnet(50, _TORCHVISION + "resnet50-19c8e357.pth"),
     "resnet101": _resnet(101, _TORCHVISION + "resnet101-5d3b4d8f.pth"),
     # Of Detectron, and the same of Detectron 2 with another mean.

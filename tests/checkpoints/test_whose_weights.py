@@ -98,10 +98,12 @@ def test_a_backbone_of_the_other_style_is_refused(key, text, gflv2, tmp_path):
 
 
 def test_files_of_gfls_first_repository(gflv2):
-    """Of mmdetection 1.x: a detector with today's points would be half a pixel off, unseen. Fine-tuning is not."""
+    """Of mmdetection 1.x: a detector with today's points would be half a cell off, unseen. Fine-tuning corrects it."""
     weights = random_weights(gflv2_shapes(), seed=15)
     weights["bbox_head.distribution_project.project"] = weights.pop("bbox_head.integral.project")
-    with pytest.raises(ValueError, match="^a.pth is of GFL's first repository, .* half a pixel .* partial weights$"):
+    with pytest.raises(
+        ValueError, match="^a.pth is of GFL's first repository, .* middle of their cells .* partial weights$"
+    ):
         mmdet.assign(gflv2, weights, source="a.pth")
     assert mmdet.assign(gflv2, weights, partial=True).fresh == ()
 

@@ -244,6 +244,7 @@ def _fcos(has_dcn):
     return dict(
         type="FCOSHead",
         in_channels=256,
+        strides=[8, 16, 32, 64, 128],
         loss_cls=FOCAL,
         loss_bbox=dict(type="IoULoss", loss_weight=1.0),
     )
