@@ -77,7 +77,7 @@ PARTS = {
         "quality_focal": losses.QualityFocalLoss,
         "varifocal": losses.VarifocalLoss,
     },
-    "box_loss": {"ciou": losses.CIoULoss, "diou": losses.DIoULoss, "giou": losses.GIoULoss},
+    "box_loss": {"ciou": losses.CIoULoss, "diou": losses.DIoULoss, "giou": losses.GIoULoss, "iou": losses.IoULoss},
     "decoder": PredictionDecoder,
 }
 # Of the fields of `config.model` that are no parts. The parts check their own values.

@@ -37,7 +37,7 @@ def load(
     try:
         if path.endswith(PYTORCH_FILES):
             file = state_dict.read(path)
-            report, trained_for = mmdet.assign(model, file.weights, partial, source=path), file.class_names
+            report, trained_for = mmdet.load_checkpoint(model, file, partial), file.class_names
         else:
             report = weight_file.load(weight_file.named_variables(model), path, partial)
             trained_for = _class_names_of_run(os.path.dirname(path))

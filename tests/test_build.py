@@ -88,11 +88,12 @@ def test_every_config_describes_a_model(path):
 
 # The rows of papers: tests/ablation/test_tables.py.
 OWN = [f"{name}:{detector}" for name in ("small", "gflv2_shapes", "papers") for detector in RECIPES]
+PUBLISHED = [f"published:{model}" for model in runpy.run_path(str(config_files.find("published")))["MODELS"]]
 SMALL = [f"small:gflv2/{backbone}" for backbone in runpy.run_path(str(config_files.find("small")))["BACKBONES"]]
 TUNED = [f"finetune:{name}" for name in ("vfnet_r50_fpn_1x", "gfl_kerascv_r50_1x")]
 
 
-@pytest.mark.parametrize("name", [*OWN, *SMALL, *TUNED])
+@pytest.mark.parametrize("name", [*PUBLISHED, *OWN, *SMALL, *TUNED])
 def test_every_argument_of_a_config_describes_parts(name, monkeypatch):
     """All that there is to a detector but for its backbone, which comes last."""
 

@@ -1,6 +1,7 @@
 """What the pages in docs/ say of the rest of the project."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,21 @@ def test_each_file_of_weights_has_its_licence():
     from gfl_tf.training.published import BACKBONES
 
     page = (ROOT / "docs" / "licenses.md").read_text()
-    for _, _, address in BACKBONES.values():
+    for address in (backbone.weights for backbone in BACKBONES.values()):
         folder, file = address.removeprefix("https://").rsplit("/", 1)
         assert f"`{file}`" in page and f"`{folder}`" in page, address
+
+
+def test_each_row_of_published_models_is_on_its_page():
+    """With the AP that the row has: those of a line stand in its order."""
+    models = runpy.run_path(str(ROOT / "configs" / "published.py"))["MODELS"]
+    rows = re.findall(r"^\| (`\w.*`) \| .* \| (.*) \|$", (ROOT / "docs" / "published.md").read_text(), re.MULTILINE)
+    found = {}
+    for names, numbers in rows:
+        found.update(zip(re.findall(r"`([^`]+)`", names), re.findall(r"\d\d\.\d", numbers), strict=True))
+    assert {name: re.search(r"\d\d\.\d", model.reported)[0] for name, model in models.items()} == {
+        name: found.get(name) for name in models
+    }
 
 
 def test_each_extra_and_command_is_on_the_page_about_installing():

@@ -15,6 +15,9 @@ from gfl_tf.layers.grouped import GroupedConv2D
 STAGES = ("C2", "C3", "C4", "C5")
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels in 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
+# Of Detectron's networks, RGB likewise: pixels are not divided by anything.
+DETECTRON_MEAN = (122.7717, 115.9465, 102.9801)
+DETECTRON_STD = (1.0, 1.0, 1.0)
 
 
 def image_input(shape: tuple[int | None, ...], rescale: bool) -> tuple[typing.Any, typing.Any]:
@@ -125,6 +128,15 @@ def check(
         raise ValueError(f"deformable_version {deformable_version} is not 1 or 2")
     if frozen_stages not in range(len(STAGES) + 1):
         raise ValueError(f"frozen_stages {frozen_stages} is not 0 (nothing), 1 (stem and C2), 2 (C3, too), 3 or 4")
+
+
+@keras.saving.register_keras_serializable(package="gfl_tf")
+class ReversedChannels(keras.layers.Layer):
+    """[..., C] with the channels in reverse order: RGB to BGR."""
+
+    def call(self, inputs) -> tf.Tensor:
+        # `tf.reverse` has no 8-bit form in TensorFlow Lite.
+        return tf.gather(inputs, range(inputs.shape[-1])[::-1], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")

@@ -16,7 +16,7 @@ DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")
 class ResNet(keras_cv.models.Backbone):
-    """ResNet whose bottlenecks stride in the 3x3 convolution, with its levels P2 to P5; no classification top.
+    """ResNet with its levels P2 to P5; no classification top.
 
     Args:
         depth: 18, 34, 50, 101 or 152 (He et al., table 1).
@@ -25,6 +25,9 @@ class ResNet(keras_cv.models.Backbone):
         deformable_version: 1, or 2 with modulation.
         frozen_stages: how many stages are not trained: 0 is none, 1 the stem and C2, 2 C3 as well, and so on.
         norm_eval: batch normalization runs on its moving statistics in training, too; its scale and shift are trained.
+        stride_in_1x1: bottlenecks stride in their first 1x1 convolution, as He et al.'s own networks and Detectron's;
+            False: in the 3x3 one, as torchvision's.
+        bgr: the first convolution's weights are for blue, green, red, as Detectron's are. The images stay RGB.
         include_rescaling: images are RGB in 0..255 and the model normalizes them with ImageNet's mean and standard
             deviation; otherwise they are normalized already.
         input_shape: (height, width, 3), None where it varies.
@@ -42,6 +45,8 @@ class ResNet(keras_cv.models.Backbone):
         deformable_version: int = 2,
         frozen_stages: int = 0,
         norm_eval: bool = False,
+        stride_in_1x1: bool = False,
+        bgr: bool = False,
         include_rescaling: bool = False,
         input_shape: tuple[int | None, ...] = (None, None, 3),
         **kwargs: typing.Any,
@@ -50,6 +55,8 @@ class ResNet(keras_cv.models.Backbone):
         blocks.check(depth, DEPTHS, deformable_stages, deformable_version, frozen_stages)
         if depth < 50 and (groups, base_width) != (1, 64):
             raise ValueError(f"depth {depth} has no bottlenecks: groups and base_width stay 1 and 64")
+        if depth < 50 and stride_in_1x1:
+            raise ValueError(f"depth {depth} has no bottlenecks: stride_in_1x1 stays False")
         conv_bn = functools.partial(blocks.conv_bn, norm_eval=norm_eval)
 
         def block(x, planes, strides, stage, name):
@@ -57,9 +64,10 @@ class ResNet(keras_cv.models.Backbone):
             if depth < 50:
                 return basic_block(x, planes, strides, name, version, conv_bn)
             width = planes * base_width // 64 * groups
-            return bottleneck(x, planes, width, groups, strides, name, version, conv_bn)
+            return bottleneck(x, planes, width, groups, strides, name, version, conv_bn, stride_in_1x1)
 
         inputs, x = blocks.image_input(input_shape, include_rescaling)
+        x = blocks.ReversedChannels(name="bgr")(x) if bgr else x
         x = blocks.relu(conv_bn(x, 64, 7, ("conv1", "bn1"), strides=2))
         x, levels = blocks.stages(blocks.stem_pool(x), DEPTHS[depth], block)
         super().__init__(inputs=inputs, outputs=x, **kwargs)
@@ -72,6 +80,8 @@ class ResNet(keras_cv.models.Backbone):
         self.deformable_version = deformable_version
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self.stride_in_1x1 = stride_in_1x1
+        self.bgr = bgr
         self.include_rescaling = include_rescaling
         blocks.freeze(self.layers, frozen_stages)
 
@@ -88,12 +98,14 @@ def bottleneck(
     name: str,
     deformable_version: int,
     conv_bn: collections.abc.Callable,
+    stride_in_1x1: bool = False,
 ) -> typing.Any:
     """1x1 to `width`, 3x3, 1x1 to 4 * planes (He et al., figure 5 right; Xie et al., figure 3c)."""
     shortcut = project(x, 4 * planes, strides, name, conv_bn)
-    y = blocks.relu(conv_bn(x, width, 1, (f"{name}_conv1", f"{name}_bn1")))
+    first, second = (strides, 1) if stride_in_1x1 else (1, strides)
+    y = blocks.relu(conv_bn(x, width, 1, (f"{name}_conv1", f"{name}_bn1"), first))
     names = (f"{name}_conv2", f"{name}_bn2")
-    y = blocks.relu(conv_bn(y, width, 3, names, strides, groups, deformable_version))
+    y = blocks.relu(conv_bn(y, width, 3, names, second, groups, deformable_version))
     y = conv_bn(y, 4 * planes, 1, (f"{name}_conv3", f"{name}_bn3"))
     return blocks.relu(blocks.add(y, shortcut), f"{name}_out")
 

@@ -20,6 +20,10 @@ _HEADS = (
     (r"^bbox_head\.atss_", "the head of ATSS"),
     (r"^bbox_head\.vfnet_|^head/refinement", "the head of VarifocalNet"),
     (r"^bbox_head\.retina_", "the head of RetinaNet"),
+    (
+        r"^bbox_head\.cls_convs\.0\.conv\.bias\b[\s\S]*^bbox_head\.conv_centerness",
+        "the head of FCOS (center-normbbox-centeronreg-giou)",
+    ),
     (r"^bbox_head\.conv_centerness", "the head of FCOS"),
     (r"\b(roi_head|rpn_head|roi_heads)\.", "the heads of a two-stage detector, such as Faster R-CNN"),
     (r"\b(class_embed|query_embed|query_embedding)\.", "the heads of a transformer detector, such as DETR"),
@@ -32,9 +36,14 @@ def describe(names: collections.abc.Iterable[str]) -> str:
     """What tensors of these names belong to, in words: backbone and head where they are known, and one of the names."""
     names = list(names)
     text = "\n".join(names)
-    shown = (_resnet(text) or _shown(_BACKBONES, text), _shown(_HEADS, text))
+    shown = (_resnet(text) or _shown(_BACKBONES, text), head(names))
     known = " with ".join(filter(None, shown)) or "an unknown kind of model"
     return f"{known} ({names[0]!r}, ...)" if names else "a file without tensors"
+
+
+def head(names: collections.abc.Iterable[str]) -> str:
+    """Which head is among tensors of these names, "" where it is none that is known."""
+    return _shown(_HEADS, "\n".join(names))
 
 
 def _shown(table, text):

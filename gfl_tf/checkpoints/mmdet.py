@@ -1,8 +1,7 @@
-"""Loads checkpoints of mmdetection (2.x and 3.x) and of its forks GFocal, GFocalV2 and VarifocalNet into detectors of
-gfl_tf.
+"""Loads checkpoints of mmdetection (2.x and 3.x) and of its forks GFocalV2 and VarifocalNet into detectors of gfl_tf.
 
 `detector_modules` pairs the modules of the PyTorch detector with the layers of ours; `places` knows the layers. A new
-head or neck is one function more, and one line in `_head` or `NECKS`.
+neck is one function more, and one line in `NECKS`; a new head often a line in `OUTPUT_NAMES`.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ import numpy as np
 from gfl_tf.backbones.res2net import Res2Net
 from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.boxes.distributions import GeneralDistribution
-from gfl_tf.boxes.points import AnchorDeltas
+from gfl_tf.boxes.points import AnchorDeltas, DiracDistances
 from gfl_tf.checkpoints import places, prefixes, state_dict
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.heads.tower_head import TowerHead
@@ -50,11 +49,29 @@ def load_mmdet(
             and the model is as it was. Or it holds several such detectors, and `prefix` does not say which.
         OSError: there is no such file.
     """
-    checkpoint = state_dict.read(path, ema)
     try:
-        return assign(model, checkpoint.weights, partial, prefix, source=path)
+        return load_checkpoint(model, state_dict.read(path, ema), partial, prefix)
     except places.Misfit as error:
         raise error.explained(model, "partial=True") from error
+
+
+def load_checkpoint(
+    model: Detector, checkpoint: state_dict.Checkpoint, partial: bool = False, prefix: str | None = None
+) -> places.Report:
+    """`load_mmdet` of a file that is read already.
+
+    Raises:
+        places.Misfit: the weights do not fit.
+        ValueError: as `load_mmdet`. A backbone of the file's other style too, whose tensors have the same names.
+    """
+    style = "caffe" if getattr(model.backbone, "stride_in_1x1", False) else "pytorch"
+    if checkpoint.backbone_style not in (None, style):
+        raise ValueError(
+            f"{checkpoint.path} has a backbone of the style {checkpoint.backbone_style!r}, the model one of the style "
+            f"{style!r}, which strides elsewhere and takes other pixels. Choose the config of that style, such as "
+            "published:retinanet_r50_caffe_fpn_1x beside published:retinanet_r50_fpn_1x"
+        )
+    return assign(model, checkpoint.weights, partial, prefix, source=checkpoint.path)
 
 
 def assign(
@@ -71,9 +88,15 @@ def assign(
 
     Raises:
         places.Misfit: the weights do not fit.
-        ValueError: otherwise as `load_mmdet`.
+        ValueError: otherwise as `load_mmdet`. A file of GFL's first repository too, unless `partial`.
     """
     found = _all_places((model.backbone, model.neck, model.head), detector_modules(model))
+    if not partial and any(name.endswith(FIRST_GFL) for name in weights):
+        raise ValueError(
+            f"{source} is of GFL's first repository, on mmdetection 1.x, whose points lie in the middle of their cells "
+            "and whose boxes end a pixel early: import mmdetection's own file of the model, or take this one to "
+            "fine-tune, with partial weights"
+        )
     return _load(found, weights, prefix, source, constants=_constants(model.boxes), partial=partial)
 
 
@@ -175,18 +198,18 @@ def _head(model):
     head, boxes = model.head, model.boxes
     if isinstance(head, VFNetHead):
         return _vfnet(head)
-    if isinstance(head, TowerHead) and isinstance(boxes, GeneralDistribution) and not head.quality:
-        if boxes.bin_width != 1:
-            raise ValueError("published checkpoints have bins of one stride: set config.model.boxes.bin_width=1.0")
-        outputs = [("gfl_cls", head.classification), ("gfl_reg", head.box), *_dgqp(head.dgqp)]
-    elif isinstance(head, TowerHead) and isinstance(boxes, AnchorDeltas) and head.quality:
-        outputs = [("atss_cls", head.classification), ("atss_reg", head.box), ("atss_centerness", head.quality_branch)]
-    else:
+    names = None
+    if isinstance(head, TowerHead):
+        names = OUTPUT_NAMES.get((type(boxes), bool(head.quality), bool(head.scales)))
+    if names is None:
         raise ValueError(
             f"there are no published checkpoints of a detector with {type(head).__name__}, {type(boxes).__name__} and "
             f"{type(model.score).__name__}"
         )
-    return [*_towers(head), *outputs]
+    if isinstance(boxes, GeneralDistribution) and boxes.bin_width != 1:
+        raise ValueError("published checkpoints have bins of one stride: set config.model.boxes.bin_width=1.0")
+    outputs = (head.classification, head.box, *([head.quality_branch] if head.quality else []))
+    return [*_towers(head), *zip(names, outputs), *_dgqp(head.dgqp)]
 
 
 def _towers(head):
@@ -225,6 +248,15 @@ def _vfnet(head):
     ]
 
 
+FIRST_GFL = "bbox_head.distribution_project.project"  # a tensor that no other files have
+# By the class of the boxes, whether there is a quality branch, and whether levels have factors: the names of the output
+# convolutions of class scores, boxes and quality.
+OUTPUT_NAMES = {
+    (GeneralDistribution, False, True): ("gfl_cls", "gfl_reg"),
+    (AnchorDeltas, True, True): ("atss_cls", "atss_reg", "atss_centerness"),
+    (AnchorDeltas, False, False): ("retina_cls", "retina_reg"),
+    (DiracDistances, True, True): ("conv_cls", "conv_reg", "conv_centerness"),
+}
 NECKS = {FPN: _fpn, PAFPNX: _pafpnx}
 
 

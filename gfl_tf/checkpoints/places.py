@@ -187,7 +187,10 @@ def load(places, tensors, constants, partial=False, may_lack=lambda name: False,
             ignored.append(name)
     left_over = [name for name in tensors if name not in seen and name not in ignored and name not in misfits]
     differ = _listing("not taken", [f"{name} {problem}" for name, problem in misfits.items()])
+    heads = [architectures.head(names) for names in (tensors, (place.names[0] for place in places))]
+    other_head = all(heads) and heads[0] != heads[1]
     remarks = [
+        *([f"it has {heads[0]}, the config builds {heads[1]}"] if other_head else []),
         *differ,
         *_listing("missing in the file", missing),
         *_listing("without a place in the model", left_over),

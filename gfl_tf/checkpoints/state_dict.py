@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 
 from gfl_tf.checkpoints import other_files, pickles, prefixes, safetensors_file, tensors, torch_file
 
@@ -20,6 +21,7 @@ class Checkpoint:
         ignored: the entries of the file beside the weights, such as "optimizer".
         metadata: {field: string or number}, those of `META_FIELDS` that there are.
         class_names: tuple, or None where the file does not say.
+        backbone_style: "pytorch" or "caffe" of the config that mmdetection leaves in the file, or None.
     """
 
     path: str
@@ -27,6 +29,7 @@ class Checkpoint:
     ignored: tuple
     metadata: dict
     class_names: tuple | None
+    backbone_style: str | None = None
 
 
 def read(path: str | os.PathLike, ema: bool | None = None) -> Checkpoint:
@@ -74,6 +77,7 @@ def read(path: str | os.PathLike, ema: bool | None = None) -> Checkpoint:
         ignored=tuple(str(key) for key in content if key not in found and not (nested and key == "state_dict")),
         metadata={name: meta[name] for name in META_FIELDS if isinstance(meta.get(name), (str, int, float))},
         class_names=_class_names(meta),
+        backbone_style=_backbone_style(meta),
     )
 
 
@@ -158,6 +162,13 @@ def _class_names(meta):
         if isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names):
             return tuple(names)
     return None
+
+
+def _backbone_style(meta):
+    """mmdet 2.x: meta["config"]; 3.x: meta["cfg"]; a Python file as text. The backbone's is the only style in it."""
+    texts = [meta[key] for key in ("config", "cfg") if isinstance(meta.get(key), str)]
+    found = re.search(r"\bstyle\W+(pytorch|caffe)\b", "\n".join(texts))
+    return found and found[1]
 
 
 def _no_weights(content):

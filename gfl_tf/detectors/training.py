@@ -119,6 +119,10 @@ def detection_losses(
         # same update as one of N * b.
         return losses, weights, tf.maximum(sum_over_replicas(tf.reduce_sum(weights)), 1.0)
 
+    def of_boxes(losses, positives):
+        weights = score.box_weights(positives)
+        return (losses, weights, norm) if score.weight_boxes_by == "none" else averaged(losses, weights)
+
     class_targets = targets_at_places(score.targets(positives), assigned, outputs["classification"])
     class_loss = score.classification_loss(model.classification_loss, class_targets, outputs)  # [B, P]
     class_loss = _guided(class_loss, score.guidance(positives), mask, assignment.place)
@@ -127,11 +131,10 @@ def detection_losses(
     if score.quality:
         terms["quality_loss"] = score.quality_loss(positives), mask, norm
     for name, predicted in assigned.by_output.items():
-        of_boxes = model.box_loss.call(predicted.target_boxes, predicted.boxes)
-        terms[f"{name}_loss"] = averaged(of_boxes, score.box_weights(predicted))
+        terms[f"{name}_loss"] = of_boxes(model.box_loss.call(predicted.target_boxes, predicted.boxes), predicted)
     if model.boxes.loss_weight:
         own = model.boxes.loss(positives.outputs["box"], positives.target_boxes, positives.places)
-        terms[model.boxes.loss_name] = averaged(own, score.box_weights(positives))
+        terms[model.boxes.loss_name] = of_boxes(own, positives)
     if model.distillation:
         learnt = _distillation_terms(model, outputs, boxes, classes, assigned)
         terms.update({name: averaged(*term) for name, term in learnt.items()})

@@ -18,6 +18,8 @@ RULES = {
     "anchors_per_point": COUNT,
     "scale_levels": FLAG,
     "depthwise": FLAG,
+    "deformable": FLAG,
+    "conv_bias": FLAG,
 }
 
 
@@ -44,9 +46,11 @@ class TowerHead(keras.layers.Layer):
         prior: class score of every place at the start of training (Lin et al., ICCV 2017, section 4.1).
         scale_levels: whether each level has a learned factor for its box outputs (FCOS, section 3.2).
         depthwise: each 3x3 convolution, of towers and outputs, is a depthwise one and a 1x1 one, for small models.
+        deformable: both towers end with a deformable convolution, v2, as ATSS and FCOS have it on deformable backbones.
+        conv_bias: the towers' convolutions have a bias before the normalization, too, as in FCOS's improved version.
 
     Raises:
-        ValueError: a DGQP together with a quality branch or with several anchors a point.
+        ValueError: a DGQP together with a quality branch or with several anchors a point; deformable and depthwise.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class TowerHead(keras.layers.Layer):
         prior: float = 0.01,
         scale_levels: bool = True,
         depthwise: bool = False,
+        deformable: bool = False,
+        conv_bias: bool = False,
         **kwargs: typing.Any,
     ):
         super().__init__(**kwargs)
@@ -78,14 +84,17 @@ class TowerHead(keras.layers.Layer):
         self.prior = prior
         self.scale_levels = scale_levels
         self.depthwise = depthwise
+        self.deformable = deformable
+        self.conv_bias = conv_bias
         check_fields(self, {**towers.RULES, **RULES})
         self._is_composed = self.dgqp is not None and self.dgqp.outputs > 1
         if self.dgqp is not None and quality:
             raise ValueError("the quality comes from a DGQP or from a branch, not from both")
         if self._is_composed and anchors_per_point > 1:
             raise ValueError("GFLv2's composed form has one anchor a point")
-        self.class_tower = towers.tower("class_tower", num_convs, channels, groups, depthwise=depthwise)
-        self.box_tower = towers.tower("box_tower", num_convs, channels, groups, depthwise=depthwise)
+        of_blocks = dict(deformable=deformable, depthwise=depthwise, use_bias=conv_bias or None)
+        self.class_tower = towers.tower("class_tower", num_convs, channels, groups, **of_blocks)
+        self.box_tower = towers.tower("box_tower", num_convs, channels, groups, **of_blocks)
         self.classification = towers.output_conv(anchors_per_point * num_classes, "classification", prior, depthwise)
         self.box = towers.output_conv(anchors_per_point * box_outputs, "box", depthwise=depthwise)
         if quality:

@@ -2,6 +2,7 @@
 
 import collections.abc
 import math
+import typing
 
 import keras
 import tensorflow as tf
@@ -19,12 +20,12 @@ RULES = {  # of the arguments that heads have in common
 
 
 def tower(
-    name: str, num_convs: int, channels: int, groups: int, deformable: bool = False, depthwise: bool = False
+    name: str, num_convs: int, channels: int, groups: int, deformable: bool = False, **options: typing.Any
 ) -> list[keras.layers.Layer]:
-    """List of `num_convs` ConvGN, by choice the last one deformable, or all depthwise."""
+    """List of `num_convs` ConvGN with its `options`, by choice the last one deformable."""
     last = num_convs - 1
     return [
-        ConvGN(channels, groups, deformable=deformable and i == last, depthwise=depthwise, name=f"{name}_{i}")
+        ConvGN(channels, groups, deformable=deformable and i == last, name=f"{name}_{i}", **options)
         for i in range(num_convs)
     ]
 

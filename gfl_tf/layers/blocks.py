@@ -108,6 +108,7 @@ class ConvGN(keras.layers.Layer):
         deformable: the convolution is a deformable one, v2.
         depthwise: the convolution is a depthwise one and a 1x1 one, see `conv3x3`.
         relu: False leaves the ReLU out.
+        use_bias: of the convolution; None: where there is no normalization.
         kernel_initializer: default: `head_initializer`.
 
     Raises:
@@ -122,6 +123,7 @@ class ConvGN(keras.layers.Layer):
         deformable: bool = False,
         depthwise: bool = False,
         relu: bool = True,
+        use_bias: bool | None = None,
         kernel_initializer: keras.initializers.Initializer | str | dict | None = None,
         **kwargs: typing.Any,
     ):
@@ -135,11 +137,12 @@ class ConvGN(keras.layers.Layer):
         self.deformable = deformable
         self.depthwise = depthwise
         self.relu = relu
+        self.use_bias = not groups if use_bias is None else use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer or head_initializer(depthwise))
         options = dict(
             filters=filters,
             strides=strides,
-            use_bias=not groups,
+            use_bias=self.use_bias,
             kernel_initializer=self.kernel_initializer,
             name="conv",
         )

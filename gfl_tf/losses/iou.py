@@ -9,6 +9,16 @@ def _loss(overlap, y_true, y_pred):
     return 1.0 - overlap(tf.cast(y_true, tf.float32), tf.cast(y_pred, tf.float32))
 
 
+def iou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    """-log(IoU) (Yu et al., "UnitBox", ACM Multimedia 2016, algorithm 1), FCOS's first; otherwise as `giou_loss`.
+
+    Returns: float32 [...], from 0 to -log(`gfl_tf.ops.boxes.EPSILON`), which boxes have that do not overlap, without a
+        gradient.
+    """
+    overlap = boxes.iou(tf.cast(y_true, tf.float32), tf.cast(y_pred, tf.float32))
+    return -tf.math.log(tf.maximum(overlap, boxes.EPSILON))
+
+
 def giou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """1 - GIoU of boxes (Rezatofighi et al., CVPR 2019); the box loss of GFL, eq. 11.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gfl_tf.losses.distribution import distribution_focal_loss
 from gfl_tf.losses.focal import focal_loss, quality_focal_loss, varifocal_loss
-from gfl_tf.losses.iou import ciou_loss, diou_loss, giou_loss
+from gfl_tf.losses.iou import ciou_loss, diou_loss, giou_loss, iou_loss
 from gfl_tf.parts import arguments, check_fields
 from gfl_tf.rules import FLAG, NOT_NEGATIVE, SHARE
 
@@ -85,6 +85,13 @@ class DistributionFocalLoss(_Loss):
     """`distribution_focal_loss` of targets [...] in bins and logits [..., n + 1]: [...] before reduction."""
 
     function = distribution_focal_loss
+
+
+@_register
+class IoULoss(_Loss):
+    """`iou_loss` of xyxy boxes [..., 4]: [...] before reduction."""
+
+    function = iou_loss
 
 
 @_register

@@ -84,7 +84,7 @@ def import_run(
     config.model.backbone.weights = ""
     model = build_detector(config, load_weights=False)
     try:
-        report = mmdet.assign(model, file.weights, partial, prefix, source=checkpoint)
+        report = mmdet.load_checkpoint(model, file, partial, prefix)
     except places.Misfit as error:
         raise error.explained(model, "--partial") from error
     detector_weights.warn_of_other_classes(file.class_names, class_names, checkpoint)

@@ -100,6 +100,26 @@ def test_rescaling():
     np.testing.assert_allclose(inside(pixels), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_bgr():
+    """The same weights see the channels the other way round."""
+    rgb, bgr = ResNet(18), ResNet(18, bgr=True)
+    bgr.set_weights(rgb.get_weights())
+    np.testing.assert_array_equal(bgr(images(64, 64)), rgb(images(64, 64)[..., ::-1]))
+
+
+def test_stride_in_1x1():
+    """Half of a stage's first 3x3 convolution's positions, and no other sizes or weights."""
+    backbones = [ResNet(50, stride_in_1x1=stride_in_1x1) for stride_in_1x1 in (False, True)]
+    strides = [
+        [backbone.get_layer(f"layer2_0_{conv}").strides[0] for conv in ("conv1", "conv2", "conv3", "downsample_0")]
+        for backbone in backbones
+    ]
+    assert strides == [[1, 2, 1, 2], [2, 1, 1, 2]]
+    assert [backbone.get_config()["stride_in_1x1"] for backbone in backbones] == [False, True]
+    assert backbones[0].output_shape == backbones[1].output_shape
+    assert [w.shape for w in backbones[0].weights] == [w.shape for w in backbones[1].weights]
+
+
 def train_once(backbone):
     """One step of plain gradient descent; how much each variable moved, by name."""
     variables = layer_variables(backbone)
@@ -161,6 +181,7 @@ def test_saving(tmp_path):
         deformable_version=1,
         frozen_stages=1,
         norm_eval=True,
+        bgr=True,
         include_rescaling=True,
         input_shape=(64, 96, 3),
     )
@@ -185,6 +206,7 @@ def test_under_kerascv_and_pyramid_features():
     [
         (dict(depth=20), "depth 20 is not one of"),
         (dict(depth=18, groups=32), "depth 18 has no bottlenecks"),
+        (dict(depth=18, stride_in_1x1=True), "depth 18 has no bottlenecks: stride_in_1x1 stays False"),
         (dict(deformable_stages=("C3", "P4")), "deformable_stages P4: the stages are C2, C3, C4, C5"),
         (dict(deformable_version=3), "deformable_version 3"),
         (dict(frozen_stages=-1), "frozen_stages -1"),

@@ -24,6 +24,8 @@ SMALL = {
     "atss": small(recipes.ATSS),
     "vfnet": small(recipes.VFNet),
     "vfnetx": small(recipes.VFNet, neck=PAFPNX_NECK),
+    "fcos": small(recipes.FCOS, of_head={"conv_bias": True}),
+    "retinanet": small(recipes.RetinaNet, of_head={"groups": 0}),
 }
 
 

@@ -59,6 +59,28 @@ def atss_shapes():
     return {**detector_shapes(), **convs[0], **convs[1], **convs[2]}
 
 
+def fcos_shapes():
+    """Of the improved version: convolutions before a group normalization have a bias, too."""
+    shapes = detector_shapes()
+    for tower in ("cls_convs", "reg_convs"):
+        shapes |= {f"bbox_head.{tower}.{i}.conv.bias": (CHANNELS,) for i in range(2)}
+    for name, count in {"conv_cls": CLASSES, "conv_reg": 4, "conv_centerness": 1}.items():
+        shapes |= conv(f"bbox_head.{name}", count, CHANNELS, 3)
+    return shapes
+
+
+def retinanet_shapes():
+    """No group normalization, no factors of the levels, nine anchors; P6 is made of the backbone's P5."""
+    shapes = {name: shape for name, shape in detector_shapes().items() if not name.startswith("bbox_head.")}
+    shapes["neck.fpn_convs.3.conv.weight"] = (CHANNELS, 512, 3, 3)
+    for tower in ("cls_convs", "reg_convs"):
+        for i in range(2):
+            shapes |= conv(f"bbox_head.{tower}.{i}.conv", CHANNELS, CHANNELS, 3)
+    for name, count in {"retina_cls": CLASSES, "retina_reg": 4}.items():
+        shapes |= conv(f"bbox_head.{name}", 9 * count, CHANNELS, 3)
+    return shapes
+
+
 def random_weights(shapes, seed=0):
     random = np.random.default_rng(seed)
     weights = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}

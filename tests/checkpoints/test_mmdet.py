@@ -26,10 +26,12 @@ from tests.checkpoints.shapes import (
     atss_shapes,
     conv,
     detector_shapes,
+    fcos_shapes,
     gfl_shapes,
     gflv2_shapes,
     random_weights,
     resnet18_shapes,
+    retinanet_shapes,
 )
 
 DATA = Path(__file__).parent / "data"
@@ -79,8 +81,10 @@ def built(backbone, recipe, num_classes=CLASSES, widths=(128, 256, 512)):
         ("atss", atss_shapes()),
         ("vfnet", vfnet_shapes()),
         ("vfnetx", vfnetx_shapes()),
+        ("fcos", fcos_shapes()),
+        ("retinanet", retinanet_shapes()),
     ],
-    ids=["gfl", "gflv2", "atss", "vfnet", "vfnetx"],
+    ids=["gfl", "gflv2", "atss", "vfnet", "vfnetx", "fcos", "retinanet"],
 )
 def test_every_tensor_finds_its_place(name, shapes, resnet18, gflv2):
     model = gflv2 if name == "gflv2" else built(resnet18, SMALL[name])
@@ -338,8 +342,7 @@ UNPUBLISHED = {
         "TowerHead, GeneralDistribution and QualityBranch",
     ),
     "GFL with Gaussians": (small(recipes.GFL, boxes=GaussianDistribution()), "TowerHead, GaussianDistribution and"),
-    "FCOS": (small(recipes.FCOS), "TowerHead, DiracDistances and QualityBranch"),
-    "RetinaNet": (small(recipes.RetinaNet), "TowerHead, AnchorDeltas and JointScore"),
+    "FCOS without its branch": (small(recipes.FCOS, score=JointScore()), "TowerHead, DiracDistances and JointScore"),
     "composed form": (
         small(recipes.GFLV2, composed_channels=4),
         "composed form .*config.model.score.composed_channels=0",

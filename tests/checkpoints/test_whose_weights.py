@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gfl_tf.checkpoints import load_mmdet, mmdet, places
+from gfl_tf.checkpoints import architectures, load_mmdet, mmdet, places
 from tests.checkpoints.detectors import all_values
-from tests.checkpoints.shapes import gflv2_shapes, random_weights, resnet18_shapes
+from tests.checkpoints.shapes import fcos_shapes, gflv2_shapes, random_weights, resnet18_shapes
 from tests.checkpoints.torch_writer import write_content, write_state_dict
 
 
@@ -58,6 +58,54 @@ def test_a_long_complaint_is_shortened(gflv2):
         "the file does not fit the model, and nothing was loaded: missing in the file: "
         "bbox_head.cls_convs.0.conv.weight, bbox_head.cls_convs.0.gn.weight, bbox_head.cls_convs.0.gn.bias, and 22 more"
     )
+
+
+def test_another_member_of_the_family_is_named(gflv2):
+    """In one line: whose head the file has, and whose the config builds."""
+    with pytest.raises(places.Misfit) as raised:
+        mmdet.assign(gflv2, random_weights(fcos_shapes(), seed=13), source="a.pth")
+    text = str(raised.value.explained(gflv2, "--partial"))
+    assert text.startswith(
+        "a.pth does not fit the model, and nothing was loaded: it has the head of FCOS "
+        "(center-normbbox-centeronreg-giou), the config builds the head of GFLv2; missing in the file: "
+    )
+    assert text.endswith("Choose the config that the file was trained with, or take what fits: --partial")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "names, head",
+    [
+        (["bbox_head.conv_centerness.bias", "bbox_head.cls_convs.0.conv.weight"], "the head of FCOS"),
+        (["bbox_head.cls_convs.0.conv.bias", "bbox_head.retina_cls.weight"], "the head of RetinaNet"),
+        (["neck.lateral_convs.0.conv.weight"], ""),
+    ],
+)
+def test_heads_by_names(names, head):
+    assert architectures.head(names) == head
+
+
+@pytest.mark.parametrize(
+    "key, text", [("config", "dict(style='caffe')"), ("cfg", 'backbone=dict(\n  style = "caffe")')]
+)
+def test_a_backbone_of_the_other_style_is_refused(key, text, gflv2, tmp_path):
+    """Its tensors have the same names and shapes."""
+    content = {"state_dict": random_weights(gflv2_shapes(), seed=14), "meta": {key: text}}
+    with pytest.raises(ValueError, match="a.pth has a backbone of the style 'caffe', the model one of the style 'pyto"):
+        load_mmdet(gflv2, write_content(tmp_path / "a.pth", content))
+    content["meta"][key] = text.replace("caffe", "pytorch")
+    assert not load_mmdet(gflv2, write_content(tmp_path / "a.pth", content)).fresh
+
+
+def test_files_of_gfls_first_repository(gflv2):
+    """Of mmdetection 1.x: a detector with today's points would be half a cell off, unseen. Fine-tuning corrects it."""
+    weights = random_weights(gflv2_shapes(), seed=15)
+    weights["bbox_head.distribution_project.project"] = weights.pop("bbox_head.integral.project")
+    with pytest.raises(
+        ValueError, match="^a.pth is of GFL's first repository, .* middle of their cells .* partial weights$"
+    ):
+        mmdet.assign(gflv2, weights, source="a.pth")
+    assert mmdet.assign(gflv2, weights, partial=True).fresh == ()
 
 
 VIT = {f"blocks.{i}.attention.weight": np.zeros([4, 4], np.float32) for i in range(200)}

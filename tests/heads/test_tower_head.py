@@ -8,6 +8,7 @@ import tensorflow as tf
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.boxes.points import AnchorDeltas
 from gfl_tf.heads.tower_head import TowerHead
+from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.layers.dgqp import DGQP
 from gfl_tf.ops.grid import GridSpec
 from gfl_tf.scores.branch import QualityBranch
@@ -263,11 +264,21 @@ def test_unseeded_initializers_differ():
         (dict(prior=1.0), "prior is 1.0; it must be a number between 0 and 1"),
         (dict(quality="box", dgqp=DGQP(k=2)), "the quality comes from a DGQP or from a branch, not from both"),
         (dict(anchors_per_point=2, dgqp=DGQP(k=2, outputs=6)), "composed form has one anchor a point"),
+        (dict(deformable=True, depthwise=True), "a convolution is deformable or depthwise, not both"),
     ],
 )
 def test_impossible_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         tiny(box_outputs=20, **options)
+
+
+def test_what_fcos_improved_version_adds():
+    """A deformable convolution at the end of both towers, and biases before the normalization."""
+    head = tiny(num_convs=2, deformable=True, conv_bias=True)
+    for tower in (head.class_tower, head.box_tower):
+        assert [isinstance(block.conv, DeformableConv2D) for block in tower] == [False, True]
+        assert all(block.conv.use_bias and block.norm is not None for block in tower)
+    assert not tiny(num_convs=1).class_tower[0].conv.use_bias
 
 
 HEADS = {
@@ -276,6 +287,7 @@ HEADS = {
     "decomposed": lambda: tiny(box_outputs=20, dgqp=DGQP(k=3, statistics=("variance",))),
     "branch": lambda: tiny(quality="class", num_convs=2),
     "depthwise": lambda: tiny(box_outputs=20, dgqp=DGQP(k=2, outputs=6), depthwise=True),
+    "deformable": lambda: tiny(deformable=True, conv_bias=True),
     "retinanet": lambda: tiny(groups=0, scale_levels=False, anchors_per_point=9, levels=(3, 4, 5, 6, 7)),
 }
 

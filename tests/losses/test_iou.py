@@ -6,14 +6,14 @@ import tensorflow as tf
 
 from gfl_tf import losses
 
-by_loss = pytest.mark.parametrize(
-    "loss", [losses.giou_loss, losses.diou_loss, losses.ciou_loss], ids=lambda loss: loss.__name__
-)
+PULLING = [losses.giou_loss, losses.diou_loss, losses.ciou_loss]
+by_loss = pytest.mark.parametrize("loss", [losses.iou_loss, *PULLING], ids=lambda loss: loss.__name__)
 
 
 def test_by_hand():
     """IoU 2 / 14; hull 18, of which 4 are empty; centres sqrt(5) apart, the hull's diagonal sqrt(45); of one shape."""
     boxes = [[0, 0, 4, 2]], [[2, 1, 6, 3]]
+    np.testing.assert_allclose(losses.iou_loss(*boxes), [np.log(14 / 2)], rtol=1e-6)
     np.testing.assert_allclose(losses.giou_loss(*boxes), [1 - 2 / 14 + 4 / 18], rtol=1e-6)
     for loss in (losses.diou_loss, losses.ciou_loss):
         np.testing.assert_allclose(loss(*boxes), [1 - 2 / 14 + 5 / 45], rtol=1e-6)
@@ -49,7 +49,7 @@ def test_degenerate_boxes_are_finite(loss, target, prediction):
     assert np.isfinite(tape.gradient(value, leaves)).all()
 
 
-@by_loss
+@pytest.mark.parametrize("loss", PULLING, ids=lambda loss: loss.__name__)
 def test_disjoint_boxes_are_pulled_together(loss):
     """What they add to IoU: a gradient where nothing overlaps."""
     prediction = tf.constant([[6.0, 0, 8, 2]])

@@ -16,6 +16,7 @@ CLASSES = [
         dict(alpha=0.6, gamma=1.5, iou_weighted=False),
     ),
     (losses.DistributionFocalLoss(), losses.distribution_focal_loss, {}),
+    (losses.IoULoss(), losses.iou_loss, {}),
     (losses.GIoULoss(), losses.giou_loss, {}),
     (losses.DIoULoss(), losses.diou_loss, {}),
     (losses.CIoULoss(), losses.ciou_loss, {}),
@@ -26,7 +27,7 @@ IDS = [type(loss).__name__ for loss, _, _ in CLASSES]
 def example(loss):
     """Targets and predictions of 6 points in 2 images."""
     rng = np.random.default_rng(0)
-    if isinstance(loss, (losses.GIoULoss, losses.DIoULoss, losses.CIoULoss)):
+    if isinstance(loss, (losses.IoULoss, losses.GIoULoss, losses.DIoULoss, losses.CIoULoss)):
         corners = rng.uniform(0, 5, (2, 2, 6, 2))
         boxes = np.concatenate([corners, corners + 3], axis=-1).astype(np.float32)
         return boxes[0], boxes[1]

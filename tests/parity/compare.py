@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from gfl_tf.boxes.points import ACTIVATIONS, DiracDistances
 from gfl_tf.scores.dgqp import DGQPScore
 from tests.parity.weights import weight
 
@@ -10,7 +11,7 @@ LEVELS = ("P3", "P4", "P5", "P6", "P7")
 # The reference's names of the parts of the loss, and ours.
 LOSS_NAMES = {
     "loss_cls": "classification_loss",
-    "loss_bbox": "box_loss",
+    "loss_bbox": "box_loss",  # RetinaNet's: "delta_loss"
     "loss_bbox_rf": "refined_box_loss",
     "loss_dfl": "distribution_loss",
     "loss_centerness": "quality_loss",
@@ -90,6 +91,8 @@ class Run:
         """{the reference's kind: [B, P, C]}."""
         classification = self.outputs["classification"]
         kinds = {"cls": classification, "reg": self.outputs["box"]}
+        if isinstance(self.model.boxes, DiracDistances):  # the reference's head puts out distances
+            kinds["reg"] = ACTIVATIONS[self.model.boxes.activation](self.outputs["box"])
         if isinstance(self.model.score, DGQPScore):  # the reference puts out the joint score of GFLv2
             kinds["cls"] = self.model.score.scores(self.outputs)
         elif "quality" in self.outputs:
@@ -118,12 +121,14 @@ def output_differences(run, reference):
     for kind, value in run.raw_outputs().items():
         first = 0
         for level, step in zip(LEVELS, reference["out_step"]):
-            size = np.prod([-(-side // 2 ** int(level[1])) for side in run.batch.canvas])
-            actual = value[:, first : first + size]
+            points = np.prod([-(-side // 2 ** int(level[1])) for side in run.batch.canvas])
+            size = points * run.model.grid.anchors_per_point
+            actual = value[:, first : first + size].reshape(len(value), points, -1)  # a point's anchors together
             first += size
             at_points = reference[f"out/{kind}/{level}"]
             stats = reference[f"out_stats/{kind}/{level}"]
-            result[f"{kind}/{level}"] = map_difference(actual, actual[:, ::step], at_points, stats)
+            channel_step = -(-actual.shape[-1] // at_points.shape[-1])
+            result[f"{kind}/{level}"] = map_difference(actual, actual[:, ::step, ::channel_step], at_points, stats)
         assert first == value.shape[1]
     return result
 
@@ -146,7 +151,9 @@ def loss_differences(run, reference):
     for key in (key for key in reference if key.startswith("loss/")):
         _, case, name = key.split("/")
         if name in LOSS_NAMES:
-            result[f"{case}/{name}"] = _relative(float(run.losses[case][LOSS_NAMES[name]]), reference[key].sum())
+            own = run.losses[case]
+            own_name = "delta_loss" if name == "loss_bbox" and "delta_loss" in own else LOSS_NAMES[name]
+            result[f"{case}/{name}"] = _relative(float(own[own_name]), reference[key].sum())
     return result
 
 

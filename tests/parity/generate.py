@@ -5,8 +5,9 @@
     python tests/parity/generate.py --check REFERENCE       # against the stored values of ../shared/reference
 
 It runs in an environment of its own, which the package and its tests never need: Python 3.11, mmcv 2.1.0 and mmdet
-3.3.0. The files were made with torch 2.15.0 on two CPU threads; --check found the values of ../shared/reference, made
-with torch 2.13.0, bit for bit. Against a current torch mmcv is built from its source:
+3.3.0. The files were made on two CPU threads with torch 2.15.0; those of FCOS, RetinaNet, ATSS with VFL and students
+("ld_") with torch 2.13.0. --check found the values of ../shared/reference, made with 2.13.0, bit for bit. Against a
+current torch mmcv is built from its source:
 
     python -m venv ENV && . ENV/bin/activate
     pip install "setuptools<81" wheel ninja torch numpy opencv-python-headless
@@ -18,9 +19,10 @@ A file of a detector holds (levels "P3" to "P7", maps as [2, H * W, channels], r
     state/names, state/shapes: the entries of the reference's state_dict ("64,3,7,7");
     out/KIND/LEVEL: every out_step-th position of the raw outputs; out_stats/KIND/LEVEL: mean, standard deviation, sum
         of magnitudes, smallest, largest of the whole map. Kinds: "cls" (logits; of GFLv2 the joint score), "reg", and
-        ATSS's "ctr"; of VFNet "reg" are the initial distances and "reg_refine" the refined ones, in pixels;
+        the "ctr" of ATSS and FCOS; of FCOS "reg" are distances, in pixels or (improved) in strides; of VFNet "reg" are
+        the initial distances and "reg_refine" the refined ones, in pixels. Of RetinaNet's scores every 7th channel;
     f64_maxabsdiff/KIND: by how much the outputs differ from those in float64, per level;
-    loss/CASE/NAME, loss/CASE/total: see inputs.CASES; per level but for VFNet, weighted;
+    loss/CASE/NAME, loss/CASE/total: see inputs.CASES; per level but for VFNet and FCOS, weighted;
     grad/main/names, grad/main/l2: norm of each trainable parameter's gradient of the total;
     grad/main/noise_rel_l2: norm of its difference from the gradient in float64, or of another float32 run (without
         oneDNN) where that is larger, relative: the float32 noise;
@@ -53,6 +55,7 @@ from reference_models import (
 
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
 OUT_STEP = (97, 37, 13, 7, 3)  # one position in so many, coprime to the widths of the maps
+MANY_CHANNELS = 100  # of more, one in seven is kept: of all of RetinaNet's nine anchors and 80 classes in turn
 FEAT_STEP = (997, 241, 61, 13)
 NOISE = 5e-6  # standard deviation, of a level's range: a few times float32's
 NOISY_DRAWS = 8
@@ -68,10 +71,10 @@ def main():
     if arguments.check:
         return check(arguments.check)
     for name in arguments.models:
-        images = normalized(inputs.images(), inputs.CANVAS)
         if name in BACKBONES:
-            values = backbone_values(BACKBONES[name], images)
+            values = backbone_values(BACKBONES[name], normalized(inputs.images(), inputs.CANVAS))
         else:
+            images = normalized(inputs.images(), inputs.CANVAS, *DETECTORS[name][3:])
             truth = {case: inputs.ground_truth(case) for case in inputs.CASES}
             values = extract(detector_values(DETECTORS[name], images, inputs.IMAGE_SHAPES, truth))
         path = arguments.output / f"{name}.npz"
@@ -79,12 +82,13 @@ def main():
         print(path, path.stat().st_size, flush=True)
 
 
-def normalized(images, canvas):
-    """[2, 3, H, W] float32, padded with zeros."""
+def normalized(images, canvas, pixels="rgb"):
+    """[2, 3, H, W] float32, padded with zeros; `pixels`: one of `inputs.PIXELS`."""
+    mean, std, is_bgr = inputs.PIXELS[pixels]
     batch = np.zeros((len(images), *canvas, 3), np.float32)
     for padded, image in zip(batch, images):
-        pixels = (image.astype(np.float32) - np.float32(inputs.MEAN)) / np.float32(inputs.STD)
-        padded[: image.shape[0], : image.shape[1]] = pixels
+        values = (image.astype(np.float32) - np.float32(mean)) / np.float32(std)
+        padded[: image.shape[0], : image.shape[1]] = values[..., ::-1] if is_bgr else values
     return torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
 
 
@@ -155,7 +159,7 @@ def run(model, images, meta, truth, dtype):
             for boxes, labels in images_truth
         ]
         parts = head.loss_by_feat(*maps, instances, meta)
-        # VFNet's are of all levels together.
+        # Those of VFNet and FCOS are of all levels together.
         parts = {name: part if isinstance(part, list) else [part] for name, part in parts.items()}
         total = sum(sum(part) for part in parts.values())
         losses[f"{case}/total"] = total.item()
@@ -167,6 +171,8 @@ def run(model, images, meta, truth, dtype):
     maps = {kind: [level.detach() for level in levels] for kind, levels in zip(kinds, maps)}
     if "reg_refine" in maps:
         maps = {"cls": maps["cls"], "reg": maps["reg_refine"]}
+    if getattr(head, "norm_on_bbox", False):  # in strides, when the head trains
+        maps["reg"] = [level * stride for level, stride in zip(maps["reg"], head.strides)]
     outputs = {kind: [level.detach().numpy() for level in levels] for kind, levels in outputs.items()}
     return outputs, losses, gradients, maps
 
@@ -209,7 +215,8 @@ def detect_2x(head, maps, meta, config):
     for image, one in enumerate(meta):
         boxes, scores, factors = [], [], []
         for level, anchors in enumerate(priors):
-            score, box, *rest = (flat(kind[level])[image] for kind in maps)
+            # [places, C] each; a point has several anchors in RetinaNet.
+            score, box, *rest = (flat(kind[level])[image].reshape(len(anchors), -1) for kind in maps)
             is_probability = isinstance(maps[0][level], Probabilities)
             score = score if is_probability else score.sigmoid()
             factor = rest[0].sigmoid() if rest else torch.ones_like(score[:, :1])
@@ -242,6 +249,10 @@ def stable(found, found64):
     return (same & near & close).any(axis=1)
 
 
+def channel_step(channels):
+    return 7 if channels > MANY_CHANNELS else 1
+
+
 def stats(array):
     array = array.astype(np.float64)
     return np.array([array.mean(), array.std(), np.abs(array).sum(), array.min(), array.max()])
@@ -252,7 +263,7 @@ def extract(values):
     result = {"inputs_checksum": np.array(inputs.checksum(inputs.images())), "out_step": np.array(OUT_STEP)}
     for key, value in values.items():
         if key.startswith("out/"):
-            value = value[:, :: OUT_STEP[LEVELS.index(key[-2:])]]
+            value = value[:, :: OUT_STEP[LEVELS.index(key[-2:])], :: channel_step(value.shape[-1])]
         elif key.startswith("det/v3x"):
             continue  # det_stress tells the rules apart
         elif key.endswith("labels"):

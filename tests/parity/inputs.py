@@ -9,6 +9,12 @@ CANVAS = (256, 320)  # height, width
 IMAGE_SHAPES = ((256, 320), (250, 281))
 MEAN = (123.675, 116.28, 103.53)  # RGB in 0..255
 STD = (58.395, 57.12, 57.375)
+# Of the published models: mean and standard deviation, RGB, and whether the network's first channel is blue.
+PIXELS = {
+    "rgb": (MEAN, STD, False),
+    "detectron": ((122.7717, 115.9465, 102.9801), (1.0, 1.0, 1.0), True),
+    "msra": (MEAN, (1.0, 1.0, 1.0), True),
+}
 CHECKSUM = 1548820196  # of the images: the random stream is the one that the extracts were made with
 
 BOXES = (

@@ -17,8 +17,6 @@ from tests.parity import compare, inputs
 HERE = Path(__file__).parent
 # By file of data/: see generate.py.
 BACKBONES = {
-    "resnet18": lambda: ResNet(18),
-    "resnet34": lambda: ResNet(34),
     "resnet50_dcnv2": lambda: ResNet(50, deformable_stages=("C3", "C4", "C5"), deformable_version=2),
     "resnext101_32x8d": lambda: ResNet(101, groups=32, base_width=8),
     "resnext101_64x4d": lambda: ResNet(101, groups=64, base_width=4),

@@ -21,12 +21,19 @@ GAINS = {
     "bbox_head.vfnet_reg.weight": 0.3,
     "bbox_head.vfnet_reg_refine.weight": 0.2,
     "bbox_head.atss_cls.weight": 2.0,
+    "bbox_head.conv_cls.weight": 2.0,
+    "bbox_head.conv_reg.weight": 1.0,
+    "bbox_head.retina_cls.weight": 0.1,
+    "bbox_head.retina_reg.weight": 0.02,
 }
 # Added to a bias.
 SHIFTS = {
     "bbox_head.gfl_cls.bias": -4.0,
     "bbox_head.vfnet_cls.bias": -4.0,
     "bbox_head.atss_cls.bias": -4.0,
+    "bbox_head.conv_cls.bias": -4.0,
+    "bbox_head.conv_reg.bias": 2.5,
+    "bbox_head.retina_cls.bias": -4.0,
     "bbox_head.vfnet_reg.bias": -0.7,
     "bbox_head.reg_conf.2.bias": 2.5,
 }
