@@ -94,10 +94,12 @@ def build(name, reference):
     return model, {place.names[0]: place.variable for module in modules for place in places.places_of(*module)}
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in DETECTORS],
-)
+def marks(name):
+    """Four models on both stacks, which compute the same (tests/same_numbers); the others on one."""
+    return [pytest.mark.slow] if name in SLOW else [] if name in SHARED else [pytest.mark.one_stack]
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=marks(name)) for name in DETECTORS])
 def detector(request):
     """(name, run on the batch of inputs.py, reference values, {the reference's parameter: our variable})."""
     name = request.param
