@@ -37,15 +37,6 @@ C3_TO_C5, C4_TO_C5 = ("C3", "C4", "C5"), ("C4", "C5")
 READ = "mmdetection's or the authors' .pth file"
 MS_640 = dict(short_side_range=(640, 800))
 
-
-def merged(*dicts):
-    """One dict of several, with the dicts in them merged likewise."""
-    result = {}
-    for key, value in (item for each in dicts for item in each.items()):
-        result[key] = merged(result[key], value) if isinstance(value, dict) and key in result else value
-    return result
-
-
 # mmdetection's first FCOS: distances in pixels by an exponential, -log(IoU), centerness on the class tower, positives
 # anywhere in a box.
 FCOS = dict(
@@ -97,7 +88,7 @@ def of_fcos():
         "fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x": ("40.8", dict(backbone="resnet101_caffe", **TWO_SIDES)),
         "fcos_x101_64x4d_fpn_gn-head_mstrain_640-800_2x": ("42.6", dict(backbone="resnext101_64x4d", **TWO_SIDES)),
     }
-    found = {name: Model(ap, source, READ, merged(FCOS, row)) for name, (ap, row) in rows.items()}
+    found = {name: Model(ap, source, READ, dict(FCOS, **row)) for name, (ap, row) in rows.items()}
     found[f"{improved}_1x"] = Model("38.7", source, READ, IMPROVED_FCOS)
     found[f"{improved}_dcn_1x"] = Model("42.3", source, READ, dict(IMPROVED_FCOS, deformable_stages=C3_TO_C5))
     return found

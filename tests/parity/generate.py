@@ -27,7 +27,8 @@ A file of a detector holds (levels "P3" to "P7", maps as [2, H * W, channels], r
     grad/main/noise_rel_l2: norm of its difference from the gradient in float64, or of another float32 run (without
         oneDNN) where that is larger, relative: the float32 noise;
     det/RULE/imgN/..., det_stress/RULE/imgN/...: bboxes, scores, labels, stable: whether float64 finds it too, with
-        exact outputs and with NOISE: which of two boxes suppresses the other may hang on the last bits of their scores.
+        exact outputs and with NOISE: which of two boxes suppresses the other may hang on the last bits of their scores;
+        extra: at most so many others are found then (not in all files);
         RULE: v2x (mmdetection 2's and the papers' candidates: points) or v3x (version 3's: pairs of point and class).
 A file of a backbone: feat/C2..C5, every feat_step-th position and every third channel, feat_stats.
 """
@@ -127,6 +128,7 @@ def detection_values(model, maps, maps64, meta):
     for key, found in detect(model, maps, meta).items():
         values.update({f"{key}/{field}": array for field, array in found.items()})
         values[f"{key}/stable"] = np.all([stable(found, other[key]) for other in others], axis=0)
+        values[f"{key}/extra"] = np.array(max((~stable(other[key], found)).sum() for other in others))
     return values
 
 
