@@ -14,6 +14,8 @@ from gfl_tf.ablation.ablate import Ablation
 from gfl_tf.ablation.plan import Budget, Training
 from gfl_tf.training import run_dir
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "ablation"
 NEITHER, QFL = Training("neither", 0), Training("qfl", 0)

@@ -5,6 +5,8 @@ import pytest
 from gfl_tf.ablation import plan
 from gfl_tf.ablation.plan import CUT, FINISHED, MISSING, Budget, Training
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_the_first_seed_of_all_rows_comes_before_the_second():
     states = {Training(row, seed): MISSING for row in "ab" for seed in (0, 1)}

@@ -7,6 +7,8 @@ import pytest
 from gfl_tf.ablation import summary
 from gfl_tf.ablation.tables import Group, Row, Table
 
+pytestmark = pytest.mark.one_stack
+
 FIGURES = {"low": 30.0, "middle": 31.0, "equal": 31.0, "high": 33.0}
 TABLE = Table("paper, table 1", "a test", {row: Row("gfl", {}, {"AP": ap}) for row, ap in FIGURES.items()}, ())
 

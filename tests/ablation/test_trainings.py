@@ -12,6 +12,8 @@ from gfl_tf.ablation.plan import Budget, Training
 from gfl_tf.ablation.trainings import Ended
 from gfl_tf.training.stop import StopRequest
 
+pytestmark = pytest.mark.one_stack
+
 FINISH = "import pathlib, sys; pathlib.Path(sys.argv[1].partition('=')[2], 'report.md').write_text('')"
 STOPS = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); time.sleep(60)"
 
