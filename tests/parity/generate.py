@@ -6,7 +6,8 @@
 
 It runs in an environment of its own, which the package and its tests never need: Python 3.11, mmcv 2.1.0 and mmdet
 3.3.0. The files were made on two CPU threads with torch 2.15.0; those of FCOS, RetinaNet, ATSS with VFL and students
-("ld_") with torch 2.13.0. --check found the values of ../shared/reference, made with 2.13.0, bit for bit. Against a
+("ld_") with torch 2.13.0 and, of mmcv's operators, its modulated deformable convolution alone: NMS was done by a plain
+loop of the same arithmetic. --check found the values of ../shared/reference, made with 2.13.0, bit for bit. Against a
 current torch mmcv is built from its source:
 
     python -m venv ENV && . ENV/bin/activate
