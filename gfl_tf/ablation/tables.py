@@ -116,12 +116,14 @@ def _table(source, title, rows, reference):
     return Table(source, title, rows, (Group(tuple(rows), reference),))
 
 
-def _by_base(source, title, of_bases, reference):
-    """`of_bases`: {base: {kind: row}}, which are named BASE/KIND."""
-    rows = {f"{base}/{kind}": row for base, kinds in of_bases.items() for kind, row in kinds.items()}
-    groups = (
-        Group(tuple(f"{base}/{kind}" for kind in kinds), f"{base}/{reference}") for base, kinds in of_bases.items()
-    )
+def _by_base(source, title, changes, figures, reference):
+    """The same {kind: changes} in several detectors, with {base: figures of each kind}; rows are BASE/KIND."""
+    rows = {
+        f"{base}/{kind}": _row(base, changes[kind], *printed)
+        for base, of_base in figures.items()
+        for kind, printed in zip(changes, of_base, strict=True)
+    }
+    groups = (Group(tuple(f"{base}/{kind}" for kind in changes), f"{base}/{reference}") for base in figures)
     return Table(source, title, rows, tuple(groups))
 
 
@@ -137,11 +139,7 @@ def _gfl_1a():
     fcos = [(37.8, 56.2, 40.8), (38.5, 56.8, 41.6), (38.7, 56.7, 42.0), (37.9, 56.7, 40.7), (38.2, 57.0, 41.1)]
     atss = [(38.0, 56.5, 40.7), (39.2, 57.4, 42.2), (39.6, 57.6, 43.0), (38.2, 56.2, 41.0), (38.9, 57.4, 41.8)]
     figures = {"fcos": [*fcos, (39.0, 57.8, 41.9)], "atss": [*atss, (39.9, 58.5, 43.0)]}
-    of_bases = {
-        base: {kind: _row(base, changes[kind], *printed) for kind, printed in zip(changes, of_base)}
-        for base, of_base in figures.items()
-    }
-    return _by_base("GFL, table 1(a)", "How the quality of a box is represented", of_bases, "no_quality")
+    return _by_base("GFL, table 1(a)", "How the quality of a box is represented", changes, figures, "no_quality")
 
 
 def _gfl_1c():
@@ -165,11 +163,7 @@ def _gfl_2a():
         "fcos": [(38.5, 56.8, 41.6), (38.6, 56.5, 41.6), (38.8, 56.6, 42.0), (39.0, 57.0, 42.3)],
         "atss": [(39.2, 57.4, 42.2), (39.3, 57.0, 42.4), (39.3, 57.1, 42.5), (39.5, 57.3, 42.8)],
     }
-    of_bases = {
-        base: {kind: _row(base, changes[kind], *printed) for kind, printed in zip(changes, of_base)}
-        for base, of_base in figures.items()
-    }
-    return _by_base("GFL, table 2(a)", "How a side of a box is represented", of_bases, "dirac")
+    return _by_base("GFL, table 2(a)", "How a side of a box is represented", changes, figures, "dirac")
 
 
 def _gfl_2b():

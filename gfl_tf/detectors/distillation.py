@@ -1,5 +1,6 @@
 """A teacher for a detector in training: localization distillation (Zheng et al., CVPR 2022, arXiv 2102.12252)."""
 
+import dataclasses
 import typing
 
 import tensorflow as tf
@@ -10,6 +11,7 @@ from gfl_tf.losses.distribution import distillation_loss
 from gfl_tf.parts import check_fields
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Distillation:
     """A trained detector whose box distributions another one is to come close to, beside its own losses.
 
@@ -33,24 +35,16 @@ class Distillation:
         ValueError: a wrong value, or all weights are 0.
     """
 
-    def __init__(
-        self,
-        teacher: typing.Any,
-        *,
-        temperature: float = 10.0,
-        weight: float = 0.25,
-        vlr_weight: float = 0.25,
-        vlr_gamma: float = 0.25,
-        class_weight: float = 0.0,
-        class_temperature: float = 2.0,
-    ):
-        self.teacher = teacher
-        self.temperature = temperature
-        self.weight = weight
-        self.vlr_weight = vlr_weight
-        self.vlr_gamma = vlr_gamma
-        self.class_weight = class_weight
-        self.class_temperature = class_temperature
+    teacher: typing.Any
+    _: dataclasses.KW_ONLY
+    temperature: float = 10.0
+    weight: float = 0.25
+    vlr_weight: float = 0.25
+    vlr_gamma: float = 0.25
+    class_weight: float = 0.0
+    class_temperature: float = 2.0
+
+    def __post_init__(self):
         check_fields(self, field_rules.DISTILLATION)
         if not any(self.loss_weights.values()):
             raise ValueError("weight, vlr_weight and class_weight are all 0: the teacher would teach nothing")

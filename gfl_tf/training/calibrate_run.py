@@ -4,12 +4,10 @@ import collections.abc
 import os
 import typing
 
-import ml_collections
 from absl import logging
 
 from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.data import images as image_files
-from gfl_tf.data.coco import CocoDataset
 from gfl_tf.evaluation import calibration as calibrations
 from gfl_tf.evaluation import edges, matches, trust
 from gfl_tf.training import config as configs
@@ -75,7 +73,7 @@ def calibrate_run(
     return calibration, before
 
 
-def _warn_of_trained_images(config: ml_collections.ConfigDict, dataset: CocoDataset) -> None:
+def _warn_of_trained_images(config, dataset):
     try:
         trained = configs.load_split(config, "train").images
     except (OSError, ValueError):  # it has moved since: nothing is known of it

@@ -1,5 +1,6 @@
 """A run that learns from a teacher: `config.train.teacher`."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -13,9 +14,10 @@ import pytest
 from gfl_tf import files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
+from gfl_tf.detectors.distillation import Distillation
 from gfl_tf.serving import export
 from gfl_tf.training import config as configs
-from gfl_tf.training import fit, teacher
+from gfl_tf.training import fields, fit, teacher
 from gfl_tf.training.report import StepReport
 from gfl_tf.training.run_dir import RunDirectory, load_run
 from tests.training import teachers
@@ -104,6 +106,11 @@ def test_the_detectors_have_to_fit(config):
     config.model.boxes.num_bins = 5
     with pytest.raises(ValueError, match="teacher=.*: boxes.num_bins is 4 of the teacher and 5 of the student"):
         teacher.distillation(config, build_detector(config))
+
+
+def test_the_config_has_the_defaults_of_the_class():
+    defaults = {field.name: field.default for field in dataclasses.fields(Distillation) if field.name != "teacher"}
+    assert fields.default_train().distillation.to_dict() == defaults
 
 
 def test_distillation_without_a_teacher_is_refused(tiny_config):
