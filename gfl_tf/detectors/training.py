@@ -53,13 +53,11 @@ class Assigned(typing.NamedTuple):
         assignment: `Assignment`, with N candidates an image.
         classes: int32 [B, N], of the box that each candidate learns; of other entries any, -1 too.
         by_output: {box output: `Positives` with its boxes}, the final boxes last.
-        grid: `Grid` of the images.
     """
 
     assignment: Assignment
     classes: tf.Tensor
     by_output: dict[str, Positives]
-    grid: grids.Grid
 
     @property
     def positives(self) -> Positives:
@@ -106,7 +104,8 @@ def detection_losses(
     image_weights: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
     """`Detector.detection_losses`: a list of terms over the positives, each summed, weighted and divided here."""
-    assigned = assign(model, outputs, boxes, classes, image_shape, canvas_shape)
+    grid = model.grid.on(canvas_shape, image_shape)
+    assigned = assign(model, outputs, boxes, classes, grid)
     assignment, positives = assigned.assignment, assigned.positives
     mask, score = positives.mask, model.score
     num_positives = tf.maximum(sum_over_replicas(tf.reduce_sum(mask)), 1.0)
@@ -136,7 +135,7 @@ def detection_losses(
         own = model.boxes.loss(positives.outputs["box"], positives.target_boxes, positives.places)
         terms[model.boxes.loss_name] = of_boxes(own, positives)
     if model.distillation:
-        learnt = _distillation_terms(model, outputs, boxes, classes, assigned)
+        learnt = _distillation_terms(model, outputs, boxes, classes, grid, positives)
         terms.update({name: averaged(*term) for name, term in learnt.items()})
 
     image_weights = 1.0 if image_weights is None else image_weights[:, tf.newaxis]
@@ -152,9 +151,9 @@ def detection_losses(
     }
 
 
-def _distillation_terms(model, outputs, boxes, classes, assigned):
+def _distillation_terms(model, outputs, boxes, classes, grid, positives):
     """{term: (losses, their weights)} of what is learnt from a teacher, whose raw outputs are in `outputs`."""
-    distillation, positives, grid = model.distillation, assigned.positives, assigned.grid
+    distillation = model.distillation
     # Weighted as the student's own box losses are.
     at_positives = distillation.side_losses(positives.outputs), model.score.box_weights(positives)
     terms = {"localization_distillation_loss": at_positives}
@@ -212,16 +211,14 @@ def assign(
     outputs: dict[str, tf.Tensor],
     boxes: tf.Tensor,
     classes: tf.Tensor,
-    image_shape: tf.Tensor,
-    canvas_shape: tf.Tensor,
+    grid: grids.Grid,
 ) -> Assigned:
-    """Which places learn which box, and what is predicted there; arguments as of `Detector.detection_losses`."""
+    """Which places of a grid learn which box, and what is predicted there; see `Detector.detection_losses`."""
     # One slot more, so that there is one to look up where a batch has none.
     boxes, classes = tf.pad(boxes, [[0, 0], [0, 1], [0, 0]]), tf.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
-    grid = model.grid.on(canvas_shape, image_shape)
     assignment = model.assigner(boxes, classes, grid, outputs)
     by_output = _positives(model, outputs, boxes, assignment, grid)
-    return Assigned(assignment, tf.gather(classes, assignment.box, batch_dims=1), by_output, grid)
+    return Assigned(assignment, tf.gather(classes, assignment.box, batch_dims=1), by_output)
 
 
 def _positives(model, outputs, boxes, assignment, grid):

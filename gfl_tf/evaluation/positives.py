@@ -61,7 +61,7 @@ def assign(
 ) -> training.Assigned:
     """What the model's assigner makes of a batch whose raw outputs are there."""
     boxes, classes, image_shape = training.dense_labels(model, images, labels)
-    return training.assign(model, outputs, boxes, classes, image_shape, tf.shape(images)[1:3])
+    return training.assign(model, outputs, boxes, classes, model.grid.on(tf.shape(images)[1:3], image_shape))
 
 
 def of_outputs(model: "Detector", outputs: dict[str, tf.Tensor], assigned: training.Assigned) -> Positives:

@@ -86,7 +86,8 @@ def test_terms_by_hand(build, teacher):
     p = np.exp(sides[0, :, 0] / 10) / np.exp(sides[0, :, 0] / 10).sum(-1, keepdims=True)
     shape = tf.constant([CANVAS, CANVAS])
     boxes, classes = tf.constant(BOXES), tf.constant(CLASSES, tf.int32)
-    assigned = assign(model, outputs, boxes, classes, shape, tf.constant(CANVAS))
+    grid = model.grid.on(tf.constant(CANVAS), shape)
+    assigned = assign(model, outputs, boxes, classes, grid)
     weights = model.score.box_weights(assigned.positives).numpy()
     places = assigned.assignment.place.numpy()
     one = 100 * np.max(np.sum(p * np.log(p * 17), axis=-1))  # of a place that is not as its teacher's
@@ -94,9 +95,9 @@ def test_terms_by_hand(build, teacher):
     expected = np.sum(weights * np.take_along_axis(losses, places, 1)) / weights.sum()
     np.testing.assert_allclose(parts["localization_distillation_loss"], expected, rtol=1e-4)
     # All places, of any object or none, of a DIoU that is in the range.
-    thresholds = model.assigner.positive_thresholds(boxes, assigned.grid)
+    thresholds = model.assigner.positive_thresholds(boxes, grid)
     low, high = 0.25 * thresholds[:, :, tf.newaxis], thresholds[:, :, tf.newaxis]
-    diou = gfl_tf.ops.boxes.diou(assigned.grid.places.anchors, boxes[:, :, tf.newaxis])
+    diou = gfl_tf.ops.boxes.diou(grid.places.anchors, boxes[:, :, tf.newaxis])
     region = np.any((diou >= low) & (diou <= high) & (classes >= 0)[..., tf.newaxis], axis=1)
     assert 20 < region.sum() < 2 * NUM_POINTS
     np.testing.assert_allclose(parts["region_distillation_loss"], 0.5 * losses[region].mean(), rtol=1e-4)
