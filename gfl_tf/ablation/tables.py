@@ -274,11 +274,13 @@ def _vfnet_5():
     }
     soft = {"retinanet": dict(score=_JOINT_TARGETS), "atss": dict(score=_SOFT_BRANCH), "vfnet": {}}
     hard = {"retinanet": {}, "atss": {}, "vfnet": _HARD}
+    # In VarifocalNet's code of this row, places outside an image are negatives.
+    of_vfl = {"atss": dict(assigner=dict(ignore_outside=False))}
     rows, groups = {}, []
     for base, (fl, gfl, vfl) in figures.items():
         rows[f"{base}_fl"] = _row(base, hard[base], *fl)
         rows[f"{base}_gfl"] = _row(base, {**soft[base], "classification_loss": _QFL}, *gfl)
-        rows[f"{base}_vfl"] = _row(base, {**soft[base], "classification_loss": _VFL}, *vfl)
+        rows[f"{base}_vfl"] = _row(base, {**soft[base], **of_vfl.get(base, {}), "classification_loss": _VFL}, *vfl)
         groups.append(Group(tuple(f"{base}_{loss}" for loss in ("fl", "gfl", "vfl")), f"{base}_fl"))
     return Table("VarifocalNet, table 5", "Focal, quality focal and varifocal loss", rows, tuple(groups))
 
