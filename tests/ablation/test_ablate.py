@@ -120,3 +120,13 @@ def test_what_is_wrong_is_said_before_tensorflow_comes(tmp_path, arguments, mess
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.startswith(message) and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_the_exit_status_tells_of_a_failed_training(tmp_path):
+    code = "from gfl_tf.commands import ablate; ablate.TRAIN = 'no_such_module'; ablate.run()"
+    flags = ["--table=gfl_3", "--rows=qfl", "--seeds=0", f"--config={HERE / 'base.py'}", f"--output={tmp_path / 'out'}"]
+    command = [sys.executable, "-c", code, *flags, f"--config.data.directory={tmp_path}/shapes"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "qfl, seed 0 failed: " in done.stdout and f"Written to {tmp_path / 'out'}: " in done.stdout
