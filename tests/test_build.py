@@ -75,6 +75,7 @@ def part_types(parts):
     return [type(getattr(parts, name)) for name in ("assigner", "boxes", "score", "classification_loss", "box_loss")]
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_describes_a_model(path):
     config = shrink(load_config(path))
@@ -93,6 +94,7 @@ SMALL = [f"small:gflv2/{backbone}" for backbone in runpy.run_path(str(config_fil
 TUNED = [f"finetune:{name}" for name in ("vfnet_r50_fpn_1x", "gfl_kerascv_r50_1x")]
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("name", [*PUBLISHED, *OWN, *SMALL, *TUNED])
 def test_every_argument_of_a_config_describes_parts(name, monkeypatch):
     """All that there is to a detector but for its backbone, which comes last."""
@@ -462,6 +464,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("field, value, message", WRONG, ids=[f"{field}={value}" for field, value, _ in WRONG])
 def test_a_wrong_field_is_named(config, monkeypatch, field, value, message):
     """With its value, before anything of size is built."""
@@ -488,6 +491,7 @@ def test_what_does_not_fit_is_named(config, field, value, message):
         gfl_tf.build_detector(config)
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("field", ["backbone", "num_classes", "assigner", "boxes", "score", "classification_loss"])
 def test_a_missing_field_is_named(config, field):
     with config.unlocked():

@@ -11,6 +11,8 @@ from gfl_tf.ablation import base, tables
 from gfl_tf.config_files import load_config
 from tests.tiny import with_defaults
 
+pytestmark = pytest.mark.one_stack
+
 TINY = str(pathlib.Path(__file__).with_name("base.py"))
 NOT_SOFT = dict(quality_targets=False)
 

@@ -42,7 +42,11 @@ def build_row(row):
 
 
 DEPTHWISE = dict(neck_options=dict(depthwise=True), head_options=dict(depthwise=True))
-CASES = [*RECIPES, *ROWS, pytest.param("depthwise", marks=pytest.mark.slow)]
+CASES = [
+    *RECIPES,
+    *(pytest.param(row, marks=pytest.mark.one_stack) for row in ROWS),
+    pytest.param("depthwise", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module", params=CASES)
