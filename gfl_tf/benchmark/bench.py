@@ -75,9 +75,11 @@ class Bench:
     drift: list[Limits] = dataclasses.field(default_factory=list)
     started: float = dataclasses.field(default_factory=time.perf_counter)
 
-    def take_turns(self, parts: Parts, precision: str = "float32", repeats: int | None = None) -> Rounds:
+    def take_turns(
+        self, parts: Parts, precision: str = "float32", repeats: int | None = None, prepare: Parts | None = None
+    ) -> Rounds:
         """`rounds.take_turns`, with the machine's limit between the rounds."""
-        found = rounds.take_turns({**machine.parts(precision), **parts}, repeats or self.settings.repeats)
+        found = rounds.take_turns({**machine.parts(precision), **parts}, repeats or self.settings.repeats, prepare)
         amounts = {name: each.amount for name, each in machine.limits().items()}
         for index, start in enumerate(found.started):
             rates = {name: amount / float(found.seconds[name][index]) for name, amount in amounts.items()}

@@ -36,5 +36,5 @@ def _on_gpus(of, name, step, device, devices):
         Row(of, f"step on {name}, bound by {found.bound}", once(1e3 * found.step), "ms"),
         Row(of, f"all-reduce on {name}, hidden behind the backward pass", once(1e3 * found.reduce), "ms"),
         Row(of, f"sent by each of {name}", once(found.reduced_bytes / 2**20), "MiB"),
-        Row(of, f"memory of each of {name} beside the weights", once(step.memory_bytes / 2**20), "MiB"),
+        Row(of, f"memory of each of {name}", once(step.memory_bytes / 2**20), "MiB"),
     ]

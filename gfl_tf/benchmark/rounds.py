@@ -88,24 +88,26 @@ class Rounds(typing.NamedTuple):
 def take_turns(
     parts: Parts,
     repeats: int,
-    warm_up: bool = True,
+    prepare: Parts | None = None,
     clock: collections.abc.Callable[[], float] = time.perf_counter,
 ) -> Rounds:
     """Times each part once in every round.
 
     Args:
         parts: {name: function}.
-        repeats: R, rounds.
-        warm_up: every part runs once before, untimed: it traces its graph and fills the caches.
+        repeats: R, rounds, after one that is not timed: it traces graphs and fills caches.
+        prepare: {name: what is done each time before a part, untimed}; of some parts.
         clock: seconds of a clock that never goes back.
     """
-    if warm_up:
-        for part in parts.values():
-            _finished(part)
+    prepare = {name: (prepare or {}).get(name, lambda: None) for name in parts}
+    for name, part in parts.items():
+        prepare[name]()
+        _finished(part)
     started, seconds, processor_seconds = [], {name: [] for name in parts}, {name: [] for name in parts}
     for _ in range(repeats):
         started.append(clock())
         for name, part in parts.items():
+            prepare[name]()
             start, processor_start = clock(), _processor_seconds()
             _finished(part)
             seconds[name].append(clock() - start)

@@ -12,8 +12,8 @@ Rows = list[list[str]]
 HEADER = ["of", "what", "median", "best", "busy", "", "goal", ""]
 LEGEND = (
     "Parts take turns, and so does the machine's limit: a ratio is that of the same round. median: of all rounds. "
-    "best: of the least times. busy: of the least processor times, of all cores together, which other work of the machine "
-    "changes little. Where median and best are far apart, the machine had such work."
+    "best: of the least times. busy: of the least processor times, of all cores together, which other work of the "
+    "machine changes little. Where median and best are far apart, the machine had such work."
 )
 MET = {True: "yes", False: "NO", None: ""}
 

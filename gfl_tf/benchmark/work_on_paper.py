@@ -49,9 +49,14 @@ class Step(typing.NamedTuple):
         return BYTES * self.trained
 
     @property
+    def passing_bytes(self) -> int:
+        """What a step holds while it is computed: activations and gradients."""
+        return self.batch_size * self.activation_bytes + self.gradient_bytes
+
+    @property
     def memory_bytes(self) -> int:
-        """What a step holds beside the weights: activations, gradients and momentum."""
-        return self.batch_size * self.activation_bytes + 2 * self.gradient_bytes
+        """That, and weights and momentum."""
+        return self.passing_bytes + 2 * self.gradient_bytes
 
 
 def flops(model: Detector, height: int, width: int) -> int:
