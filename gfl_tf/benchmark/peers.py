@@ -68,7 +68,7 @@ def measure(bench: Bench) -> Result:
             continue
         try:
             theirs = peer.parts(artifact, case)
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError) as error:  # ValueError: of a detector that cannot be converted
             result.missing.append(f"{name}: {error}")
             continue
         bench.say(f"  {name}")

@@ -56,7 +56,7 @@ def _tracing(bench, artifact):
     model = artifact.build()
     settings = bench.settings
     works = [Workload(model, Case(*size, settings.train_batch_size, settings.boxes)) for size in settings.sizes]
-    works[0].train_step()  # compiles
+    works[0].train_step()  # compiles the model
     step = tf.function(lambda images, labels: model.train_step((images, labels)), autograph=False)
     rows = []
     for work in works:

@@ -60,6 +60,7 @@ class Workload:
     def train_step(self) -> Work:
         """A whole step by SGD with momentum, whose rate is 0, so that the weights stay."""
         self.model.compile(optimizer=keras.optimizers.SGD(0.0, momentum=0.9))
+        self.model.optimizer.build(self.model.trainable_variables)  # or it is traced a second time
         return tf.function(lambda: self.model.train_step((self.on_device, self.labels)), autograph=False)
 
     def losses(self) -> Work:
