@@ -75,10 +75,10 @@ def mmdetection(artifact: Artifact, case: Case) -> Parts:
 
 
 def _without_operators():
-    """Lets mmdet be imported where mmcv has no `mmcv.ops`."""
+    """Lets mmdet be imported where mmcv has none of its compiled operators."""
     import mmcv
 
-    if importlib.util.find_spec("mmcv.ops"):
+    if importlib.util.find_spec("mmcv._ext"):
         return
     mmcv.__version__ = min(mmcv.__version__, NEWEST_MMCV)
     sys.meta_path.insert(0, _Operators())

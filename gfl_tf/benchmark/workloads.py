@@ -109,9 +109,7 @@ class Workload:
     def crowd(self) -> "Workload":
         """Itself, with a score threshold that makes candidates of `PAIRS` pairs in the first image."""
         model = self.model
-        model.prediction_decoder = model.prediction_decoder.changed(score_threshold=0.0)
-        candidates = model.candidates(model(self.on_device[:1]), tf.constant(self.images.shape[1:3]))
-        scores = np.sort(candidates["scores"].numpy(), axis=None)
+        scores = np.sort(model.score.scores(model(self.on_device[:1])).numpy(), axis=None)
         threshold = float(scores[-PAIRS - 1]) if len(scores) > PAIRS else 0.0
         model.prediction_decoder = model.prediction_decoder.changed(score_threshold=threshold)
         return self
