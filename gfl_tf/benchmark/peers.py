@@ -47,12 +47,7 @@ PEERS = {
     "KerasHub RetinaNet": Peer(("keras_hub",), "keras-hub", peers_keras.keras_hub_retinanet, _AHEAD),
     "ONNX Runtime": Peer(("onnxruntime", "tf2onnx"), "onnxruntime tf2onnx", peers_runtimes.onnx_runtime, _AS_FAST),
     "OpenVINO": Peer(("openvino", "tf2onnx"), "openvino tf2onnx", peers_runtimes.openvino, _AS_FAST),
-    "mmdetection": Peer(
-        ("torch", "mmdet", "mmengine", "mmcv"),
-        "torch mmengine mmcv-lite, and mmdet with --no-deps",
-        peers_mmdet.mmdetection,
-        _OF_TORCH,
-    ),
+    "mmdetection": Peer((), "", peers_mmdet.mmdetection, _OF_TORCH),  # its process says what it misses
 }
 
 

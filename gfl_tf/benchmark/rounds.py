@@ -8,7 +8,8 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-SHORTEST = 1e-9  # seconds: what a part that only waits takes of the processor
+SHORTEST = 1e-9  # seconds
+WAITING = 0.01  # of its time takes a part of the processor that only waits, as for another process
 Parts = dict[str, collections.abc.Callable[[], typing.Any]]
 
 
@@ -70,7 +71,8 @@ class Rounds(typing.NamedTuple):
         """The seconds of a part over `factor` times those of the other one in the same round."""
         values = self.seconds[part] / (factor * self.seconds[other])
         best, busy = (float(of[part].min() / max(factor * of[other].min(), SHORTEST)) for of in self[1:])
-        return Measured(tuple(values.tolist()), best, busy)
+        is_known = self.processor_seconds[other].min() > WAITING * self.seconds[other].min()
+        return Measured(tuple(values.tolist()), best, busy if is_known else None)
 
     def added(self, name: str, parts: collections.abc.Sequence[str]) -> "Rounds":
         """The same with one more part: the sum of others."""
