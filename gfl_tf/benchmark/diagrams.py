@@ -55,7 +55,7 @@ def growth(curves: dict[str, tuple[collections.abc.Sequence[float], Measured, fl
         for name, (sizes, values, exponent) in curves.items():
             relative = np.array(values.values) / values.values[0]
             axes.plot(sizes, relative, "o-", markersize=3, label=f"{name}: exponent {exponent:.2f}")
-        sizes = np.array(next(iter(curves.values()))[0], float)
+        sizes = np.array([size for size in next(iter(curves.values()))[0] if size > 0], float)  # 0 has no logarithm
         axes.plot(sizes, sizes / sizes[0], color="0.5", linestyle="--", linewidth=1, label="linear")
         axes.set_xscale("log")
         axes.set_yscale("log")

@@ -34,7 +34,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("repeats", 10, "Rounds in which each part is timed once.", lower_bound=2)
     flags.DEFINE_integer("requests", 200, "Requests to an exported model.", lower_bound=10)
     flags.DEFINE_integer(
-        "images", 500, "Images of the synthetic data set that is scored; COCO has 5000.", lower_bound=10
+        "scored_images", 500, "Of the synthetic result that is scored; COCO's val2017 has 5000.", lower_bound=10
     )
     flags.DEFINE_string("output", None, "Folder for benchmark.json and index.html.")
 
@@ -53,7 +53,7 @@ def main() -> None:
             boxes=FLAGS.boxes,
             repeats=FLAGS.repeats,
             requests=FLAGS.requests,
-            images=FLAGS.images,
+            images=FLAGS.scored_images,
         )
         if FLAGS.output:
             os.makedirs(FLAGS.output, exist_ok=True)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from gfl_tf import benchmark, config_files
-from gfl_tf.benchmark import files, growth, inputs, items, limit, pairs, predict, run, scoring, suites, text
+from gfl_tf.benchmark import diagrams, files, growth, inputs, items, limit, pairs, predict, run, scoring, suites, text
 from gfl_tf.benchmark.results import Goal, Result, Row
 from gfl_tf.benchmark.rounds import Measured, once
 from gfl_tf.benchmark.workloads import Case
+from gfl_tf.visualization import diagrams as drawing
 
 pytestmark = pytest.mark.one_stack
 
@@ -66,6 +67,11 @@ def test_each_axis_grows():
         sizes = [point.size for point in axis.points]
         assert sizes == sorted(set(sizes)) and len(sizes) >= 4
         assert all(side % 32 == 0 for point in axis.points for side in (point.case.height, point.case.width))
+
+
+def test_a_size_of_nothing_is_drawn_too():
+    draw = diagrams.growth({"losses": ([0, 1, 10], Measured((1.0, 1.0, 2.0), 1.0), 0.3)}, "boxes")
+    assert "losses: exponent 0.30" in drawing.svg(draw, "Growth")
 
 
 def test_scoring_compares_the_same_numbers():
