@@ -22,7 +22,7 @@ INTERNAL = """
     __init__ backbone_weights compat stacks
     checkpoints/other_files checkpoints/pickles checkpoints/places checkpoints/prefixes checkpoints/safetensors_file
     checkpoints/tensors checkpoints/torch_file checkpoints/torch_tar
-    commands/__init__ commands/benchmark commands/benchmark_serving commands/check_dataset commands/compare_exports
+    commands/__init__ commands/benchmark_serving commands/check_dataset commands/compare_exports
     commands/convert_dataset commands/evaluate commands/export commands/import_checkpoint commands/make_tfrecords
     commands/numbers commands/predict commands/query_server commands/start commands/train commands/train_child
     data/augmentations/blur data/augmentations/color_jitter data/augmentations/copy_paste data/augmentations/crop

@@ -45,7 +45,7 @@ ROWS = [
     {"visualization"},  # below training, which shows drawn detections in TensorBoard
     {"dataset_check", "description"},
     {"training", "serving"},
-    {"ablation", "comparison"},
+    {"ablation", "benchmark", "comparison"},
     {"commands"},
     {"__init__"},
 ]

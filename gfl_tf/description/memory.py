@@ -5,8 +5,8 @@ import typing
 from gfl_tf.description.graph import Graph
 
 # Their output is their input under another shape or name.
-_VIEWS = ("ExpandDims", "Identity", "IdentityN", "Reshape", "Squeeze", "StopGradient")
-_NO_ACTIVATIONS = ("Const", "Placeholder", "ReadVariableOp")
+VIEWS = ("ExpandDims", "Identity", "IdentityN", "Reshape", "Squeeze", "StopGradient")
+NO_ACTIVATIONS = ("Const", "Placeholder", "ReadVariableOp")
 
 
 class Activations(typing.NamedTuple):
@@ -30,9 +30,9 @@ def activations(graph: Graph) -> Activations:
         for tensor in operation.inputs:
             if tensor.name in buffer_of:
                 last_use[buffer_of[tensor.name]] = index
-        if operation.type in _NO_ACTIVATIONS:
+        if operation.type in NO_ACTIVATIONS:
             continue
-        if operation.type in _VIEWS:
+        if operation.type in VIEWS:
             pairs = zip(operation.outputs, operation.inputs)
             buffer_of.update((to.name, buffer_of[tensor.name]) for to, tensor in pairs if tensor.name in buffer_of)
             continue

@@ -1,0 +1,114 @@
+"""Other detectors and runtimes on the same images, as far as they are installed."""
+
+import collections.abc
+import importlib.util
+import typing
+
+import tensorflow as tf
+
+from gfl_tf.benchmark import peers_keras, peers_mmdet, peers_runtimes
+from gfl_tf.benchmark.artifacts import Artifact
+from gfl_tf.benchmark.bench import Bench
+from gfl_tf.benchmark.peers_keras import PREDICT
+from gfl_tf.benchmark.peers_mmdet import FORWARD, STEP
+from gfl_tf.benchmark.peers_runtimes import IMAGE
+from gfl_tf.benchmark.results import Goal, Result, Row
+from gfl_tf.benchmark.rounds import Parts
+from gfl_tf.benchmark.workloads import Case, Workload
+from gfl_tf.serving import network, signatures
+
+
+class Peer(typing.NamedTuple):
+    """Somebody else's detector or runtime, which computes in float32.
+
+    Attributes:
+        packages: that have to be there, as they are imported.
+        install: what brings them.
+        parts: function of the detector and the case that returns {kind of work: function}.
+        goals: {(kind of work, our precision): what our time over theirs should be}.
+    """
+
+    packages: tuple[str, ...]
+    install: str
+    parts: collections.abc.Callable[[Artifact, Case], Parts]
+    goals: dict[tuple[str, str], Goal]
+
+
+_AHEAD = {(PREDICT, "float32"): Goal(most=1.0)}
+_AS_FAST = {(IMAGE, "float32"): Goal(most=1.05)}
+_OF_TORCH = {
+    (FORWARD, "float32"): Goal(most=0.48),
+    (FORWARD, "bfloat16"): Goal(most=0.27),
+    (STEP, "float32"): Goal(most=0.85),
+}
+PEERS = {
+    "KerasCV RetinaNet": Peer(("keras_cv",), "keras-cv", peers_keras.keras_cv_retinanet, _AHEAD),
+    "KerasCV YOLOv8": Peer(("keras_cv",), "keras-cv", peers_keras.keras_cv_yolo_v8, _AHEAD),
+    "KerasHub RetinaNet": Peer(("keras_hub",), "keras-hub", peers_keras.keras_hub_retinanet, _AHEAD),
+    "ONNX Runtime": Peer(("onnxruntime", "tf2onnx"), "onnxruntime tf2onnx", peers_runtimes.onnx_runtime, _AS_FAST),
+    "OpenVINO": Peer(("openvino", "tf2onnx"), "openvino tf2onnx", peers_runtimes.openvino, _AS_FAST),
+    "mmdetection": Peer((), "", peers_mmdet.mmdetection, _OF_TORCH),  # its process says what it misses
+}
+
+
+def measure(bench: Bench) -> Result:
+    """The first detector on the first size, in each precision, in turn with each peer that is there."""
+    result = Result()
+    artifact, settings = bench.detectors[0], bench.settings
+    case = Case(*settings.sizes[0], boxes=settings.boxes)
+    for name, peer in PEERS.items():
+        missing = [package for package in peer.packages if not importlib.util.find_spec(package)]
+        if missing:
+            result.missing.append(f"{name}: {', '.join(missing)} is not installed: pip install {peer.install}")
+            continue
+        try:
+            theirs = peer.parts(artifact, case)
+        except (ImportError, ValueError) as error:  # ValueError: of a detector that cannot be converted
+            result.missing.append(f"{name}: {error}")
+            continue
+        bench.say(f"  {name}")
+        for precision in settings.precisions:
+            _measure(bench, result, artifact, case, name, theirs, precision)
+    return result
+
+
+def _measure(bench, result, artifact, case, peer, theirs, precision):
+    ours = _ours(artifact, case, precision, theirs)
+    parts = {f"{peer}, {kind}": part for kind, part in theirs.items()}
+    parts.update((f"ours, {kind}", part) for kind, part in ours.items())
+    rounds = bench.take_turns(parts, precision)
+    result.rounds.append(rounds)
+    of = f"{artifact.name}, {case}, {precision}"
+    for kind in theirs:
+        goal = PEERS[peer].goals.get((kind, precision))
+        ratio = rounds.ratio(f"ours, {kind}", f"{peer}, {kind}")
+        result.rows += [
+            Row(of, f"{kind} of {peer}", rounds.time(f"{peer}, {kind}", 1e3), "ms"),
+            Row(of, f"{kind} / {peer}", ratio, goal=goal),
+        ]
+
+
+def _ours(artifact, case, precision, kinds):
+    model = artifact.build(precision)
+    workload = Workload(model, case)
+    makers = {
+        PREDICT: lambda: workload.crowd().predict(),
+        FORWARD: workload.forward,
+        STEP: workload.train_step,
+        IMAGE: lambda: _saved_model(artifact, case, precision),
+    }
+    return {kind: makers[kind]() for kind in kinds}
+
+
+def _saved_model(artifact, case, precision):
+    """The function of a SavedModel's signature "image_tensor"."""
+    model = network.serving_model(artifact.build(), precision)
+    scale = max(case.height, case.width), min(case.height, case.width)
+    names = list(map(str, range(model.num_classes)))
+    functions, _ = signatures.trace(model, scale, names, model.prediction_decoder)
+    image = tf.constant(peers_runtimes.noise(case))
+
+    def detect(model=model):  # whose weights the functions read, and do not keep
+        return functions["image_tensor"](image_tensor=image)
+
+    return detect
