@@ -178,13 +178,15 @@ def check_distillation(distillation: typing.Any, student: typing.Any) -> None:
         distillation.check(student)
 
 
-def check_memory(recompute: bool, micro_batches: int, model: typing.Any) -> None:
+def check_memory(recompute: bool, micro_batches: int, model: typing.Any, jit_compile: bool | str | None) -> None:
     """Raises ValueError where a `Detector` cannot be trained with these arguments of `compile`: it would be computed
-    twice, and not give the same twice; or where nothing would be saved."""
+    twice, and not give the same twice; or nothing would be saved; or XLA has no loop over micro-batches."""
     check_value("recompute", recompute, FLAG)
     check_value("micro_batches", micro_batches, COUNT)
     if not recompute and micro_batches == 1:
         return
+    if micro_batches > 1 and jit_compile is True:
+        raise ValueError(f"micro_batches={micro_batches} cannot be compiled with XLA: leave jit_compile=True out")
     which = f"recompute={recompute}, micro_batches={micro_batches}"
     layers = compat.nested_layers(model)
     random = [layer.name for layer in layers if compat.draws_random_numbers(layer)]

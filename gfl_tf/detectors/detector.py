@@ -205,13 +205,13 @@ class Detector(keras.Model):
         """
         checks.check_compile(loss, loss_weights, metrics, weighted_metrics)
         checks.check_distillation(distillation, self)
-        checks.check_memory(recompute, micro_batches, self)
+        checks.check_memory(recompute, micro_batches, self, kwargs.get("jit_compile"))
         self.distillation, self.micro_batches = distillation, micro_batches
         self.get_layer("pyramid_features").recompute = self.head.recompute = recompute
         if set(self._means) != set(self.metric_names):
             self._make_means()
         self._user_metrics = list(metrics or [])
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(optimizer=optimizer, **(kwargs if micro_batches == 1 else {**kwargs, "jit_compile": False}))
 
     def get_compile_config(self) -> dict[str, typing.Any] | None:
         config = super().get_compile_config()
