@@ -33,7 +33,7 @@ class Segments:
         outputs = list(model.output)
         self._names = {name: id(model.output[name]) for name in outputs}
         self._input = id(model.inputs[0])
-        divided = _divided(compat.calls(model))
+        divided = _divided(compat.calls(model), self._input)
         self._segments = []
         for index, segment in enumerate(divided):
             later = {tensor for other in divided[index + 1 :] for call in other for tensor in call.inputs}
@@ -132,10 +132,11 @@ class _InTraining(keras.layers.Layer):
         return self.function(tensors)
 
 
-def _divided(calls):
+def _divided(calls, image):
     """The calls in segments, see `Segments`."""
     last_use = {tensor: index for index, call in enumerate(calls) for tensor in call.inputs}
-    segments, segment, rest, waiting = [], [], [], set()  # `rest`: what came after the last end that is possible
+    # `rest`: the calls after the last possible end; `waiting`: the tensors that later ones take.
+    segments, segment, rest, waiting = [], [], [], {image}
     for index, call in enumerate(calls):
         if _convolutions(call) and sum(map(_convolutions, segment)) >= MIN_CONVOLUTIONS:
             segments.append(segment)
