@@ -6,6 +6,7 @@ import functools
 import inspect
 import io
 import re
+import typing
 
 import keras
 import tensorflow as tf
@@ -106,6 +107,49 @@ def consumers(layer):
 
 def _inbound_nodes(layer):
     return layer._inbound_nodes if KERAS_3 else layer.inbound_nodes
+
+
+class Call(typing.NamedTuple):
+    """A call in the graph of a functional model, whose Keras tensors are named by their `id`.
+
+    Attributes:
+        layer: what is called; with Keras 3 it may be an operation that is no layer.
+        inputs, outputs: the tensors that it takes and gives.
+        arguments: function from {tensor: its value} to (args, kwargs).
+    """
+
+    layer: typing.Any
+    inputs: list[int]
+    outputs: list[int]
+    arguments: typing.Any
+
+
+def calls(model):
+    """The `Call`s of a functional model, in an order in which they can be made."""
+    by_depth = model._nodes_by_depth
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
+    return [_call(node) for node in nodes]
+
+
+def _call(node):
+    outputs = [id(tensor) for tensor in tf.nest.flatten(node.outputs)]
+    if KERAS_3:
+        return Call(node.operation, [id(tensor) for tensor in node.input_tensors], outputs, node.arguments.fill_in)
+    inputs = [id(tensor) for tensor in node.keras_inputs]
+
+    def arguments(values):  # each is taken from its list as often as the call has it
+        return node.map_arguments({str(tensor): [values[tensor]] * inputs.count(tensor) for tensor in inputs})
+
+    return Call(node.layer, inputs, outputs, arguments)
+
+
+def draws_random_numbers(layer):
+    """Whether a layer, without those inside it, draws others each time it is called in training."""
+    if type(layer).__name__ == "StochasticDepth":  # of keras.applications; Keras 2 has it draw without saying so
+        return True
+    if KERAS_3:
+        return bool(layer._seed_generators)
+    return isinstance(layer, keras.__internal__.layers.BaseRandomLayer) and getattr(layer, "rate", 1) > 0
 
 
 # Batch normalization. Keras 3 computes it from single operations, in float32 also where the network computes in another
@@ -221,12 +265,23 @@ def gradients(optimizer, loss, variables, tape):
         variables: to be trained, in the order in which the optimizer was built.
         tape: the `tf.GradientTape` that recorded the loss.
     """
+    with tape:
+        loss = scaled_loss(optimizer, loss)
+    return summed_gradients(optimizer, tape.gradient(loss, variables))
+
+
+def scaled_loss(optimizer, loss):
+    """The loss, times the scale of a `LossScaleOptimizer`."""
     if KERAS_3:
-        with tape:
-            loss = optimizer.scale_loss(loss)
-        found = tape.gradient(loss, variables)
-    else:
-        found = [gradient for gradient, _ in optimizer.compute_gradients(loss, variables, tape)]
+        return optimizer.scale_loss(loss)
+    return optimizer.get_scaled_loss(loss) if hasattr(optimizer, "inner_optimizer") else loss
+
+
+def summed_gradients(optimizer, found):
+    """Of a replica's gradients of `scaled_loss` those of `gradients`."""
+    if not KERAS_3 and hasattr(optimizer, "inner_optimizer"):
+        found = optimizer.get_unscaled_gradients(found)
+    found = list(found)
     context = tf.distribute.get_replica_context()
     if context is not None and context.num_replicas_in_sync > 1:
         present = [index for index, gradient in enumerate(found) if gradient is not None]

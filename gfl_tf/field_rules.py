@@ -71,6 +71,8 @@ DISTILLATION = {
 }
 TRAIN = {
     "batch_size": COUNT,
+    "micro_batches": COUNT,
+    "recompute": FLAG,
     "epochs": COUNT,
     "min_steps_per_epoch": COUNT,
     "optimizer": one_of("sgd", "adamw"),

@@ -10,11 +10,27 @@ import tensorflow as tf
 
 from gfl_tf import compat
 from gfl_tf.layers.grouped import use_grouped_conv
+from gfl_tf.layers.recompute import Segments
 
 ANY_SIZE = (256, 352)  # pixels: what levels are measured with where a backbone takes images of any size
 
 
-def pyramid_features(backbone: keras.Model, levels: collections.abc.Sequence[int] = (3, 4, 5)) -> keras.Model:
+class PyramidFeatures(keras.Model):
+    """The functional model that `pyramid_features` makes.
+
+    `recompute`, which `Detector.compile` sets: in training, the results inside its `Segments` are not kept for the
+    backward pass, but made again in it.
+    """
+
+    recompute = False
+
+    def call(self, inputs, training=None, mask=None) -> dict[str, tf.Tensor]:
+        if self.recompute and training:
+            return Segments(self)(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+
+def pyramid_features(backbone: keras.Model, levels: collections.abc.Sequence[int] = (3, 4, 5)) -> PyramidFeatures:
     """A model from images to {"P3": features, ...} of these levels, sharing the backbone's layers and weights.
 
     The backbone's layers past P5, which no gradient reaches, become non-trainable.
@@ -28,7 +44,8 @@ def pyramid_features(backbone: keras.Model, levels: collections.abc.Sequence[int
         ValueError: it does not say what its levels are; a level is missing, names no layer, or has not 1/2^level of
             the image's size (P3: 1/8), rounded up.
     """
-    features = keras.Model(backbone.inputs, _sized_levels(backbone, [f"P{i}" for i in levels]), name="pyramid_features")
+    tensors = _sized_levels(backbone, [f"P{i}" for i in levels])
+    features = PyramidFeatures(inputs=backbone.inputs, outputs=tensors, name="pyramid_features")
     compat.use_batch_norm(backbone)
     use_grouped_conv(compat.nested_layers(backbone))
     _use_own_statistics(compat.nested_layers(backbone))

@@ -7,11 +7,14 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from gfl_tf import compat
 from gfl_tf.compat import keras_cv
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.distillation import Distillation
+from gfl_tf.layers.recompute import Segments
 from gfl_tf.ops.grid import Places
-from gfl_tf.rules import FLAG, NOT_NEGATIVE, NUMBER, POSITIVE, check_value, either, exactly, several
+from gfl_tf.rules import COUNT, FLAG, NOT_NEGATIVE, NUMBER, POSITIVE, check_value, either, exactly, several
+from gfl_tf.texts import first_ones
 
 LOSS_RULES = {
     "classification_weight": NOT_NEGATIVE,
@@ -173,6 +176,36 @@ def check_distillation(distillation: typing.Any, student: typing.Any) -> None:
         raise TypeError(f"distillation is a gfl_tf.Distillation(teacher), not {type(distillation).__name__}")
     if distillation:
         distillation.check(student)
+
+
+def check_memory(recompute: bool, micro_batches: int, model: typing.Any, jit_compile: bool | str | None) -> None:
+    """Raises ValueError where a `Detector` cannot be trained with these arguments of `compile`: it would be computed
+    twice, and not give the same twice; or nothing would be saved; or XLA has no loop over micro-batches."""
+    check_value("recompute", recompute, FLAG)
+    check_value("micro_batches", micro_batches, COUNT)
+    if not recompute and micro_batches == 1:
+        return
+    if micro_batches > 1 and jit_compile is True:
+        raise ValueError(f"micro_batches={micro_batches} cannot be compiled with XLA: leave jit_compile=True out")
+    which = f"recompute={recompute}, micro_batches={micro_batches}"
+    layers = compat.nested_layers(model)
+    random = [layer.name for layer in layers if compat.draws_random_numbers(layer)]
+    if random:
+        raise ValueError(
+            f"{which}: {', '.join(first_ones(random, 3))} would draw other random numbers when computed again. Build "
+            "the model without, such as with a dropout or drop_connect_rate of 0"
+        )
+    regularized = [layer.name for layer in layers if getattr(layer, "activity_regularizer", None)]
+    if regularized:
+        raise ValueError(
+            f"{which}: the activity_regularizer of {', '.join(first_ones(regularized, 3))} would be counted twice. "
+            "Build the model without"
+        )
+    if recompute and len(Segments(model.get_layer("pyramid_features"))) == 1:
+        raise ValueError(
+            f"recompute=True: backbone {model.backbone.name} cannot be divided, as nowhere between its first and its "
+            "last convolutions all goes through one layer. micro_batches saves memory with it, too"
+        )
 
 
 def warn_of_left_out(names: list[str]) -> None:

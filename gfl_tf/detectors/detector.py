@@ -12,7 +12,7 @@ from gfl_tf import compat
 from gfl_tf.backbones.features import pyramid_features
 from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.compat import keras_cv
-from gfl_tf.detectors import candidates, checks, training
+from gfl_tf.detectors import candidates, checks, gradients, training
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.distillation import Distillation
 from gfl_tf.layers.blocks import Preprocess
@@ -125,7 +125,7 @@ class Detector(keras.Model):
         self._prediction_decoder = prediction_decoder or PredictionDecoder()
         checks.check_decoder(self._prediction_decoder, self)
         self._edge_calibration = edge_calibration
-        self.distillation = None
+        self.distillation, self.micro_batches = None, 1
         self._make_means()
         self._user_metrics = []
         # Largest pixel, boxes and positives, for `FirstBatch`.
@@ -192,26 +192,32 @@ class Detector(keras.Model):
     def compile(
         self, optimizer: str | keras.optimizers.Optimizer = "rmsprop", loss: typing.Any = None,
         metrics: collections.abc.Sequence[keras.metrics.Metric] | None = None, loss_weights: typing.Any = None,
-        weighted_metrics: typing.Any = None, distillation: Distillation | None = None, **kwargs: typing.Any,
+        weighted_metrics: typing.Any = None, distillation: Distillation | None = None, recompute: bool = False,
+        micro_batches: int = 1, **kwargs: typing.Any,
     ) -> None:  # fmt: skip
         """Keras's, without losses: a detector has its own.
 
         `metrics`: list of Keras metrics of labels and `predict`'s detections, such as KerasCV's `BoxCOCOMetrics`;
         computed by `evaluate` and on validation data.
         `distillation`: a teacher to learn from, too, a `gfl_tf.Distillation`.
+        `recompute`: training keeps less for the backward pass, and makes it again in it (docs/memory.md).
+        `micro_batches`: parts in which a batch (in a replica, its share) is computed, for one update as of the whole.
         """
         checks.check_compile(loss, loss_weights, metrics, weighted_metrics)
         checks.check_distillation(distillation, self)
-        self.distillation = distillation
+        checks.check_memory(recompute, micro_batches, self, kwargs.get("jit_compile"))
+        self.distillation, self.micro_batches = distillation, micro_batches
+        self.get_layer("pyramid_features").recompute = self.head.recompute = recompute
         if set(self._means) != set(self.metric_names):
             self._make_means()
         self._user_metrics = list(metrics or [])
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(optimizer=optimizer, **(kwargs if micro_batches == 1 else {**kwargs, "jit_compile": False}))
 
     def get_compile_config(self) -> dict[str, typing.Any] | None:
         config = super().get_compile_config()
         left_out = [metric.name for metric in self._user_metrics] + ["distillation"] * bool(self.distillation)
-        return {**config, "left_out": left_out} if config else config
+        kept = {"recompute": self.head.recompute, "micro_batches": self.micro_batches}
+        return {**config, **kept, "left_out": left_out} if config else config
 
     def compile_from_config(self, config: dict[str, typing.Any]) -> None:
         """Compiles a loaded model as the saved one was, but for what is left out; its optimizer's state follows."""
@@ -256,16 +262,8 @@ class Detector(keras.Model):
         return self.mean_losses()
 
     def compute_gradients(self, data: typing.Any) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
-        """The first half of a training step, in a replica.
-
-        Returns:
-            (losses, gradients): the scalars of `metric_names`, and more for `apply_gradients`, of the batch over all
-            replicas; of each trainable variable its gradient, see `compat.gradients`.
-        """
-        images, labels, weights = checks.unpack(data)
-        with tf.GradientTape() as tape:
-            loss, losses = training.loss_values(self, images, labels, self(images, training=True), weights)
-        return losses, compat.gradients(self.optimizer, loss, self.trainable_variables, tape)
+        """The first half of a training step, in a replica; what it returns: see `gradients.of_batch`."""
+        return gradients.of_batch(self, *checks.unpack(data))
 
     def apply_gradients(self, losses: dict[str, tf.Tensor], gradients: list[tf.Tensor | None]) -> None:
         """The second half: updates the weights and the metrics."""

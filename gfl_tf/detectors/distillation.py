@@ -35,6 +35,8 @@ class Distillation:
         ValueError: a wrong value, or all weights are 0.
     """
 
+    TAUGHT: typing.ClassVar = ("box", "classification")  # raw outputs
+
     teacher: typing.Any
     _: dataclasses.KW_ONLY
     temperature: float = 10.0
@@ -88,8 +90,12 @@ class Distillation:
     def with_teacher(self, outputs: dict[str, tf.Tensor], images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The student's raw outputs, and beside them "teacher_box" and "teacher_classification", of the same images."""
         of_teacher = self.teacher(images, training=False)
-        names = ("box", "classification")
-        return {**outputs, **{f"teacher_{name}": tf.stop_gradient(of_teacher[name]) for name in names}}
+        return {**outputs, **{f"teacher_{name}": tf.stop_gradient(of_teacher[name]) for name in self.TAUGHT}}
+
+    @staticmethod
+    def is_in(outputs: dict[str, tf.Tensor]) -> bool:
+        """Whether raw outputs are those of `with_teacher`."""
+        return "teacher_box" in outputs
 
     def side_losses(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """[...], the mean over the four sides of `distillation_loss`, of outputs [..., 4 * (n + 1)]."""

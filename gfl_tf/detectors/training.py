@@ -173,11 +173,14 @@ def loss_values(
     outputs: dict[str, tf.Tensor],
     sample_weight: tf.Tensor | None,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """(the loss to minimize, {metric's name: its new value}) in a replica; see `Detector.compute_loss`."""
+    """(the loss to minimize, {metric's name: its new value}) in a replica; see `Detector.compute_loss`.
+
+    `outputs`: raw outputs, those of a teacher with them or not.
+    """
     boxes, classes, image_shape = dense_labels(model, images, labels)
     if sample_weight is not None:
         sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [tf.shape(images)[0]])
-    if model.distillation:
+    if model.distillation and not model.distillation.is_in(outputs):
         outputs = model.distillation.with_teacher(outputs, images)
     losses = model.detection_losses(outputs, boxes, classes, image_shape, tf.shape(images)[1:3], sample_weight)
     # Each replica holds its share of a global sum. Added up here, as Keras 2's metrics are the mean over replicas,

@@ -51,7 +51,11 @@ class TowerHead(keras.layers.Layer):
 
     Raises:
         ValueError: a DGQP together with a quality branch or with several anchors a point; deformable and depthwise.
+
+    `recompute`, which `Detector.compile` sets, is that of `towers.run_tower`, in training.
     """
+
+    recompute = False
 
     def __init__(
         self,
@@ -127,17 +131,18 @@ class TowerHead(keras.layers.Layer):
             scale.build(())
         self.built = True
 
-    def call(self, features) -> dict[str, tf.Tensor]:
+    def call(self, features, training=None) -> dict[str, tf.Tensor]:
         towers.check_levels(features, self.levels)
-        maps = [self._level(index, feature) for index, feature in enumerate(features)]
+        recompute = bool(self.recompute and training)
+        maps = [self._level(index, feature, recompute) for index, feature in enumerate(features)]
         outputs = towers.concat_levels(maps, self.anchors_per_point)
         if self.dgqp is not None and not self._is_composed:
             outputs["quality"] = self.dgqp(outputs["box"])
         return outputs
 
-    def _level(self, index, feature):
-        class_feature = towers.run_tower(self.class_tower, feature)
-        box_feature = towers.run_tower(self.box_tower, feature)
+    def _level(self, index, feature, recompute):
+        class_feature = towers.run_tower(self.class_tower, feature, recompute)
+        box_feature = towers.run_tower(self.box_tower, feature, recompute)
         box = self.box(box_feature)
         if self.scale_levels:
             box = self.scales[index](box)

@@ -1,6 +1,7 @@
 """What the heads are made of: towers of convolutions and output convolutions, shared by all levels."""
 
 import collections.abc
+import itertools
 import math
 import typing
 
@@ -8,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.layers.blocks import ConvGN, Scale, conv3x3, head_initializer
+from gfl_tf.layers.recompute import recomputed
 from gfl_tf.rules import BETWEEN_0_AND_1, COUNT, COUNT_OR_0
 
 RULES = {  # of the arguments that heads have in common
@@ -47,10 +49,22 @@ def build_once(layer: keras.layers.Layer, input_shape: tuple[int | None, ...]) -
         layer.build(input_shape)
 
 
-def run_tower(blocks: collections.abc.Iterable[keras.layers.Layer], feature: tf.Tensor) -> tf.Tensor:
-    for block in blocks:
-        feature = block(feature)
-    return feature
+def run_tower(
+    blocks: collections.abc.Sequence[keras.layers.Layer], feature: tf.Tensor, recompute: bool = False
+) -> tf.Tensor:
+    """What a tower puts out.
+
+    With `recompute`, of each block the output of its convolution alone is kept for the backward pass. Normalization and
+    ReLU are made again in it, which costs little beside the convolution.
+    """
+    if not (recompute and blocks):
+        for block in blocks:
+            feature = block(feature)
+        return feature
+    outputs = blocks[0].convolve(feature)
+    for before, block in itertools.pairwise(blocks):
+        outputs = recomputed(lambda x, before=before, block=block: block.convolve(before.activate(x)))(outputs)
+    return blocks[-1].activate(outputs)
 
 
 def output_conv(

@@ -46,7 +46,11 @@ class VFNetHead(keras.layers.Layer):
         deformable: deformable convolution v2 at the end of both towers, as with a deformable backbone (section 5).
         box_normalization: unit of the initial distances, one of `BOX_UNITS`.
         star_gradient: factor of the gradient that reaches the initial box through the star's points.
+
+    `recompute`: as `TowerHead`'s.
     """
+
+    recompute = False
 
     def __init__(
         self,
@@ -119,14 +123,15 @@ class VFNetHead(keras.layers.Layer):
             scale.build(())
         self.built = True
 
-    def call(self, features) -> dict[str, tf.Tensor]:
+    def call(self, features, training=None) -> dict[str, tf.Tensor]:
         towers.check_levels(features, self.levels)
-        return towers.concat_levels([self._level(index, feature) for index, feature in enumerate(features)])
+        recompute = bool(self.recompute and training)
+        return towers.concat_levels([self._level(index, feature, recompute) for index, feature in enumerate(features)])
 
-    def _level(self, index, feature):
+    def _level(self, index, feature, recompute):
         stride = 2.0 ** self.levels[index]
-        class_feature = towers.run_tower(self.class_tower, feature)
-        box_feature = towers.run_tower(self.box_tower, feature)
+        class_feature = towers.run_tower(self.class_tower, feature, recompute)
+        box_feature = towers.run_tower(self.box_tower, feature, recompute)
         box = tf.exp(self.scales[index](self.box(self.box_feature(box_feature))))
         box *= BOX_UNITS[self.box_normalization] * stride  # [B, H, W, 4], pixels
         outputs = {"box": box}

@@ -156,9 +156,16 @@ class ConvGN(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs) -> tf.Tensor:
+        return self.activate(self.convolve(inputs))
+
+    def convolve(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The first half of the block."""
         if self.strides > 1 and not self.deformable:
             inputs = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
-        outputs = self.conv(inputs)
+        return self.conv(inputs)
+
+    def activate(self, outputs: tf.Tensor) -> tf.Tensor:
+        """The second half, of the first one's outputs."""
         if self.norm is not None:
             outputs = self.norm(outputs)
         return tf.nn.relu(outputs) if self.relu else outputs

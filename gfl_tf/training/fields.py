@@ -58,6 +58,11 @@ def default_train() -> ml_collections.ConfigDict:
     """`config.train`: how the model is trained."""
     train = ml_collections.ConfigDict()
     train.batch_size = 16  # over all replicas
+    # Parts in which each replica's share of a batch is computed, one after the other, for one update as of the whole:
+    # batches that do not fit into memory, for a third more time. See docs/memory.md.
+    train.micro_batches = 1
+    # Keep less of the forward pass for the backward pass, and compute it again there: less memory for more time.
+    train.recompute = False
     train.epochs = 12  # times that each training image is seen; with `swa_epochs` there are more
     # Updates that an epoch has at least: a small data set is gone through several times in one. It counts for all that
     # is said in epochs.

@@ -36,8 +36,8 @@ from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
 from gfl_tf.training.averaging import MovingAverage, WeightAverage
 from gfl_tf.training.checkpoint import Checkpoints
+from gfl_tf.training.compilation import compile_detector
 from gfl_tf.training.divergence import DivergedError, Divergence
-from gfl_tf.training.optimizers import build_optimizer
 from gfl_tf.training.report import StepReport, timed_next
 from gfl_tf.training.schedule import LoweredFrom, build_schedule
 from gfl_tf.training.stop import StopRequest
@@ -106,7 +106,7 @@ def _train(config, run, strategy, workers, data_service):
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     check_detector(config)
-    check_batch_size(config.train.batch_size, strategy)
+    check_batch_size(config.train.batch_size, strategy, config.train.micro_batches)
     config, train_data, val_data = configs.load_datasets(config)
     if not run.has_checkpoint():
         relations.check_warmup(config.train, _steps_per_epoch(train_data, config.train))
@@ -166,8 +166,7 @@ class _Training:
         has_checkpoint = workers.of_first(run.has_checkpoint())
         with strategy.scope():
             self._model = build_detector(config, load_weights=not has_checkpoint, say=progress.say)
-            optimizer = build_optimizer(train, schedule, self._model, config.precision)
-            self._model.compile(optimizer=optimizer, distillation=teacher.distillation(config, self._model))
+            compile_detector(self._model, config, schedule)
             self._variables = variables = weight_file.named_variables(self._model)
             self._average = None
             if train.swa_epochs:

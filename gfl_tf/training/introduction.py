@@ -39,7 +39,7 @@ def lines(config, data, steps, strategy, hosts, step):
         *_held_out(val_data, config.data),
         f"images resized to at most {max(scale)} x {min(scale)} pixels",
         f"{total_steps} steps: {epochs} epochs of {steps_per_epoch}, batch {train.batch_size} "
-        f"{describe(strategy)}, {config.precision}",
+        f"{describe(strategy)}, {config.precision}{_about_memory(train)}",
         *_shares(config, len(train_data.images), strategy, hosts),
         f"learning rate {scaled_learning_rate(train):.4g} = {train.learning_rate:.4g} x {train.batch_size} / "
         f"{train.base_batch_size} (batch / base_batch_size), after a warm-up of "
@@ -88,6 +88,11 @@ def _shares(config, num_images, strategy, hosts):
 def _about_service(address, cache):
     uncached = "; config.data.cache has no effect" if cache else ""
     return [f"batches come from the tf.data service at {address}{uncached}"] if address else []
+
+
+def _about_memory(train):
+    parts = f", each batch in {train.micro_batches} parts one after the other" if train.micro_batches > 1 else ""
+    return parts + ", with results made again in the backward pass" * train.recompute
 
 
 def _about_averaging(train):

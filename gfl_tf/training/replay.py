@@ -8,8 +8,8 @@ import tensorflow as tf
 from gfl_tf import compat, files
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import weight_file
-from gfl_tf.training import finite_step, teacher
-from gfl_tf.training.optimizers import build_optimizer
+from gfl_tf.training import finite_step
+from gfl_tf.training.compilation import compile_detector
 
 
 class Replay(typing.NamedTuple):
@@ -67,8 +67,7 @@ def replay(run, config):
         raise ValueError(f"{run.path} has no step to make again: the numbers of all were finite")
     arrays = weight_file.read(run.diverged_step)
     model = build_detector(config, load_weights=False)
-    optimizer = build_optimizer(config.train, config.train.learning_rate, model, config.precision)
-    model.compile(optimizer=optimizer, distillation=teacher.distillation(config, model))
+    compile_detector(model, config, config.train.learning_rate)
     model.optimizer.build(model.trainable_variables)
     variables = weight_file.named_variables(model)
     for name, variable in variables.items():

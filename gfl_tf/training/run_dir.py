@@ -55,8 +55,10 @@ HARMLESS_FIELDS = tuple(
         "keep_checkpoints",
         "log_every",
         "max_go_backs",
+        "micro_batches",
         "on_divergence",
         "patience",
+        "recompute",
         "report_page",
         "sample_images",
     )

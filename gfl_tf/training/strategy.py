@@ -87,11 +87,18 @@ def _tpu():
     return tf.distribute.TPUStrategy(resolver)
 
 
-def check_batch_size(batch_size, strategy):
-    """Raises ValueError unless the replicas can share the global batch evenly."""
+def check_batch_size(batch_size, strategy, micro_batches=1):
+    """Raises ValueError unless the replicas, and the micro-batches in each of them, can share the global batch
+    evenly."""
     replicas = strategy.num_replicas_in_sync
     if batch_size < 1 or batch_size % replicas:
         raise ValueError(
             f"config.train.batch_size is {batch_size}, the batch over all replicas; with {replicas} of them it must be "
             f"a multiple of {replicas}"
+        )
+    share = batch_size // replicas
+    if share % micro_batches:
+        raise ValueError(
+            f"config.train.micro_batches is {micro_batches}, into which the {share} images of a replica's share of "
+            f"config.train.batch_size do not divide: choose a divisor of {share}"
         )
