@@ -271,15 +271,21 @@ def to_coco(
         image_id: of the annotation file.
         category_ids: its category of each class; None: it has none, and detections of the class are left out.
     """
-    boxes = np.asarray(found["boxes"], np.float64)
-    sizes = boxes[:, 2:] - boxes[:, :2]
+    columns = to_coco_columns(found, category_ids)
     return [
-        {
-            "image_id": image_id,
-            "category_id": category_ids[int(index)],
-            "bbox": [round(float(value), 3) for value in (*box[:2], *size)],
-            "score": round(float(score), 6),
-        }
-        for box, size, index, score in zip(boxes, sizes, found["classes"], found["confidence"])
-        if (size > 0).all() and category_ids[int(index)] is not None
+        {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
+        for label, box, score in zip(*(columns[name].tolist() for name in ("class", "bbox", "score")))
     ]
+
+
+def to_coco_columns(found: dict[str, np.ndarray], category_ids: collections.abc.Sequence) -> dict[str, np.ndarray]:
+    """The same as arrays: "class" int64 [n], "bbox" float64 [n, 4] (x, y, width, height) and "score" float64 [n]."""
+    boxes, classes = np.asarray(found["boxes"], np.float64), np.asarray(found["classes"]).astype(np.int64)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    has_category = np.array([category_id is not None for category_id in category_ids], bool)
+    kept = (sizes > 0).all(axis=1) & has_category[classes]
+    return {
+        "class": classes[kept],
+        "bbox": np.round(np.concatenate([boxes[:, :2], sizes], axis=1)[kept], 3),
+        "score": np.round(np.asarray(found["confidence"], np.float64)[kept], 6),
+    }

@@ -6,17 +6,18 @@ import os
 import typing
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gfl_tf import compat
 from gfl_tf.backbones.features import pyramid_features
 from gfl_tf.boxes.calibration import EdgeCalibration
 from gfl_tf.compat import keras_cv
-from gfl_tf.detectors import candidates, checks, gradients, training
+from gfl_tf.detectors import candidates, checks, gradients, one_batch, training
 from gfl_tf.detectors.decoder import PredictionDecoder
 from gfl_tf.detectors.distillation import Distillation
+from gfl_tf.layers import names
 from gfl_tf.layers.blocks import Preprocess
-from gfl_tf.layers.names import named_layers
 from gfl_tf.necks.fpn import backbone_levels
 from gfl_tf.ops.grid import GridSpec, Places
 from gfl_tf.parts import check_fields
@@ -240,6 +241,12 @@ class Detector(keras.Model):
             callbacks = [*(callbacks or []), checks.FirstBatch()]
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
+    def predict(self, x: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> dict[str, np.ndarray]:
+        """Keras's; images that make one batch go straight to `predict_on_batch`, see `one_batch`."""
+        if one_batch.is_one(self, x, *args, **kwargs):
+            return self.predict_on_batch(tf.cast(x, tf.float32))
+        return super().predict(x, *args, **kwargs)
+
     def make_predict_function(self, force: bool = False) -> collections.abc.Callable:
         with compat.without_xla(self):  # which has no NMS of its own
             return super().make_predict_function(force)
@@ -376,13 +383,8 @@ class Detector(keras.Model):
 
     def get_config(self) -> dict[str, typing.Any]:
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS}
-        return {
-            "name": self.name,
-            **parts,
-            **{name: getattr(self, name) for name in VALUES},
-            # Keras itself forgets it.
-            "frozen_layers": [path for path, layer in named_layers(self) if not layer.trainable],
-        }
+        values = {name: getattr(self, name) for name in VALUES}
+        return {"name": self.name, **parts, **values, "frozen_layers": names.frozen_layers(self)}
 
     @classmethod
     def from_config(cls, config) -> "Detector":
@@ -392,7 +394,5 @@ class Detector(keras.Model):
             if isinstance(config[name], dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         model = cls(**config)
-        for path, layer in named_layers(model):
-            if layer.trainable == (path in frozen):
-                layer.trainable = path not in frozen  # of the layers inside, too, which follow
+        names.freeze_layers(model, frozen)
         return model

@@ -148,10 +148,6 @@ class CocoEvaluator:
         self._added = set()  # indices of images
         # All detections, one after the other: they do not fill the memory, however many there are.
         self._file = tempfile.TemporaryFile()
-        # Of each class; None: it has no category, and its detections do not count.
-        self._scored_labels = [
-            None if category_id is None else label for label, category_id in enumerate(dataset.category_ids)
-        ]
 
     def add(self, image_id: int | float | str, found: dict[str, np.ndarray]) -> None:
         """Adds the detections of one image; also an image without any has to be added.
@@ -189,13 +185,18 @@ class CocoEvaluator:
             )
         record = self.dataset.images[image_index]
         boxes = np.clip(boxes, 0, [record.width, record.height] * 2)
-        items = detections.to_coco(
-            {"boxes": boxes, "classes": classes, "confidence": scores}, image_index, self._scored_labels
+        columns = detections.to_coco_columns(
+            {"boxes": boxes, "classes": classes, "confidence": scores}, self.dataset.category_ids
         )
-        columns = {name: [item[name] for item in items] for name in ("image_id", "category_id", "bbox", "score")}
-        columns["bbox"] = np.reshape(columns["bbox"], [-1, 4])
-        columns["area"] = columns["bbox"][:, 2:].prod(axis=1)
-        self._keep(coco_numbers.rows(coco_numbers.FOUND, **columns))
+        rows = coco_numbers.rows(
+            coco_numbers.FOUND,
+            image_id=image_index,
+            category_id=columns["class"],
+            bbox=columns["bbox"],
+            area=columns["bbox"][:, 2:].prod(axis=1),
+            score=columns["score"],
+        )
+        self._keep(rows)
         self._added.add(image_index)
 
     def _keep(self, rows):

@@ -6,7 +6,7 @@ import typing
 import keras
 import tensorflow as tf
 
-from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, sample_and_multiply, shape_of
+from gfl_tf.ops.sampling import at_least_float32, bilinear_corners, sample_and_multiply, sampling_gradients, shape_of
 from gfl_tf.parts import arguments
 
 # {name in graphs: options} of the convolutions traced here, see `traced_options`.
@@ -70,11 +70,35 @@ def deformable_conv2d(
     if mask is not None:
         _check_shape("mask", mask, (*output_shape, deformable_groups * points))
         tensors.append(tf.cast(mask, offsets.dtype))
-    signature = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors)
     options = Options(strides, padding, dilation_rate, groups, deformable_groups)
-    traced = _traced(signature, options, unroll)
-    _TRACED[tf.compat.as_str(traced.get_concrete_function().name)] = options
-    return traced(*tensors)
+    forward, backward = _traced(_signature(tensors, unroll), options, unroll)
+    _TRACED[tf.compat.as_str(forward.get_concrete_function().name)] = options
+
+    @tf.custom_gradient
+    def convolve(*tensors):
+        def gradient(upstream):
+            gradients = backward(*tensors, upstream)
+            return [_with_shape(of_tensor, tensor.shape) for of_tensor, tensor in zip(gradients, tensors)]
+
+        return _with_shape(forward(*tensors), (*output_shape, kernel.shape[-1])), gradient
+
+    return convolve(*tensors)
+
+
+def _signature(tensors, unroll):
+    """Of maps of all sizes, so that all levels and canvases share their traces; steps that are unrolled need one."""
+    inputs, offsets, kernel, *mask = (tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors)
+    if unroll:
+        return inputs, offsets, kernel, *mask
+    inputs, offsets, *mask = (
+        tf.TensorSpec([None, None, None, of.shape[-1]], of.dtype) for of in (inputs, offsets, *mask)
+    )
+    return inputs, offsets, kernel, *mask
+
+
+def _with_shape(tensor, shape):
+    tensor.set_shape(shape)
+    return tensor
 
 
 def traced_options(function_name: str) -> Options | None:
@@ -90,15 +114,37 @@ def traced_options(function_name: str) -> Options | None:
 
 @functools.cache
 def _traced(signature, options, unroll):
-    """The convolution for tensors of a signature, as a `tf.function`: networks have dozens of layers of the same."""
+    """(forward, backward) for tensors of a signature, `tf.function`s: networks have dozens of layers of the same.
 
-    def convolve(inputs, offsets, kernel, *mask):
-        return _deformable_conv2d(inputs, offsets, kernel, *(mask or (None,)), options, unroll)
+    The backward pass starts from the inputs anew: where to sample costs little beside the sampling, and more to keep.
+    """
 
-    return tf.function(convolve, input_signature=signature, autograph=False)
+    def forward(*tensors):
+        samples = _samples(options, *tensors)
+        outputs = sample_and_multiply(*samples, unroll)
+        return tf.reshape(outputs, _output_sizes(*tensors))
+
+    def backward(*tensors_and_upstream):
+        *tensors, upstream = tensors_and_upstream
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            cells, corners, weights, kernel = _samples(options, *tensors)
+        gradients = sampling_gradients(cells, corners, weights, kernel, upstream)
+        return tape.gradient([cells, weights, kernel], tensors, gradients)
+
+    inputs, offsets, kernel = signature[:3]
+    upstream = tf.TensorSpec([*offsets.shape[:3], kernel.shape[-1]], inputs.dtype)
+    # A graph holds what is not inlined once for each signature, not once for each layer.
+    function = functools.partial(tf.function, autograph=False, experimental_attributes={"_noinline": not unroll})
+    return function(forward, input_signature=signature), function(backward, input_signature=(*signature, upstream))
 
 
-def _deformable_conv2d(inputs, offsets, kernel, mask, options, unroll):
+def _output_sizes(inputs, offsets, kernel, *mask):
+    return [*shape_of(offsets)[:3], kernel.shape[-1]]
+
+
+def _samples(options, inputs, offsets, kernel, mask=None):
+    """What `sample_and_multiply` takes: cells, corners, weights and kernel."""
     strides, padding, dilation_rate, groups, deformable_groups = options
     channels, filters = inputs.shape[-1], kernel.shape[-1]
     points = kernel.shape[0] * kernel.shape[1]
@@ -120,8 +166,7 @@ def _deformable_conv2d(inputs, offsets, kernel, mask, options, unroll):
     corners = tf.reshape(corners, [-1, points, deformable_groups, 4])
     weights = tf.reshape(tf.cast(weights, inputs.dtype), [-1, points, deformable_groups, 4])
     kernel = tf.reshape(kernel, [points * channels // groups, groups, filters // groups])
-    outputs = sample_and_multiply(cells, corners, weights, tf.transpose(kernel, [1, 0, 2]), unroll)
-    return tf.reshape(outputs, [batch, out_height, out_width, filters])
+    return cells, corners, weights, tf.transpose(kernel, [1, 0, 2])
 
 
 @keras.saving.register_keras_serializable(package="gfl_tf")

@@ -1,6 +1,7 @@
 """Names of layers that depend on the architecture alone, not on what a process has built before."""
 
 import collections
+import collections.abc
 import re
 
 import keras
@@ -15,6 +16,18 @@ def named_layers(model: keras.Model) -> list[tuple[str, keras.layers.Layer]]:
     """
     parts = [(part, getattr(model, part)) for part in ("backbone", "neck", "head")]
     return [pair for part, layer in parts for pair in _collect(layer, part, set())]
+
+
+def frozen_layers(model: keras.Model) -> list[str]:
+    """The names of the layers of a detector that are not trainable, which Keras itself forgets."""
+    return [name for name, layer in named_layers(model) if not layer.trainable]
+
+
+def freeze_layers(model: keras.Model, names: collections.abc.Collection[str]) -> None:
+    """Makes the layers of these names not trainable, and all others trainable."""
+    for name, layer in named_layers(model):
+        if layer.trainable == (name in names):
+            layer.trainable = name not in names  # of the layers inside, too, which follow
 
 
 def layers_inside(layer: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]:

@@ -36,24 +36,12 @@ def sample_and_multiply(
 ) -> tf.Tensor:
     """Interpolates cells [M, C / D] at corners with weights [N, points, D, 4]; its product [N, F] with the kernel.
 
-    D: deformable groups.
+    D: deformable groups. Its gradients are those of `sampling_gradients`.
 
     Args:
         kernel: [groups, points * C / groups, F / groups].
         unroll: where N is known: traced as its steps one by one, without a loop around them.
     """
-
-    @tf.custom_gradient
-    def with_gradient(cells, corners, weights, kernel):
-        def gradient(upstream):
-            return _gradients(cells, corners, weights, kernel, upstream)
-
-        return _products(cells, corners, weights, kernel, unroll), gradient
-
-    return with_gradient(cells, corners, weights, kernel)
-
-
-def _products(cells, corners, weights, kernel, unroll):
     groups, _, group_filters = kernel.shape
     rows = shape_of(corners)[0]
     unroll = unroll and not tf.is_tensor(rows)
@@ -75,8 +63,10 @@ def _products(cells, corners, weights, kernel, unroll):
     return steps.join(outputs)
 
 
-def _gradients(cells, corners, weights, kernel, upstream):
-    """Of `_products`: for cells, corners (None), weights and kernel."""
+def sampling_gradients(
+    cells: tf.Tensor, corners: tf.Tensor, weights: tf.Tensor, kernel: tf.Tensor, upstream: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Of `sample_and_multiply`, for cells, weights and kernel; `upstream`: [N, F], the gradient of its result."""
     groups, _, group_filters = kernel.shape
     steps = _Steps(shape_of(corners)[0], _row_bytes(cells, kernel), CPU_BACKWARD_STEP_BYTES)
     step_corners, step_weights = steps.cut(corners), steps.cut(weights)
@@ -103,7 +93,7 @@ def _gradients(cells, corners, weights, kernel, upstream):
         lambda step, *_: step < steps.count, backward, start, parallel_iterations=1
     )
     weights_gradient = steps.join(weights_gradient.stack())
-    return tf.cast(cells_gradient, cells.dtype), None, weights_gradient, tf.cast(kernel_gradient, kernel.dtype)
+    return tf.cast(cells_gradient, cells.dtype), weights_gradient, tf.cast(kernel_gradient, kernel.dtype)
 
 
 def _row_bytes(cells, kernel):
@@ -118,7 +108,8 @@ def _columns(cells, corners, weights, groups):
     columns = tf.matmul(weights[..., tf.newaxis, :], values)
     rows, points = shape_of(values)[:2]
     columns = tf.transpose(tf.reshape(columns, [rows, points, groups, -1]), [2, 0, 1, 3])
-    return values, tf.reshape(columns, [groups, rows, -1])
+    depth = points * cells.shape[1] * weights.shape[2] // groups
+    return values, tf.reshape(columns, [groups, rows, depth])
 
 
 def _groups_last(columns, values_shape):
