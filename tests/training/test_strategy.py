@@ -82,3 +82,6 @@ def test_batch_is_shared_evenly():
     check_batch_size(4, TwoReplicas)
     with pytest.raises(ValueError, match="config.train.batch_size is 3"):
         check_batch_size(3, TwoReplicas)
+    check_batch_size(8, TwoReplicas, micro_batches=2)
+    with pytest.raises(ValueError, match="micro_batches is 3, into which the 4 images of .*: choose a divisor of 4"):
+        check_batch_size(8, TwoReplicas, micro_batches=3)
