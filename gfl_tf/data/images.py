@@ -217,7 +217,15 @@ def pad_to_canvas(
     def block(rows, columns):
         return tf.broadcast_to(fill, [rows, columns, 3])
 
-    right = canvas[1] - start[1] - width
-    row = tf.concat([block(height, start[1]), image, block(height, right)], axis=1)
-    bottom = canvas[0] - start[0] - height
-    return tf.concat([block(start[0], canvas[1]), row, block(bottom, canvas[1])], axis=0)
+    def beside():
+        right = canvas[1] - start[1] - width
+        return tf.concat([block(height, start[1]), image, block(height, right)], axis=1)
+
+    # Without blocks a concatenation would still copy the image.
+    rows = tf.cond(width == canvas[1], lambda: image, beside)
+
+    def between():
+        bottom = canvas[0] - start[0] - height
+        return tf.concat([block(start[0], canvas[1]), rows, block(bottom, canvas[1])], axis=0)
+
+    return tf.cond(height == canvas[0], lambda: rows, between)

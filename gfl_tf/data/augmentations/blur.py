@@ -42,14 +42,22 @@ def blur(image, sigma, radius):
     """
     distance = tf.range(-radius, radius + 1, dtype=tf.float32)
     weights = tf.exp(-(distance**2) / (2.0 * sigma**2))
-    summed, total = _convolve(image[None], weights), _convolve(tf.ones_like(image[None, ..., :1]), weights)
-    return tf.ensure_shape((summed / total)[0], image.shape)
+    for _ in ("rows", "columns"):
+        image = tf.transpose(_mean_along_rows(image, weights), [1, 0, 2])
+    return image
 
 
-def _convolve(images, weights):
-    """[1, h, w, c] summed along each axis with the weights [k]; zero outside."""
-    channels = images.shape[-1]
-    for shape in ([-1, 1, 1, 1], [1, -1, 1, 1]):
-        kernel = tf.tile(tf.reshape(weights, shape), [1, 1, channels, 1])
-        images = tf.nn.depthwise_conv2d(images, kernel, strides=[1, 1, 1, 1], padding="SAME")
-    return images
+def _mean_along_rows(image, weights):
+    """[h, w, 3], each pixel the mean of those above and below it with the weights [k].
+
+    A row's values are the channels of one convolution: with 3 channels at each pixel it takes ten times as long.
+    """
+    height, width, channels = tf.unstack(tf.shape(image))
+    kernel = tf.reshape(weights, [-1, 1, 1, 1])
+
+    def summed(rows, kernel):
+        return tf.nn.depthwise_conv2d(rows, kernel, strides=[1, 1, 1, 1], padding="SAME")
+
+    sums = summed(tf.reshape(image, [1, height, 1, width * channels]), tf.tile(kernel, [1, 1, width * channels, 1]))
+    total = summed(tf.ones([1, height, 1, 1]), kernel)
+    return tf.ensure_shape(tf.reshape(sums / total, tf.shape(image)), image.shape)
