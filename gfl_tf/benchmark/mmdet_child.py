@@ -25,12 +25,16 @@ LEARNING_RATE = 0.0  # the weights stay
 
 
 def works(
-    config: str, height: int, width: int, boxes: list, classes: list
+    config: str, device: str, height: int, width: int, boxes: list, classes: list
 ) -> dict[str, collections.abc.Callable[[], typing.Any]]:
     """{"forward": of one image, "step": of a training with these boxes [B, M, 4] and classes [B, M]}.
 
     Args:
         config: path of one of mmdetection's configs, in their folder.
+        device: of PyTorch, "cpu" or "cuda".
+
+    Raises:
+        RuntimeError: PyTorch has no such device.
     """
     _without_operators()
     import torch
@@ -44,19 +48,25 @@ def works(
     package = pathlib.Path(importlib.util.find_spec("mmdet").origin).parent
     config = Config.fromfile(package / ".mim" / "configs" / config)
     config.model.backbone.init_cfg = None  # or it is downloaded
-    model = MODELS.build(config.model)
+    model = MODELS.build(config.model).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
     images = np.random.default_rng(0).normal(size=(len(boxes), 3, height, width))
-    images, shape, samples = torch.from_numpy(images.astype(np.float32)), (height, width), []
+    images, shape, samples = torch.from_numpy(images.astype(np.float32)).to(device), (height, width), []
     for of_image, labels in zip(boxes, classes):
         sample = DetDataSample(metainfo=dict(img_shape=shape, pad_shape=shape, batch_input_shape=shape))
-        sample.gt_instances = InstanceData(bboxes=torch.tensor(of_image), labels=torch.tensor(labels).long())
+        boxes_of, labels_of = torch.tensor(of_image, device=device), torch.tensor(labels, device=device).long()
+        sample.gt_instances = InstanceData(bboxes=boxes_of, labels=labels_of)
         samples.append(sample)
+
+    def finish():
+        if device != "cpu":
+            torch.cuda.synchronize()  # a GPU still computes when a function returns
 
     def forward():
         model.eval()
         with torch.no_grad():
             model(images[:1], mode="tensor")
+        finish()
 
     def step():
         model.train()
@@ -64,6 +74,7 @@ def works(
         losses, _ = model.parse_losses(model.loss(images, samples))
         losses.backward()
         optimizer.step()
+        finish()
 
     return {"forward": forward, "step": step}
 

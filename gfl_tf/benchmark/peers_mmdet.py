@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 import numpy as np
+import tensorflow as tf
 
 from gfl_tf.benchmark import mmdet_child
 from gfl_tf.benchmark.artifacts import Artifact
@@ -24,7 +25,7 @@ PYTHON = "GFL_TF_TORCH_PYTHON"  # the variable that names a Python with PyTorch;
 
 
 def mmdetection(artifact: Artifact, case: Case) -> Parts:
-    """The same detector, on all cores, in float32.
+    """The same detector, on the GPU or where there is none on all cores, in float32.
 
     Raises:
         ImportError: it has no such detector, or its process does not start; has that one's last line.
@@ -32,7 +33,8 @@ def mmdetection(artifact: Artifact, case: Case) -> Parts:
     if artifact.name not in CONFIGS:
         raise ImportError(f"it is timed for {', '.join(CONFIGS)} alone")
     labels = random_labels(np.random.default_rng(0), case, artifact.config.model.num_classes)
-    request = {"config": CONFIGS[artifact.name], "height": case.height, "width": case.width}
+    device = "cuda" if tf.config.list_physical_devices("GPU") else "cpu"
+    request = {"config": CONFIGS[artifact.name], "device": device, "height": case.height, "width": case.width}
     request.update((name, value.numpy().tolist()) for name, value in labels.items())
     child = _Child(os.environ.get(PYTHON, sys.executable))
     child.ask(json.dumps(request))

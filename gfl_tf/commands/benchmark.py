@@ -40,6 +40,8 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    # TensorFlow would take all memory of a GPU, and the processes that measure memory and peers could not start.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if FLAGS.config and FLAGS.run_dir:
         raise app.UsageError("name one of --config=NAME and --run_dir=RUN, or none for a suite.")
     suite = suites.SUITES[FLAGS.suite]
