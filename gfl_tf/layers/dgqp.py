@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from gfl_tf.ops import distributions
+from gfl_tf.ops.largest import largest
 from gfl_tf.parts import arguments, check_fields
 from gfl_tf.rules import BETWEEN_0_AND_1, COUNT, Rule, distinct, one_of, several
 
@@ -70,7 +71,7 @@ class DGQP(keras.layers.Layer):
 
     def _statistics(self, box_logits):
         """The feature F of eq. 4, [..., 4 * per_side], side-major. Not detached: quality shapes the distribution."""
-        top, _ = tf.math.top_k(distributions.side_probabilities(box_logits), self.k)  # [..., 4, k]
+        top = largest(distributions.side_probabilities(box_logits), self.k)  # [..., 4, k]
         values = {"topk": top}
         if "mean" in self.statistics:
             values["mean"] = tf.reduce_mean(top, axis=-1, keepdims=True)
