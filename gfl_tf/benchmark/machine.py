@@ -31,17 +31,17 @@ class Limit(typing.NamedTuple):
     unit: str
 
 
-def images() -> int:
-    """Maps that the convolution has at a time: a GPU is not filled by one."""
+def batch() -> int:
+    """Maps, pairs of matrices and so on that are worked on at a time: a GPU is not filled by one."""
     return 16 if tf.config.list_physical_devices("GPU") else 1
 
 
 def limits() -> dict[str, Limit]:
     """{name: `Limit`} of what is measured."""
     return {
-        CONVOLUTION: Limit(2 * 9 * CHANNELS**2 * ROWS * COLUMNS * images(), "GFLOP/s"),
-        PRODUCT: Limit(2 * SIDE**3, "GFLOP/s"),
-        COPY: Limit(2 * COPIED_BYTES, "GB/s"),
+        CONVOLUTION: Limit(batch() * 2 * 9 * CHANNELS**2 * ROWS * COLUMNS, "GFLOP/s"),
+        PRODUCT: Limit(batch() * 2 * SIDE**3, "GFLOP/s"),
+        COPY: Limit(batch() * 2 * COPIED_BYTES, "GB/s"),
     }
 
 
@@ -49,10 +49,10 @@ def limits() -> dict[str, Limit]:
 def parts(precision: str) -> Parts:
     """{name: function} of `limits`, in one of `DTYPES`."""
     dtype = DTYPES[precision]
-    features = _random([images(), ROWS, COLUMNS, CHANNELS], dtype)
+    features = _random([batch(), ROWS, COLUMNS, CHANNELS], dtype)
     kernel = _random([3, 3, CHANNELS, CHANNELS], dtype)
-    one, other = _random([SIDE, SIDE], dtype), _random([SIDE, SIDE], dtype)
-    copied = _random([COPIED_BYTES // dtype.size], dtype)
+    one, other = _random([batch(), SIDE, SIDE], dtype), _random([batch(), SIDE, SIDE], dtype)
+    copied = _random([batch() * COPIED_BYTES // dtype.size], dtype)
     zero = tf.Variable(0, dtype=dtype)  # no constant, or the sum would be taken out of the graph
 
     def of(function):

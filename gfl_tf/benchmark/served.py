@@ -1,5 +1,6 @@
 """An exported SavedModel: batches over single images, the tail of latency, and what a server holds."""
 
+import functools
 import tempfile
 
 import numpy as np
@@ -25,31 +26,35 @@ def measure(bench: Bench) -> Result:
     for precision in bench.settings.precisions:
         model = artifact.build()  # the export has the precision
         Workload(model, Case(height, width)).crowd()
+        scale = max(height, width), min(height, width)
         with tempfile.TemporaryDirectory() as folder:
-            options = export.Options(precision=precision)
-            scale = max(height, width), min(height, width)
-            path = export.export(model, scale, folder, "benchmark", options)
-            loaded = tf.saved_model.load(str(path))
+            options = [export.Options(precision=precision, canvas=canvas) for canvas in ((), (height, width))]
+            paths = [export.export(model, scale, folder, "benchmark", each) for each in options]
+            loaded, on_canvas = (tf.saved_model.load(str(path)) for path in paths)
             jpegs = latency.synthetic_jpegs([(width // 2, height // 2)])
             of = f"{artifact.name}, {height}x{width}, {precision}"
-            _batches(bench, result, loaded, jpegs[0], of, precision)
+            _batches(bench, result, loaded, on_canvas, jpegs[0], of, precision)
             seconds[precision] = _requests(bench, result, loaded, jpegs, of, precision)
     result.diagrams.append((f"Answers to requests of one JPEG, {artifact.name}", diagrams.latencies(seconds)))
     return result
 
 
-def _batches(bench, result, loaded, jpeg, of, precision):
+def _batches(bench, result, loaded, on_canvas, jpeg, of, precision):
     image = tf.io.decode_jpeg(jpeg, channels=3).numpy()
-    by_tensor, by_bytes = loaded.signatures["image_tensor"], loaded.signatures["serving_default"]
-    parts = {}
-    for size in bench.settings.batch_sizes:
-        images, encoded = tf.constant(np.stack([image] * size)), tf.constant([jpeg] * size)
-        parts[f"image_tensor, {size}"] = lambda images=images: by_tensor(image_tensor=images)
-        parts[f"serving_default, {size}"] = lambda encoded=encoded: by_bytes(image_bytes=encoded)
+    ways = {
+        "image_tensor": (loaded.signatures["image_tensor"], "image_tensor", image),
+        "serving_default": (loaded.signatures["serving_default"], "image_bytes", jpeg),
+        "serving_default on a canvas": (on_canvas.signatures["serving_default"], "image_bytes", jpeg),
+    }
+    parts = {
+        f"{name}, {size}": functools.partial(signature, **{argument: tf.stack([item] * size)})
+        for name, (signature, argument, item) in ways.items()
+        for size in bench.settings.batch_sizes
+    }
     rounds = bench.take_turns(parts, precision)
     result.rounds.append(rounds)
     first, *others = bench.settings.batch_sizes
-    for signature in ("image_tensor", "serving_default"):
+    for signature in ways:
         result.rows.append(Row(of, f"{signature}, {first}", rounds.time(f"{signature}, {first}", 1e3), "ms"))
         for size in others:
             ratio = rounds.ratio(f"{signature}, {size}", f"{signature}, {first}", size / first)

@@ -47,7 +47,12 @@ def define_flags():
     )
     flags.DEFINE_integer("max_pixels", 1 << 26, "SavedModel: larger images are refused before they are decoded.")
     flags.DEFINE_string("batch_sizes", "1,2,3,4", "SavedModel: the server's allowed batch sizes.")
-    flags.DEFINE_string("canvas", "", "TensorFlow Lite: HEIGHTxWIDTH of the input, multiples of 32.")
+    flags.DEFINE_string(
+        "canvas",
+        "",
+        "HEIGHTxWIDTH, multiples of 32: of TensorFlow Lite's input, or of what a SavedModel's network gets, which then "
+        "takes the images of a request as a batch.",
+    )
     flags.DEFINE_string("representative_images", "", "TensorFlow Lite, int8: folder of images to measure ranges with.")
 
 

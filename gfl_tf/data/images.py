@@ -171,7 +171,9 @@ def _decode_or_empty(encoded):
     return decoded.ignore_errors().concatenate(fallback).take(1).get_single_element()
 
 
-def keep_ratio_size(hw: tf.Tensor | tuple[int, int], scale: tf.Tensor | tuple[int, int]) -> tf.Tensor:
+def keep_ratio_size(
+    hw: tf.Tensor | tuple[int, int], scale: tf.Tensor | tuple[int, int], within: tuple[int, int] | None = None
+) -> tf.Tensor:
     """Height and width after a keep-ratio resize.
 
     The factor is the largest one for which the long side is at most max(scale) and the short side
@@ -180,6 +182,7 @@ def keep_ratio_size(hw: tf.Tensor | tuple[int, int], scale: tf.Tensor | tuple[in
     Args:
         hw: [2], height and width in pixels.
         scale: [2], the two limits in pixels, in any order.
+        within: the most that height and width may be, besides; None: all that `scale` lets them.
 
     Returns:
         int32 [2].
@@ -187,6 +190,8 @@ def keep_ratio_size(hw: tf.Tensor | tuple[int, int], scale: tf.Tensor | tuple[in
     hw = tf.cast(hw, tf.float64)
     scale = tf.cast(scale, tf.float64)
     factor = tf.minimum(tf.reduce_max(scale) / tf.reduce_max(hw), tf.reduce_min(scale) / tf.reduce_min(hw))
+    if within is not None:
+        factor = tf.minimum(factor, tf.reduce_min(tf.constant(within, tf.float64) / hw))
     return tf.maximum(tf.cast(hw * factor + 0.5, tf.int32), 1)
 
 
@@ -202,6 +207,21 @@ def resize(image: tf.Tensor | np.ndarray, size: tf.Tensor | tuple[int, int]) -> 
 def resize_keep_ratio(image: tf.Tensor | np.ndarray, scale: tf.Tensor | tuple[int, int]) -> tf.Tensor:
     """`resize` to `keep_ratio_size`. Same value range."""
     return resize(image, keep_ratio_size(tf.shape(image)[-3:-1], scale))
+
+
+def pad_batch(images: tf.Tensor, canvas: tuple[int, int], pad_value: tuple[float, ...]) -> tf.Tensor:
+    """float32 [B, h, w, 3] -> [B, *canvas, 3] of `pad_value` with the images at the top left."""
+    shape = tf.shape(images)[1:3]
+    below, right = tf.unstack(tf.constant(canvas) - shape)
+    padded = tf.ensure_shape(tf.pad(images, [[0, 0], [0, below], [0, right], [0, 0]]), [None, *canvas, 3])
+    return fill_outside(padded, shape, pad_value)
+
+
+def fill_outside(images: tf.Tensor, shape: tf.Tensor, pad_value: tuple[float, ...]) -> tf.Tensor:
+    """float32 [B, H, W, 3], H and W static: `images` with `pad_value` below and right of `shape`, int32 [2]."""
+    rows = tf.range(images.shape[1])[:, tf.newaxis, tf.newaxis] < shape[0]
+    columns = tf.range(images.shape[2])[:, tf.newaxis] < shape[1]
+    return tf.where(rows & columns, tf.cast(images, tf.float32), tf.constant(pad_value, tf.float32))
 
 
 def pad_to_canvas(

@@ -48,7 +48,7 @@ def detect_canvas(
         ]
     )
     def detect(image, image_shape):
-        outputs = model(_fill_outside(image, image_shape, model.pad_value), training=False)
+        outputs = model(image_ops.fill_outside(image, image_shape, model.pad_value), training=False)
         return _detections(model, outputs, (height, width), image_shape, decoder or model.prediction_decoder)
 
     return detect
@@ -65,13 +65,6 @@ def check_size(height: int, width: int) -> None:
 
 def _round_up(side):
     return max(-(-side // SIZE_DIVISOR), 1) * SIZE_DIVISOR
-
-
-def _fill_outside(image, image_shape, pad_value):
-    """float32 [1, H, W, 3]: `image` with the colour `pad_value` below and right of `image_shape` (int32 [2])."""
-    rows = tf.range(image.shape[1])[:, tf.newaxis, tf.newaxis] < image_shape[0]
-    columns = tf.range(image.shape[2])[:, tf.newaxis] < image_shape[1]
-    return tf.where(rows & columns, tf.cast(image, tf.float32), tf.constant(pad_value, tf.float32))
 
 
 def _detections(model, outputs, canvas_shape, image_shape, decoder):

@@ -19,9 +19,9 @@ from gfl_tf.serving import assets, canvas, network, onnx, signatures, tf_serving
 MAX_REPRESENTATIVE_IMAGES = 100
 PRECISIONS = {"saved_model": network.PRECISIONS, "tflite": tflite.PRECISIONS, "onnx": ("float32",)}
 DECODER = ("nms", "score_threshold", "max_detections", "iou_threshold", "voting_sigma")  # `PredictionDecoder`'s options
-# Options of one format alone.
+# Options that not all formats have.
 ONLY_OF = {
-    "saved_model": ("freeze", "on_bad_image", "max_pixels", "batch_sizes"),
+    "saved_model": ("canvas", "freeze", "on_bad_image", "max_pixels", "batch_sizes"),
     "tflite": ("canvas", "representative_images"),
     "onnx": (),
 }
@@ -38,7 +38,8 @@ class Options:
             there. See `PredictionDecoder`: what thresholds mean depends on the kind of NMS.
         freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
         batch_sizes: of a SavedModel: the server's allowed batch sizes, each of which gets a warm-up request.
-        canvas: of TensorFlow Lite: (height, width) of the input, multiples of 32.
+        canvas: (height, width), multiples of 32: of TensorFlow Lite's input; of a SavedModel's network, where images
+            of a request then pass it together, see `signatures.trace`.
         representative_images: of int8: folder of images like those that the model will see, of which up to a
             hundred are used.
         keep: how many versions to keep, this one included; 0: all.
@@ -68,7 +69,7 @@ class Options:
         for field in dataclasses.fields(self):
             formats = [name for name, fields in ONLY_OF.items() if field.name in fields]
             if formats and self.format not in formats and getattr(self, field.name) != field.default:
-                raise ValueError(f"{field.name} is an option of {formats[0]}, not of {self.format}")
+                raise ValueError(f"{field.name} is an option of {' and '.join(formats)}, not of {self.format}")
         if self.precision not in PRECISIONS[self.format]:
             precisions = ", ".join(PRECISIONS[self.format])
             raise ValueError(f"precision is {self.precision!r}; {self.format} has {precisions}")
@@ -151,6 +152,7 @@ def _write_saved_model(folder, model, scale, decoder, class_names, name, options
         options.on_bad_image,
         options.max_pixels,
         options.freeze,
+        options.canvas or None,
     )
     # Only what the functions read: no Keras objects, metrics or optimizer. And only concrete functions: a SavedModel
     # traces others anew, which takes as long again.

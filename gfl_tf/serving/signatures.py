@@ -13,7 +13,7 @@ MAX_PIXELS = 1 << 26  # 192 MiB decoded; a progressive JPEG takes three times th
 MAX_DETECTIONS_PER_REQUEST = 1000
 
 
-def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=MAX_PIXELS, freeze=False):
+def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=MAX_PIXELS, freeze=False, canvas=None):
     """The served functions: everything from encoded images to boxes in their own pixels.
 
     Args:
@@ -26,6 +26,9 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
             says why, and the others of the request with theirs.
         max_pixels: larger images are refused before their pixels are allocated.
         freeze: the weights of the network are constants of the graph instead of variables beside it.
+        canvas: (height, width), multiples of 32: the network gets nothing but canvases of this size, each with an image
+            in its top left corner, made smaller than `scale` says where it would not fit. Encoded images then pass the
+            network together, as a batch. None: each image has its own size there, and passes it alone.
 
     Returns (signatures, stages), two dicts of concrete functions. Signatures, B being the batch:
         serving_default: of "image_bytes", string [B], encoded JPEG, PNG, BMP or GIF (first frame) images of any sizes.
@@ -40,14 +43,19 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
 
     The stages are what the signatures consist of, for one image and for looking at each alone:
         decode: string [] -> "image" uint8 [h, w, 3], "status" string [].
-        resize: uint8 [B, h, w, 3] -> float32 [B, h', w', 3].
+        resize: uint8 [B, h, w, 3] -> float32 [B, h', w', 3], the network's input.
         network: float32 [B, h', w', 3] -> raw outputs.
-        detections: raw outputs, and int32 [2] height and width each of the original and the resized images -> the
-            outputs of image_tensor.
+        detections: raw outputs, and int32 [2] height and width each of the original images and of the network's input
+            -> the outputs of image_tensor.
     """
-    stages = _stages(model, scale, max_pixels, freeze)
+    stages = _stages(model, scale, max_pixels, freeze, canvas)
     raw_outputs = stages["network"].structured_outputs
-    stages["detections"] = _detections(model, decoder, class_names, raw_outputs)
+
+    def sizes(original_shape, input_shape):
+        """Height and width of the image in the network's input."""
+        return image_ops.keep_ratio_size(original_shape, scale, canvas) if canvas else input_shape
+
+    stages["detections"] = _detections(model, decoder, class_names, raw_outputs, sizes)
 
     def detect(images, decode_outputs, *options):
         resized = stages["resize"](images)
@@ -64,16 +72,50 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
         )
         return {**{name: value[0] for name, value in found.items()}, "status": decoded["status"]}
 
-    def detect_all(image_bytes, decode_outputs, *options):
-        # One by one: on a common canvas, padding would reach the features through group normalization and deeper
-        # convolutions, and an image's detections would depend on its neighbours in the request.
+    def one_by_one(image_bytes, decode_outputs, *options):
+        # On a canvas as large as the largest of them, padding would reach the features through group normalization and
+        # deeper convolutions, and an image's detections would depend on its neighbours in the request.
         of_batch = {**decode_outputs.structured_outputs, "status": tf.TensorSpec([None], tf.string)}
-        outputs = tf.map_fn(
-            lambda item: detect_encoded(item[0], decode_outputs, *item[1:]),
+        return _for_each(
+            lambda encoded, *options: detect_encoded(encoded, decode_outputs, *options),
             (image_bytes, *options),
+            of_batch,
             parallel_iterations=1,  # the memory of one image, and of its network
-            fn_output_signature={name: tf.TensorSpec(spec.shape[1:], spec.dtype) for name, spec in of_batch.items()},
         )
+
+    def on_canvas(encoded):
+        """Of one encoded image: canvas float32 [H, W, 3], the image's own height and width, status."""
+        decoded = stages["decode"](encoded)
+        image, status = decoded["image"], decoded["status"]
+        image = tf.cond(status == decode.OK, lambda: image, lambda: tf.zeros([1, 1, 3], tf.uint8))
+        return stages["resize"](image[tf.newaxis])[0], tf.shape(image)[:2], status
+
+    def as_batch(image_bytes, decode_outputs, *options):
+        of_canvases = [(None, *canvas, 3), tf.float32], [(None, 2), tf.int32], [(None,), tf.string]
+        canvases, shapes, status = _for_each(
+            on_canvas, (image_bytes,), tuple(tf.TensorSpec(*each) for each in of_canvases)
+        )
+
+        def detect_one(outputs, shape, *options):
+            outputs = {name: value[tf.newaxis] for name, value in outputs.items()}
+            return _first_image(decode_outputs(outputs, shape, tf.constant(canvas), *options))
+
+        raw_outputs = stages["network"](canvases)
+        found = _for_each(detect_one, (raw_outputs, shapes, *options), decode_outputs.structured_outputs)
+        nothing = _nothing(tf.size(status), found)
+        is_ok = status == decode.OK
+        found = {name: _where_image(is_ok, value, nothing[name]) for name, value in found.items()}
+        return {**found, "status": status}
+
+    def detect_all(image_bytes, decode_outputs, *options):
+        if canvas:
+            outputs = tf.cond(
+                tf.size(image_bytes) > 0,  # some kernels of the network refuse an empty batch
+                lambda: as_batch(image_bytes, decode_outputs, *options),
+                lambda: {**_nothing(0, decode_outputs.structured_outputs), "status": tf.zeros([0], tf.string)},
+            )
+        else:
+            outputs = one_by_one(image_bytes, decode_outputs, *options)
         return outputs if on_bad_image == "report" else _fail_unless_ok(outputs)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
@@ -91,7 +133,7 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
 
     most = max(decoder.max_detections, MAX_DETECTIONS_PER_REQUEST)
     with_options = _detections(
-        model, decoder.changed(max_detections=most), class_names, raw_outputs, tf.TensorSpec([], tf.float32)
+        model, decoder.changed(max_detections=most), class_names, raw_outputs, sizes, tf.TensorSpec([], tf.float32)
     )
 
     @tf.function(
@@ -116,7 +158,7 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
     return {name: function.get_concrete_function() for name, function in signatures.items()}, stages
 
 
-def _stages(model, scale, max_pixels, freeze):
+def _stages(model, scale, max_pixels, freeze, canvas):
     @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="encoded")])
     def decode_one(encoded):
         image, status = decode.decode(encoded, max_pixels)
@@ -124,9 +166,10 @@ def _stages(model, scale, max_pixels, freeze):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def resize(images):
-        return image_ops.resize_keep_ratio(images, scale)
+        resized = image_ops.resize(images, image_ops.keep_ratio_size(tf.shape(images)[1:3], scale, canvas))
+        return image_ops.pad_batch(resized, canvas, model.pad_value) if canvas else resized
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
+    @tf.function(input_signature=[tf.TensorSpec([None, *(canvas or (None, None)), 3], tf.float32, name="images")])
     def network(images):
         return model(images, training=False)
 
@@ -138,19 +181,39 @@ def _stages(model, scale, max_pixels, freeze):
     }
 
 
-def _detections(model, decoder, class_names, raw_outputs, *threshold_spec):
-    """Concrete function of raw outputs, original and resized (height, width) and, where there is a spec for it, a score
-    threshold in place of the decoder's: the outputs of image_tensor."""
+def _detections(model, decoder, class_names, raw_outputs, sizes, *threshold_spec):
+    """Concrete function of raw outputs, (height, width) of the originals and of the network's input and, where there is
+    a spec for it, a score threshold in place of the decoder's: the outputs of image_tensor."""
     raw_spec = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in raw_outputs.items()}
     shape_spec = tf.TensorSpec([2], tf.int32)
 
     @tf.function(input_signature=[raw_spec, shape_spec, shape_spec, *threshold_spec])
-    def decode_outputs(outputs, original_shape, resized_shape, *threshold):
+    def decode_outputs(outputs, original_shape, input_shape, *threshold):
         used = decoder.changed(score_threshold=threshold[0]) if threshold else decoder
-        found = used.suppress(model.candidates(outputs, resized_shape, decoder=used))
-        return detections.to_served(detections.to_original(found, original_shape, resized_shape), class_names)
+        image_shape = sizes(original_shape, input_shape)
+        found = used.suppress(model.candidates(outputs, input_shape, image_shape[tf.newaxis], decoder=used))
+        return detections.to_served(detections.to_original(found, original_shape, image_shape), class_names)
 
     return decode_outputs.get_concrete_function()
+
+
+def _for_each(function, items, of_batch, parallel_iterations=None):
+    """`function` of each item's tensors, whose outputs together have the specs `of_batch`, B first."""
+    return tf.map_fn(
+        lambda item: function(*item),
+        items,
+        parallel_iterations=parallel_iterations,
+        fn_output_signature=tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape[1:], spec.dtype), of_batch),
+    )
+
+
+def _first_image(outputs):
+    return {name: value[0] for name, value in outputs.items()}
+
+
+def _where_image(condition, values, others):
+    """`values` of the images where `condition` [B] is true, else `others`."""
+    return tf.where(tf.reshape(condition, [-1, *[1] * (values.shape.rank - 1)]), values, others)
 
 
 def _nothing(batch, specs):

@@ -112,6 +112,8 @@ def test_every_option_is_used(exporting):
         ({"format": "onnx", "precision": "float16"}, "precision is 'float16'; onnx has float32"),
         ({"on_bad_image": "ignore"}, "on_bad_image is 'ignore'"),
         ({"format": "onnx", "freeze": True}, "freeze is an option of saved_model, not of onnx"),
+        ({"format": "onnx", "canvas": (64, 96)}, "canvas is an option of saved_model and tflite, not of onnx"),
+        ({"canvas": (60, 96)}, "60 x 96 .* multiples of 32"),
         ({"format": "tflite"}, r"canvas is \(\); tflite needs the \(height, width\)"),
         ({"format": "tflite", "canvas": (60, 96)}, "60 x 96 .* multiples of 32"),
         ({"format": "tflite", "canvas": (64, 96), "precision": "int8"}, "int8 needs representative_images"),
