@@ -87,7 +87,7 @@ def test_nothing_is_left_of_a_failed_export(exporting, monkeypatch, tmp_path):
 
 def test_every_option_is_used(exporting):
     exporting(
-        precision="bfloat16", freeze=True, on_bad_image="report", max_pixels=500,
+        precision="bfloat16", freeze=True, on_bad_image="report", max_pixels=500, canvas=(64, 96),
         nms="soft_linear", score_threshold=0.0, max_detections=7, iou_threshold=0.3, voting_sigma=0.02,
     )  # fmt: skip
     exporting()
@@ -95,8 +95,8 @@ def test_every_option_is_used(exporting):
         nms="soft_linear", score_threshold=0.0, max_detections=7, iou_threshold=0.3, voting_sigma=0.02
     )
     assert exporting.used == [
-        ("bfloat16", changed.get_config(), ("report", 500, True)),
-        ("float32", PredictionDecoder(nms="soft_gaussian").get_config(), ("error", signatures.MAX_PIXELS, False)),
+        ("bfloat16", changed.get_config(), ("report", 500, True, (64, 96))),
+        ("float32", PredictionDecoder(nms="soft_gaussian").get_config(), ("error", signatures.MAX_PIXELS, False, None)),
     ]
 
 
