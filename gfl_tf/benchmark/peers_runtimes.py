@@ -1,10 +1,11 @@
-"""Other runtimes on our own ONNX export, from pixels to boxes in them."""
+"""Other runtimes on our own ONNX export, from pixels to boxes in them: the functions return the outputs by name."""
 
 import numpy as np
 
 from gfl_tf.benchmark.artifacts import Artifact
 from gfl_tf.benchmark.rounds import Parts
-from gfl_tf.benchmark.workloads import Case
+from gfl_tf.benchmark.workloads import Case, Workload
+from gfl_tf.detectors.detector import Detector
 from gfl_tf.serving import network, onnx
 
 IMAGE = "SavedModel"  # what it is compared with
@@ -15,8 +16,8 @@ def onnx_runtime(artifact: Artifact, case: Case) -> Parts:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(_exported(artifact, case), providers=["CPUExecutionProvider"])
-    image = noise(case)
-    return {IMAGE: lambda: session.run(None, {"image_tensor": image})}
+    names, image = [output.name for output in session.get_outputs()], noise(case)
+    return {IMAGE: lambda: dict(zip(names, session.run(names, {"image_tensor": image})))}
 
 
 def openvino(artifact: Artifact, case: Case) -> Parts:
@@ -25,9 +26,10 @@ def openvino(artifact: Artifact, case: Case) -> Parts:
 
     core = openvino.Core()
     model = core.read_model(model=_exported(artifact, case))
-    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    image = noise(case)
-    return {IMAGE: lambda: compiled([image])}
+    # In bfloat16 it would compute wherever the processor can.
+    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+    names, image = [output.get_any_name() for output in compiled.outputs], noise(case)
+    return {IMAGE: lambda: dict(zip(names, compiled([image]).values()))}
 
 
 def noise(case: Case) -> np.ndarray:
@@ -36,7 +38,12 @@ def noise(case: Case) -> np.ndarray:
     return rng.integers(0, 256, (case.batch_size, case.height, case.width, 3), np.uint8)
 
 
+def crowded(artifact: Artifact, case: Case, precision: str = "float32") -> Detector:
+    """The detector with a threshold that makes `workloads.PAIRS` candidates, as `network.serving_model` has it."""
+    return network.serving_model(Workload(artifact.build(), case).crowd().model, precision)
+
+
 def _exported(artifact, case):
-    model = network.serving_model(artifact.build())
+    model = crowded(artifact, case)
     scale = max(case.height, case.width), min(case.height, case.width)
     return onnx.convert(model, scale, list(map(str, range(model.num_classes))))

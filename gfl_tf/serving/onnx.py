@@ -83,6 +83,7 @@ def convert(
         )
     proto.functions.extend(functions.values())
     _name_axes(proto.graph)
+    _copy_what_bodies_pass_on(proto.graph)
     metadata = {"class_names": list(class_names), "scale": [int(limit) for limit in scale]}
     onnx.helper.set_model_props(proto, {name: json.dumps(value) for name, value in metadata.items()})
     try:
@@ -144,6 +145,24 @@ def _name_axes(graph):
         for axis, name in zip(value.type.tensor_type.shape.dim, ("batch", "height", "width")):
             if axis.dim_param:
                 axis.dim_param = name
+
+
+def _copy_what_bodies_pass_on(graph):
+    """In loops and conditions: an input that is an output, too, becomes one by way of an operation.
+
+    OpenVINO 2026 refuses others (issue 35874 of openvinotoolkit/openvino).
+    """
+    import onnx
+
+    bodies = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    for body in bodies:
+        inputs = {value.name for value in body.input}
+        for value in body.output:
+            if value.name in inputs:
+                copy = f"{value.name}_passed_on"
+                body.node.append(onnx.helper.make_node("Identity", [value.name], [copy]))
+                value.name = copy
+        _copy_what_bodies_pass_on(body)
 
 
 # Handlers of tf2onnx, which change `node` in `context`, the graph.

@@ -126,6 +126,24 @@ def test_inputs_outputs_and_metadata(model, session):
 
 
 @pytest.mark.slow
+def test_no_body_returns_its_inputs_as_they_are():
+    """OpenVINO 2026 refuses to load a model with such a loop. As text: ONNX's own notation."""
+    graph = pytest.importorskip("onnx.parser").parse_graph(
+        """
+        outer (int64 n, bool go, float[1] x) => (float[1] y) {
+            y = Loop (n, go, x) <body = inner (int64 i, bool on, float[1] value) => (bool on, float[1] value) {}>
+        }
+        """
+    )
+    onnx._copy_what_bodies_pass_on(graph)
+    (body,) = (attribute.g for attribute in graph.node[0].attribute)
+    assert not {value.name for value in body.output} & {value.name for value in body.input}
+    assert [(node.op_type, *node.input, *node.output) for node in body.node] == [
+        ("Identity", "on", "on_passed_on"),
+        ("Identity", "value", "value_passed_on"),
+    ]
+
+
 def test_decoder_in_place_of_the_models(tiny_run):
     model, _ = run_dir.load_run(tiny_run)
     decoder = model.prediction_decoder.changed(max_detections=3, nms="soft_gaussian", class_wise=False)
