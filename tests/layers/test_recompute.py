@@ -44,18 +44,19 @@ def features():
 
     keras.utils.set_random_seed(0)
     inputs = keras.Input((None, None, 3))
-    # TensorFlow 2.21 crashes in the gradient of a 1x1 convolution of 3 channels with strides on processors with AVX-512.
-    x = keras.layers.Concatenate()([inputs, inputs])
+    x = inputs
     for index in range(5):
 
-        def conv(x, name, strides, size=3, index=index):
-            return keras.layers.Conv2D(4, size, strides, padding="same", use_bias=False, name=f"{index}_{name}")(x)
+        # No convolutions of 1x1: TensorFlow crashes in their gradients on processors with AVX-512 where they have
+        # strides and fewer than 16 channels.
+        def conv(x, name, strides, index=index):
+            return keras.layers.Conv2D(4, 3, strides, padding="same", use_bias=False, name=f"{index}_{name}")(x)
 
         x = Counting(name=f"{index}_counting")(x)
         y = keras.layers.BatchNormalization(momentum=0.5, name=f"{index}_norm")(conv(x, "first", 2))
         y = conv(keras.layers.ReLU()(y), "second", 1)
         y = Wrapped(keras.layers.BatchNormalization(momentum=0.5), name=f"{index}_wrapped")(y)
-        x = keras.layers.ReLU(name=f"out{index}")(keras.layers.Add()([y, conv(x, "shortcut", 2, 1)]))
+        x = keras.layers.ReLU(name=f"out{index}")(keras.layers.Add()([y, conv(x, "shortcut", 2)]))
     backbone = keras.Model(inputs, x)
     backbone.pyramid_level_inputs = {"P3": "out2", "P4": "out3", "P5": "out4"}
     return pyramid_features(backbone)
