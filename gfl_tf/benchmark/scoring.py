@@ -38,9 +38,9 @@ class Synthetic:
             boxes = np.concatenate([objects[near], self._boxes(rng, DETECTIONS - len(near))])
             boxes[: len(near)] += rng.normal(0, 0.05, (len(near), 4)) * np.tile(boxes[: len(near), 2:], 2)
             classes = np.concatenate([labels[near], rng.integers(0, CLASSES, DETECTIONS - len(near))])
-            boxes = np.clip(boxes, 0, SIDE / 2)
-            scores = np.sort(rng.uniform(0, 1, DETECTIONS))[::-1]
-            self._add(image, objects, labels, boxes, classes, scores)
+            boxes = _exact(np.clip(boxes, 0, SIDE / 2))
+            scores = _exact(np.sort(rng.uniform(0, 1, DETECTIONS))[::-1], 2**20)
+            self._add(image, _exact(objects), labels, boxes, classes, scores)
         images = [
             {"id": index, "width": SIDE, "height": SIDE, "file_name": f"{index}.jpg"} for index in range(num_images)
         ]
@@ -64,6 +64,11 @@ class Synthetic:
 
     def dataset(self) -> CocoDataset:
         return load_coco(self.truth, None)
+
+
+def _exact(values, parts=8):
+    """In whole `parts` of 1, which float32 has exactly, and their sums: a detector's boxes are float32 anyway."""
+    return np.round(values * parts) / parts
 
 
 def measure(bench: Bench) -> Result:

@@ -40,7 +40,8 @@ def measure(bench: Bench) -> Result:
 
 
 def _batches(bench, result, loaded, on_canvas, jpeg, of, precision):
-    image = tf.io.decode_jpeg(jpeg, channels=3).numpy()
+    jpeg = tf.constant(jpeg)
+    image = tf.io.decode_jpeg(jpeg, channels=3)
     ways = {
         "image_tensor": (loaded.signatures["image_tensor"], "image_tensor", image),
         "serving_default": (loaded.signatures["serving_default"], "image_bytes", jpeg),

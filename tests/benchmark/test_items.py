@@ -1,14 +1,31 @@
 """The table of items, and what they find of a tiny detector."""
 
 import ast
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from gfl_tf import benchmark, config_files
-from gfl_tf.benchmark import diagrams, files, growth, inputs, items, limit, pairs, predict, run, scoring, suites, text
+from gfl_tf.benchmark import (
+    diagrams,
+    files,
+    growth,
+    inputs,
+    items,
+    limit,
+    pairs,
+    peers,
+    predict,
+    run,
+    scoring,
+    served,
+    suites,
+    text,
+)
 from gfl_tf.benchmark.results import Goal, Result, Row
 from gfl_tf.benchmark.rounds import Measured, once
 from gfl_tf.benchmark.workloads import Case
@@ -81,6 +98,25 @@ def test_scoring_compares_the_same_numbers():
     metrics = scoring.added(dataset, synthetic).result().metrics
     np.testing.assert_array_equal(list(metrics.values()), scoring.scored(synthetic))
     assert 0 < metrics["AP"] < 1
+
+
+def test_served_batches_and_requests(bench):
+    bench.settings = dataclasses.replace(bench.settings, batch_sizes=(1, 2), requests=10)
+    result = served.measure(bench)
+    assert [row.what.partition(", ")[0] for row in result.rows[:6:2]] == [
+        "image_tensor", "serving_default", "serving_default on a canvas",
+    ]  # fmt: skip
+    assert result.rows[1].what == "image_tensor, 2 images over as many in requests of 1" and result.rows[1].goal
+    p50, p90, p99, held = (row.measured.median for row in result.rows[6:])
+    assert 0 < p50 <= p90 <= p99 and held > 0
+
+
+def test_a_runtime_that_finds_something_else_is_not_timed():
+    scores = np.float32([[0.9, 0.5, 0.0]])
+    peers._check_answer({"detection_scores": tf.constant(scores)}, {"detection_scores": scores + 5e-4})
+    for other in (scores + 2e-3, scores * np.nan):
+        with pytest.raises(ValueError, match="its scores are up to .* from those of TensorFlow"):
+            peers._check_answer({"detection_scores": scores}, {"detection_scores": other})
 
 
 def test_a_pipeline_that_is_there_is_not_waited_for():

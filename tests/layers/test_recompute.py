@@ -46,7 +46,6 @@ def features():
     inputs = keras.Input((None, None, 3))
     x = inputs
     for index in range(5):
-
         # No convolutions of 1x1: TensorFlow crashes in their gradients on processors with AVX-512 where they have
         # strides and fewer than 16 channels.
         def conv(x, name, strides, index=index):
