@@ -135,8 +135,8 @@ def _quantized(converter, operations, examples):
     )
     tensors = compat.tflite_interpreter(debugger.calibrated_model).get_tensor_details()
     in_float = [tensor["name"] for tensor in tensors if not _is_made_by(operations, tensor["name"])]
-    # Operations of several outputs are not found by name; backbone and neck have none of these two. What they read, such
-    # as the DGQP's probabilities, may still be rounded to 1/256.
+    # Operations of several outputs are not found by name; backbone and neck have none of these two. What they read,
+    # such as the DGQP's probabilities, may still be rounded to 1/256.
     debugger.options = tf.lite.experimental.QuantizationDebugOptions(
         denylisted_nodes=in_float, denylisted_ops=["UNPACK", "TOPK_V2"]
     )
