@@ -204,9 +204,11 @@ def resize(image: tf.Tensor | np.ndarray, size: tf.Tensor | tuple[int, int]) -> 
     return tf.ensure_shape(tf.cast(resized, tf.float32), [*image.shape[:-3], None, None, 3])
 
 
-def resize_keep_ratio(image: tf.Tensor | np.ndarray, scale: tf.Tensor | tuple[int, int]) -> tf.Tensor:
+def resize_keep_ratio(
+    image: tf.Tensor | np.ndarray, scale: tf.Tensor | tuple[int, int], within: tuple[int, int] | None = None
+) -> tf.Tensor:
     """`resize` to `keep_ratio_size`. Same value range."""
-    return resize(image, keep_ratio_size(tf.shape(image)[-3:-1], scale))
+    return resize(image, keep_ratio_size(tf.shape(image)[-3:-1], scale, within))
 
 
 def pad_batch(images: tf.Tensor, canvas: tuple[int, int], pad_value: tuple[float, ...]) -> tf.Tensor:

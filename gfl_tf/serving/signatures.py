@@ -51,11 +51,10 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
     stages = _stages(model, scale, max_pixels, freeze, canvas)
     raw_outputs = stages["network"].structured_outputs
 
-    def sizes(original_shape, input_shape):
-        """Height and width of the image in the network's input."""
-        return image_ops.keep_ratio_size(original_shape, scale, canvas) if canvas else input_shape
+    def resized_shape(original_shape):
+        return image_ops.keep_ratio_size(original_shape, scale, canvas)
 
-    stages["detections"] = _detections(model, decoder, class_names, raw_outputs, sizes)
+    stages["detections"] = _detections(model, decoder, class_names, raw_outputs, resized_shape)
 
     def detect(images, decode_outputs, *options):
         resized = stages["resize"](images)
@@ -70,7 +69,7 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
             lambda: detect(decoded["image"][tf.newaxis], decode_outputs, *options),
             lambda: _nothing(1, decode_outputs.structured_outputs),
         )
-        return {**{name: value[0] for name, value in found.items()}, "status": decoded["status"]}
+        return {**_first_image(found), "status": decoded["status"]}
 
     def one_by_one(image_bytes, decode_outputs, *options):
         # On a canvas as large as the largest of them, padding would reach the features through group normalization and
@@ -133,7 +132,12 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
 
     most = max(decoder.max_detections, MAX_DETECTIONS_PER_REQUEST)
     with_options = _detections(
-        model, decoder.changed(max_detections=most), class_names, raw_outputs, sizes, tf.TensorSpec([], tf.float32)
+        model,
+        decoder.changed(max_detections=most),
+        class_names,
+        raw_outputs,
+        resized_shape,
+        tf.TensorSpec([], tf.float32),
     )
 
     @tf.function(
@@ -166,7 +170,7 @@ def _stages(model, scale, max_pixels, freeze, canvas):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def resize(images):
-        resized = image_ops.resize(images, image_ops.keep_ratio_size(tf.shape(images)[1:3], scale, canvas))
+        resized = image_ops.resize_keep_ratio(images, scale, canvas)
         return image_ops.pad_batch(resized, canvas, model.pad_value) if canvas else resized
 
     @tf.function(input_signature=[tf.TensorSpec([None, *(canvas or (None, None)), 3], tf.float32, name="images")])
@@ -181,7 +185,7 @@ def _stages(model, scale, max_pixels, freeze, canvas):
     }
 
 
-def _detections(model, decoder, class_names, raw_outputs, sizes, *threshold_spec):
+def _detections(model, decoder, class_names, raw_outputs, resized_shape, *threshold_spec):
     """Concrete function of raw outputs, (height, width) of the originals and of the network's input and, where there is
     a spec for it, a score threshold in place of the decoder's: the outputs of image_tensor."""
     raw_spec = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in raw_outputs.items()}
@@ -190,7 +194,7 @@ def _detections(model, decoder, class_names, raw_outputs, sizes, *threshold_spec
     @tf.function(input_signature=[raw_spec, shape_spec, shape_spec, *threshold_spec])
     def decode_outputs(outputs, original_shape, input_shape, *threshold):
         used = decoder.changed(score_threshold=threshold[0]) if threshold else decoder
-        image_shape = sizes(original_shape, input_shape)
+        image_shape = resized_shape(original_shape)
         found = used.suppress(model.candidates(outputs, input_shape, image_shape[tf.newaxis], decoder=used))
         return detections.to_served(detections.to_original(found, original_shape, image_shape), class_names)
 

@@ -125,7 +125,6 @@ def test_inputs_outputs_and_metadata(model, session):
     }
 
 
-@pytest.mark.slow
 def test_no_body_returns_its_inputs_as_they_are():
     """OpenVINO 2026 refuses to load a model with such a loop. As text: ONNX's own notation."""
     graph = pytest.importorskip("onnx.parser").parse_graph(
@@ -144,6 +143,7 @@ def test_no_body_returns_its_inputs_as_they_are():
     ]
 
 
+@pytest.mark.slow
 def test_decoder_in_place_of_the_models(tiny_run):
     model, _ = run_dir.load_run(tiny_run)
     decoder = model.prediction_decoder.changed(max_detections=3, nms="soft_gaussian", class_wise=False)
