@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gfl_tf.layers.deformable import DeformableConv2D
 from gfl_tf.ops.grid import SIZE_DIVISOR
+from gfl_tf.ops.group_norm import group_normalization
 from gfl_tf.parts import arguments
 
 _register = keras.saving.register_keras_serializable(package="gfl_tf")
@@ -17,8 +18,7 @@ _register = keras.saving.register_keras_serializable(package="gfl_tf")
 class GroupNormalization(keras.layers.Layer):
     """Group normalization of [B, H, W, C] (Wu and He, ECCV 2018) with the reference's epsilon, in float32 moments.
 
-    Keras's own layer reshapes to groups and normalizes there; folding the group's moments and the affine weights into
-    one multiply-add per channel takes less than half its time on a CPU.
+    It takes less than half the time of Keras's own layer on a CPU.
     """
 
     def __init__(self, groups: int = 32, epsilon: float = 1e-5, **kwargs: typing.Any):
@@ -34,18 +34,8 @@ class GroupNormalization(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs) -> tf.Tensor:
-        channels = inputs.shape[-1]
-        by_group = [-1, self.groups, channels // self.groups]
-        x = tf.cast(inputs, tf.float32)
-        moments = tf.stack([tf.reduce_mean(x, axis=[1, 2]), tf.reduce_mean(tf.square(x), axis=[1, 2])])  # [2, B, C]
-        moments = tf.reduce_mean(tf.reshape(moments, [2, *by_group]), axis=-1, keepdims=True)
-        mean, mean_square = tf.unstack(moments)  # [B, groups, 1]
-        variance = tf.nn.relu(mean_square - tf.square(mean))
-        gamma, beta = (tf.reshape(tf.cast(weight, tf.float32), by_group) for weight in (self.gamma, self.beta))
-        scale = tf.math.rsqrt(variance + self.epsilon) * gamma  # [B, groups, C / groups]
-        shift = beta - mean * scale
-        scale, shift = (tf.cast(tf.reshape(t, [-1, 1, 1, channels]), inputs.dtype) for t in (scale, shift))
-        return inputs * scale + shift
+        gamma, beta = (tf.cast(weight, tf.float32) for weight in (self.gamma, self.beta))
+        return group_normalization(inputs, gamma, beta, self.groups, self.epsilon)
 
     def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "groups": self.groups, "epsilon": self.epsilon}

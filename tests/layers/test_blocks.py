@@ -45,6 +45,33 @@ def test_group_normalization_is_keras_own_with_its_gradient():
         np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-5)
 
 
+def test_group_normalization_of_any_size_in_bfloat16():
+    """Moments and gradient are computed in float32, the output's products and sums in bfloat16."""
+    rng = np.random.default_rng(0)
+    # values that bfloat16 holds
+    x, cotangent = (tf.cast(tf.constant(rng.normal(2, 1, (2, 6, 4, 8)), tf.bfloat16), tf.float32) for _ in range(2))
+    norm = GroupNormalization(groups=2)
+    norm.build(x.shape)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 8], dtype) for dtype in (x.dtype, tf.bfloat16)])
+    def results(x, small):
+        found = []
+        for inputs in (x, small):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                y = norm.call(inputs)
+            gradients = tape.gradient(y, [inputs, norm.gamma], output_gradients=tf.cast(cotangent, inputs.dtype))
+            found.append([y, *gradients])
+        return found
+
+    expected, found = results(x, tf.cast(x, tf.bfloat16))
+    assert [each.dtype for each in found] == [tf.bfloat16, tf.bfloat16, tf.float32]
+    y, of_x, of_gamma = (tf.cast(each, tf.float32) for each in found)
+    np.testing.assert_allclose(y, expected[0], atol=2**-8 * 2 * float(tf.reduce_max(x)))  # two roundings
+    np.testing.assert_allclose(of_x, expected[1], rtol=2**-8, atol=1e-6)
+    np.testing.assert_allclose(of_gamma, expected[2], rtol=1e-5)
+
+
 def test_constant_input_is_normalized_to_beta():
     """Variance 0, computed as a difference of squares, must not fall below 0."""
     norm = GroupNormalization(groups=1)
