@@ -116,6 +116,7 @@ def test_rows_of_the_papers_learn(row):
     assert np.isfinite(loss_of(gfl_tf.build_detector(shrink(load_config(f"papers:{row}")))))
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("detector", RECIPES)
 def test_a_config_is_its_recipe(detector):
     """In full width, by way of JSON, as a run directory has it."""
@@ -205,6 +206,7 @@ def test_composed_form(config):
     assert model.head.dgqp.outputs == 16
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("name", PARTS["classification_loss"])
 def test_classification_loss_of_the_product(config, name):
     """Each serves GFLv2's score too, whose second logit it is given."""
@@ -216,6 +218,7 @@ def test_classification_loss_of_the_product(config, name):
     assert np.isfinite(before) and abs(loss_of(model) - before) > 1e-3 * before
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("neck, levels", [("fpn", (2, 3, 4, 5)), ("pafpnx", (2, 3, 4, 5, 6)), ("fpn", (4, 5, 6))])
 def test_levels(neck, levels):
     config = tiny("gfl")
@@ -228,6 +231,7 @@ def test_levels(neck, levels):
     assert np.isfinite(loss_of(model))
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("detector", ["retinanet", "fcos", "gflv2"])
 def test_anchors(detector):
     """Nine a point, also where a detector has a quality or several numbers a side."""
@@ -525,6 +529,7 @@ def test_parts_that_do_not_fit_each_other():
         loss_of(gfl_tf.build_detector(config))
 
 
+@pytest.mark.one_stack
 def test_fields_of_varifocal_net():
     """Tables 2 and 3 of the paper."""
     config = tiny("vfnet")

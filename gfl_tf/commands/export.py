@@ -30,7 +30,7 @@ def define_flags():
         "precision",
         "float32",
         ["float32", "bfloat16", "float16", "int8"],
-        "Of weights and convolutions. bfloat16: of a SavedModel; int8: of TensorFlow Lite; float16: of both.",
+        "Of weights and convolutions. bfloat16: of a SavedModel; float16: also of TensorFlow Lite; int8: of that and ONNX.",
     )
     flags.DEFINE_string("nms", None, "hard, soft_linear or soft_gaussian; by default the config's.")
     flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")
@@ -53,7 +53,7 @@ def define_flags():
         "HEIGHTxWIDTH, multiples of 32: of TensorFlow Lite's input, or of what a SavedModel's network gets, which then "
         "takes the images of a request as a batch.",
     )
-    flags.DEFINE_string("representative_images", "", "TensorFlow Lite, int8: folder of images to measure ranges with.")
+    flags.DEFINE_string("representative_images", "", "int8: folder of images to measure ranges with.")
 
 
 def main():

@@ -14,16 +14,16 @@ from gfl_tf import quiet
 from gfl_tf.data import images as image_ops
 from gfl_tf.detectors import checks
 from gfl_tf.detectors.detector import Detector
-from gfl_tf.serving import assets, canvas, network, onnx, signatures, tf_serving, tflite, versions, warmup
+from gfl_tf.serving import assets, canvas, network, onnx, onnx_int8, signatures, tf_serving, tflite, versions, warmup
 
 MAX_REPRESENTATIVE_IMAGES = 100
-PRECISIONS = {"saved_model": network.PRECISIONS, "tflite": tflite.PRECISIONS, "onnx": ("float32",)}
+PRECISIONS = {"saved_model": network.PRECISIONS, "tflite": tflite.PRECISIONS, "onnx": ("float32", "int8")}
 DECODER = ("nms", "score_threshold", "max_detections", "iou_threshold", "voting_sigma")  # `PredictionDecoder`'s options
 # Options that not all formats have.
 ONLY_OF = {
     "saved_model": ("canvas", "freeze", "on_bad_image", "max_pixels", "batch_sizes"),
     "tflite": ("canvas", "representative_images"),
-    "onnx": (),
+    "onnx": ("representative_images",),
 }
 
 
@@ -33,7 +33,8 @@ class Options:
 
     Attributes:
         format: "saved_model", "tflite" or "onnx".
-        precision: "float32", of a SavedModel "bfloat16" or "float16", of TensorFlow Lite "float16" or "int8".
+        precision: "float32", of a SavedModel "bfloat16" or "float16", of TensorFlow Lite "float16" or "int8", of ONNX
+            "int8".
         nms, score_threshold, max_detections, iou_threshold, voting_sigma: instead of the model's decoder's; None: as
             there. See `PredictionDecoder`: what thresholds mean depends on the kind of NMS.
         freeze, on_bad_image, max_pixels: of a SavedModel; see `signatures.trace`.
@@ -166,15 +167,21 @@ def _write_saved_model(folder, model, scale, decoder, class_names, name, options
 
 def _write_tflite(folder, model, scale, decoder, class_names, name, options):
     representative = None
-    if options.representative_images:
-        files = image_ops.find_files([options.representative_images])
-        chosen = np.linspace(0, len(files) - 1, min(len(files), MAX_REPRESENTATIVE_IMAGES)).astype(int)
-        images = (image_ops.read_file(files[index]) for index in chosen)
-        representative = (canvas.place(image, options.canvas)[:2] for image in images)
+    if options.precision == "int8":
+        representative = (canvas.place(image, options.canvas)[:2] for image in _representative(options))
     content = tflite.convert(model, *options.canvas, options.precision, representative, decoder)
     (folder / "model.tflite").write_bytes(content)
 
 
 def _write_onnx(folder, model, scale, decoder, class_names, name, options):
     content = onnx.convert(network.serving_model(model), scale, class_names, decoder)
+    if options.precision == "int8":
+        content = onnx_int8.quantized(content, _representative(options))
     (folder / "model.onnx").write_bytes(content)
+
+
+def _representative(options):
+    """Iterator of the images, uint8 [h, w, 3]."""
+    files = image_ops.find_files([options.representative_images])
+    chosen = np.linspace(0, len(files) - 1, min(len(files), MAX_REPRESENTATIVE_IMAGES)).astype(int)
+    return (image_ops.read_file(files[index]) for index in chosen)

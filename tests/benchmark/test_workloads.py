@@ -8,6 +8,8 @@ import pytest
 from gfl_tf.benchmark import peak, workloads
 from gfl_tf.benchmark.workloads import Case, Workload
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_each_work_runs(tiny_gfl):
     workload = Workload(tiny_gfl, Case(64, 96, 2, 3))

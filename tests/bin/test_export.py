@@ -63,6 +63,7 @@ def killed(trained, tmp_path_factory):
     return directory
 
 
+@pytest.mark.one_stack
 def test_killed_and_then_two_at_once(killed, trained):
     (hidden,) = versions(killed)
     assert hidden.startswith(".exporting-")

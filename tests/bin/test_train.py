@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
+
 from gfl_tf.training.run_dir import load_run
 
 
+@pytest.mark.one_stack
 def test_stop_and_resume(trained_run):
     stopped, resumed = trained_run.stopped, trained_run.resumed
     assert stopped.returncode == 130, stopped.stderr[-3000:]

@@ -325,6 +325,7 @@ def test_zoom_in_shows_the_objects_it_keeps(tmp_path):
     assert len(widths) > 16 and min(widths) < 20 and max(widths) > 30
 
 
+@pytest.mark.one_stack
 def test_adding_an_operation_changes_nothing_of_the_others(tmp_path):
     """Boxes, which crop and flip decide, are the same beside any operations that leave boxes alone."""
     dataset = make_dataset(tmp_path, [(40, 60)] * 4, boxes_of=lambda _: [[20, 10, 20, 20]])
@@ -493,6 +494,7 @@ print("same")
 """
 
 
+@pytest.mark.one_stack
 def test_replicas_share_the_global_batch(tmp_path):
     make_dataset(tmp_path, MIXED)
     content = {
@@ -507,6 +509,7 @@ def test_replicas_share_the_global_batch(tmp_path):
     assert result.returncode == 0 and "same" in result.stdout, result.stderr
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 4)])
 def test_workers_have_rows_of_their_own_of_each_batch(tmp_path, workers, replicas):
     dataset = make_dataset(tmp_path, MIXED)
@@ -536,6 +539,7 @@ def test_what_workers_cannot_share_is_refused(tmp_path, monkeypatch):
         pipeline.training_batches(dataset, 4)
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_share_the_evaluation(tmp_path, workers):
     """Two batches: a third worker gets none."""

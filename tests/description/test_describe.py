@@ -14,6 +14,8 @@ from gfl_tf.backbones.resnet import ResNet
 from gfl_tf.description import describe, graph, memory, text
 from tests.tiny import build_tiny
 
+pytestmark = pytest.mark.one_stack
+
 HEIGHT, WIDTH = 64, 100  # padded to 128 columns
 PROFILED = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 

@@ -9,6 +9,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 import gfl_tf
 from gfl_tf.serving import export
 
+pytestmark = pytest.mark.one_stack
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype(np.uint8)
 DETECTORS = {"gfl": gfl_tf.GFL, "gflv2": gfl_tf.GFLV2, "atss": gfl_tf.ATSS, "vfnet": gfl_tf.VFNet}
 KINDS = ("hard", "soft_linear", "soft_gaussian")

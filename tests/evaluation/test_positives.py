@@ -8,6 +8,8 @@ from gfl_tf.evaluation import positives
 from gfl_tf.evaluation.analyses import class_and_quality, oracles
 from gfl_tf.evaluation.analyses.oracles import Oracle
 
+pytestmark = pytest.mark.one_stack
+
 BOXES = np.array([[[10, 20, 50, 68], [60, 16, 120, 76]], [[30, 30, 70, 60], [-1, -1, -1, -1]]], np.float32)
 CLASSES = np.array([[0, 2], [1, -1]], np.float32)
 LABELS = {"boxes": tf.constant(BOXES), "classes": tf.constant(CLASSES)}

@@ -14,6 +14,8 @@ from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.necks.fpn import FPN
 from tests.parity import compare, inputs
 
+pytestmark = pytest.mark.one_stack
+
 HERE = Path(__file__).parent
 # By file of data/: see generate.py.
 BACKBONES = {

@@ -9,6 +9,8 @@ from gfl_tf.data import images as image_ops
 from gfl_tf.serving import signatures
 from gfl_tf.training import run_dir
 
+pytestmark = pytest.mark.one_stack
+
 CANVAS = (96, 160)
 SIZES = [(192, 320), (200, 90), (33, 47), (64, 96)]
 

@@ -13,7 +13,7 @@ from gfl_tf.build import build_detector
 from gfl_tf.evaluation import original_pixels
 from gfl_tf.layers import deformable
 from gfl_tf.ops import sampling
-from gfl_tf.serving import export, onnx
+from gfl_tf.serving import export, onnx, onnx_int8
 from gfl_tf.training import run_dir
 
 pytestmark = pytest.mark.one_stack
@@ -141,6 +141,38 @@ def test_no_body_returns_its_inputs_as_they_are():
         ("Identity", "on", "on_passed_on"),
         ("Identity", "value", "value_passed_on"),
     ]
+
+
+def test_convolutions_in_integers(model, session, tmp_path):
+    """Of the int8 model all convolutions have 8-bit kernels and inputs, and it finds nearly the same."""
+    package = pytest.importorskip("onnx")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for seed in range(4):
+        tf.io.write_file(str(folder / f"{seed}.png"), tf.io.encode_png(pixels(80 + seed, 120, seed)))
+    options = export.Options(format="onnx", precision="int8", max_detections=D, representative_images=str(folder))
+    content = (export.export(model, SCALE, tmp_path, "m", options, CLASS_NAMES) / "model.onnx").read_bytes()
+    graph = package.load_model_from_string(content).graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert convolutions
+    for node in convolutions:
+        x, kernel = (made_by[name] for name in node.input[:2])
+        assert x.op_type == kernel.op_type == "DequantizeLinear"
+        assert types[kernel.input[0]] == package.TensorProto.INT8 and types[x.input[2]] == package.TensorProto.UINT8
+    in_integers = load(content)
+    metadata, expected = (each.get_modelmeta().custom_metadata_map for each in (in_integers, session))
+    assert metadata.items() >= expected.items()
+    images = np.stack([pixels(90, 120, seed) for seed in range(3)])
+    found, expected = (run(each, image_tensor=images)["detection_scores"] for each in (in_integers, session))
+    assert 0 < np.abs(found - expected).max() < 0.1
+
+
+def test_integers_need_images():
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(ValueError, match="there are no representative images"):
+        onnx_int8.quantized(b"", [])
 
 
 @pytest.mark.slow

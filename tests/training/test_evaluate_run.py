@@ -12,6 +12,8 @@ from gfl_tf.training.config import load_split
 from gfl_tf.training.evaluate_run import evaluate_run
 from gfl_tf.training.run_dir import RunDirectory
 
+pytestmark = pytest.mark.one_stack
+
 
 def test_a_list_of_images_gets_detections_under_its_ids_and_no_score(tiny_run, tmp_path, caplog):
     """Without annotations, as COCO's test-dev, with texts for ids and without one of the classes."""

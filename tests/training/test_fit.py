@@ -85,6 +85,7 @@ def test_the_picture_is_of_the_batch_that_is_trained_on(tiny_config, tmp_path, m
     assert bounding_box_format == "xywh" and class_names == config.data.class_names
 
 
+@pytest.mark.one_stack
 def test_goes_on_without_a_bad_image_and_with_moved_data(tiny_config, tmp_path, monkeypatch):
     """Some of the data being held out, which stay so."""
     config, _, _ = configs.load_datasets(tiny_config)
@@ -216,6 +217,7 @@ def test_stopped_and_resumed_equals_uninterrupted(whole_run, tmp_path, shapes_di
         assert _evaluations(run_dir)[name]["metrics"] == pytest.approx(stored["metrics"], abs=1e-6)
 
 
+@pytest.mark.one_stack
 def test_epochs_of_a_small_data_set_and_an_end_by_patience(tiny_config, tmp_path, monkeypatch):
     """18 images in batches of 4 are 5 steps; an evaluation that finds nothing after one that does is no new best."""
     scores = iter([0.5, 0.4, 0.3, 0.2])

@@ -23,6 +23,8 @@ from gfl_tf.training.run_dir import RunDirectory, load_run
 from tests.training import teachers
 from tests.training.conftest import CONFIG_FILE
 
+pytestmark = pytest.mark.one_stack
+
 
 @pytest.fixture
 def config(tiny_config, tmp_path):

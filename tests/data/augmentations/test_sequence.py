@@ -17,6 +17,8 @@ from gfl_tf.data.augmentations.resizing import Resize, Zoom
 from gfl_tf.data.augmentations.warps import Rotation
 from gfl_tf.data.coco import load_coco
 
+pytestmark = pytest.mark.one_stack
+
 # Every operation, surely made.
 ALL = [
     cls(**({"probability": 1.0} if "probability" in {field.name for field in dataclasses.fields(cls)} else {}))
