@@ -15,6 +15,7 @@ ITEMS = {
     "predict": "Prediction: from images and from JPEGs to detections, over the forward pass",
     "step": "Training step over three forward passes, losses and memory",
     "peers": "Other detectors and runtimes on the same images",
+    "int8": "Convolutions in integers",
     "inputs": "Input pipeline over decoding and resizing alone",
     "scoring": "COCO evaluation over pycocotools alone",
     "start_up": "Start-up: commands, imports, tracing and the first step",

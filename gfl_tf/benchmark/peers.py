@@ -60,9 +60,8 @@ def measure(bench: Bench) -> Result:
     artifact, settings = bench.detectors[0], bench.settings
     case = Case(*settings.sizes[0], boxes=settings.boxes)
     for name, peer in PEERS.items():
-        missing = [package for package in peer.packages if not importlib.util.find_spec(package)]
-        if missing:
-            result.missing.append(f"{name}: {', '.join(missing)} is not installed: pip install {peer.install}")
+        if lacks(name):
+            result.missing.append(lacks(name))
             continue
         try:
             theirs = peer.parts(artifact, case)
@@ -79,6 +78,12 @@ def measure(bench: Bench) -> Result:
                 break
             _measure(bench, result, f"{artifact.name}, {case}, {precision}", name, ours, theirs, precision)
     return result
+
+
+def lacks(name: str) -> str:
+    """What a peer needs that is not installed, as a sentence; "": nothing."""
+    missing = [package for package in PEERS[name].packages if not importlib.util.find_spec(package)]
+    return f"{name}: {', '.join(missing)} is not installed: pip install {PEERS[name].install}" if missing else ""
 
 
 def _apart(one, other):

@@ -4,7 +4,7 @@ import numpy as np
 
 from gfl_tf.benchmark.artifacts import Artifact
 from gfl_tf.benchmark.rounds import Parts
-from gfl_tf.benchmark.workloads import Case, Workload
+from gfl_tf.benchmark.workloads import Case, Work, Workload
 from gfl_tf.detectors.detector import Detector
 from gfl_tf.serving import network, onnx
 
@@ -13,11 +13,16 @@ IMAGE = "SavedModel"  # what it is compared with
 
 def onnx_runtime(artifact: Artifact, case: Case) -> Parts:
     """ONNX Runtime, on all cores."""
+    return {IMAGE: in_onnx_runtime(exported(artifact, case), case)}
+
+
+def in_onnx_runtime(content: bytes, case: Case) -> Work:
+    """An ONNX model's answer to noise."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(_exported(artifact, case), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names, image = [output.name for output in session.get_outputs()], noise(case)
-    return {IMAGE: lambda: dict(zip(names, session.run(names, {"image_tensor": image})))}
+    return lambda: dict(zip(names, session.run(names, {"image_tensor": image})))
 
 
 def openvino(artifact: Artifact, case: Case) -> Parts:
@@ -25,7 +30,7 @@ def openvino(artifact: Artifact, case: Case) -> Parts:
     import openvino
 
     core = openvino.Core()
-    model = core.read_model(model=_exported(artifact, case))
+    model = core.read_model(model=exported(artifact, case))
     # In bfloat16 it would compute wherever the processor can.
     compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
     names, image = [output.get_any_name() for output in compiled.outputs], noise(case)
@@ -43,7 +48,8 @@ def crowded(artifact: Artifact, case: Case, precision: str = "float32") -> Detec
     return network.serving_model(Workload(artifact.build(), case).crowd().model, precision)
 
 
-def _exported(artifact, case):
+def exported(artifact: Artifact, case: Case) -> bytes:
+    """`crowded` as an ONNX model."""
     model = crowded(artifact, case)
     scale = max(case.height, case.width), min(case.height, case.width)
     return onnx.convert(model, scale, list(map(str, range(model.num_classes))))

@@ -30,7 +30,8 @@ def define_flags():
         "precision",
         "float32",
         ["float32", "bfloat16", "float16", "int8"],
-        "Of weights and convolutions. bfloat16: of a SavedModel; float16: also of TensorFlow Lite; int8: of that and ONNX.",
+        "Of weights and convolutions. bfloat16: of a SavedModel; float16: of that and TensorFlow Lite; int8: of that "
+        "one and ONNX.",
     )
     flags.DEFINE_string("nms", None, "hard, soft_linear or soft_gaussian; by default the config's.")
     flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")

@@ -15,8 +15,7 @@ def quantized(content: bytes, images: collections.abc.Iterable[np.ndarray]) -> b
     """The model with int8 kernels, a scale for each filter, and activations of 8 bits, whose ranges `images` show.
 
     It is of the "QDQ" form: what lies between a DequantizeLinear and a QuantizeLinear may be computed in integers, and
-    a runtime without such kernels still gets the same results in float32. Deformable convolutions and everything that is
-    no convolution stay float32.
+    a runtime without such kernels does it in float32. Deformable convolutions and all other operations stay float32.
 
     Args:
         content: of `onnx.convert`.

@@ -15,6 +15,7 @@ from gfl_tf.benchmark import (
     files,
     growth,
     inputs,
+    int8,
     items,
     limit,
     pairs,
@@ -109,6 +110,16 @@ def test_served_batches_and_requests(bench):
     assert result.rows[1].what == "image_tensor, 2 images over as many in requests of 1" and result.rows[1].goal
     p50, p90, p99, held = (row.measured.median for row in result.rows[6:])
     assert 0 < p50 <= p90 <= p99 and held > 0
+
+
+def test_integers_over_float32(bench, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    result = int8.measure(bench)
+    assert [row.what for row in result.rows] == ["float32", "int8", "int8 / float32"] and not result.missing
+    assert result.rows[2].goal.most == 0.5
+    monkeypatch.setitem(peers.PEERS, "ONNX Runtime", peers.PEERS["ONNX Runtime"]._replace(packages=("not_there",)))
+    (said,) = int8.measure(bench).missing
+    assert said.startswith("ONNX Runtime: not_there is not installed: pip install ")
 
 
 @pytest.mark.parametrize(["shift", "is_timed"], [(0.005, True), (0.02, False), (np.nan, False)])
