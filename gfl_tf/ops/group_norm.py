@@ -34,6 +34,8 @@ def group_normalization(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, groups:
         shift = tf.reshape(beta, by_group) - mean * scale
 
         def gradient(upstream):
+            # With n = (x - mean) * inverse, and means over a group: inverse * (gamma * upstream - mean(gamma * upstream)
+            # - n * mean(gamma * upstream * n)), as a multiple of upstream, one of x, and a constant of each channel.
             wide, upstream = tf.cast(x, tf.float32), tf.cast(upstream, tf.float32)
             of_beta = tf.reshape(_mean_of_places(upstream), by_group)
             of_gamma = inverse * (tf.reshape(_mean_of_places(upstream * wide), by_group) - mean * of_beta)

@@ -55,66 +55,10 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
         return image_ops.keep_ratio_size(original_shape, scale, canvas)
 
     stages["detections"] = _detections(model, decoder, class_names, raw_outputs, resized_shape)
-
-    def detect(images, decode_outputs, *options):
-        resized = stages["resize"](images)
-        shapes = tf.shape(images)[1:3], tf.shape(resized)[1:3]
-        return decode_outputs(stages["network"](resized), *shapes, *options)
-
-    def detect_encoded(encoded, decode_outputs, *options):
-        """Outputs of one encoded image, batch of one."""
-        decoded = stages["decode"](encoded)
-        found = tf.cond(
-            decoded["status"] == decode.OK,
-            lambda: detect(decoded["image"][tf.newaxis], decode_outputs, *options),
-            lambda: _nothing(1, decode_outputs.structured_outputs),
-        )
-        return {**_first_image(found), "status": decoded["status"]}
-
-    def one_by_one(image_bytes, decode_outputs, *options):
-        # On a canvas as large as the largest of them, padding would reach the features through group normalization and
-        # deeper convolutions, and an image's detections would depend on its neighbours in the request.
-        of_batch = {**decode_outputs.structured_outputs, "status": tf.TensorSpec([None], tf.string)}
-        return _for_each(
-            lambda encoded, *options: detect_encoded(encoded, decode_outputs, *options),
-            (image_bytes, *options),
-            of_batch,
-            parallel_iterations=1,  # the memory of one image, and of its network
-        )
-
-    def on_canvas(encoded):
-        """Of one encoded image: canvas float32 [H, W, 3], the image's own height and width, status."""
-        decoded = stages["decode"](encoded)
-        image, status = decoded["image"], decoded["status"]
-        image = tf.cond(status == decode.OK, lambda: image, lambda: tf.zeros([1, 1, 3], tf.uint8))
-        return stages["resize"](image[tf.newaxis])[0], tf.shape(image)[:2], status
-
-    def as_batch(image_bytes, decode_outputs, *options):
-        of_canvases = [(None, *canvas, 3), tf.float32], [(None, 2), tf.int32], [(None,), tf.string]
-        canvases, shapes, status = _for_each(
-            on_canvas, (image_bytes,), tuple(tf.TensorSpec(*each) for each in of_canvases)
-        )
-
-        def detect_one(outputs, shape, *options):
-            outputs = {name: value[tf.newaxis] for name, value in outputs.items()}
-            return _first_image(decode_outputs(outputs, shape, tf.constant(canvas), *options))
-
-        raw_outputs = stages["network"](canvases)
-        found = _for_each(detect_one, (raw_outputs, shapes, *options), decode_outputs.structured_outputs)
-        nothing = _nothing(tf.size(status), found)
-        is_ok = status == decode.OK
-        found = {name: _where_image(is_ok, value, nothing[name]) for name, value in found.items()}
-        return {**found, "status": status}
+    of_encoded = _as_batch(stages, canvas) if canvas else _one_by_one(stages)
 
     def detect_all(image_bytes, decode_outputs, *options):
-        if canvas:
-            outputs = tf.cond(
-                tf.size(image_bytes) > 0,  # some kernels of the network refuse an empty batch
-                lambda: as_batch(image_bytes, decode_outputs, *options),
-                lambda: {**_nothing(0, decode_outputs.structured_outputs), "status": tf.zeros([0], tf.string)},
-            )
-        else:
-            outputs = one_by_one(image_bytes, decode_outputs, *options)
+        outputs = of_encoded(image_bytes, decode_outputs, *options)
         return outputs if on_bad_image == "report" else _fail_unless_ok(outputs)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
@@ -126,7 +70,7 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
         # Some kernels of the network refuse an empty batch.
         return tf.cond(
             tf.shape(image_tensor)[0] > 0,
-            lambda: detect(image_tensor, stages["detections"]),
+            lambda: _detect(stages, image_tensor, stages["detections"]),
             lambda: _nothing(0, stages["detections"].structured_outputs),
         )
 
@@ -160,6 +104,77 @@ def trace(model, scale, class_names, decoder, on_bad_image="error", max_pixels=M
         "image_bytes_with_options": from_bytes_with_options,
     }
     return {name: function.get_concrete_function() for name, function in signatures.items()}, stages
+
+
+def _detect(stages, images, decode_outputs, *options):
+    """Outputs of images of one size, uint8 [B, h, w, 3]."""
+    resized = stages["resize"](images)
+    shapes = tf.shape(images)[1:3], tf.shape(resized)[1:3]
+    return decode_outputs(stages["network"](resized), *shapes, *options)
+
+
+def _one_by_one(stages):
+    """Function of encoded images [B], the stage that decodes raw outputs, and options [B] of that: outputs and status.
+
+    On a canvas as large as the largest of them, padding would reach the features through group normalization and deeper
+    convolutions, and an image's detections would depend on its neighbours in the request.
+    """
+
+    def of_one(encoded, decode_outputs, *options):
+        decoded = stages["decode"](encoded)
+        found = tf.cond(
+            decoded["status"] == decode.OK,
+            lambda: _detect(stages, decoded["image"][tf.newaxis], decode_outputs, *options),
+            lambda: _nothing(1, decode_outputs.structured_outputs),
+        )
+        return {**_first_image(found), "status": decoded["status"]}
+
+    def of_all(image_bytes, decode_outputs, *options):
+        return _for_each(
+            lambda encoded, *options: of_one(encoded, decode_outputs, *options),
+            (image_bytes, *options),
+            {**decode_outputs.structured_outputs, "status": tf.TensorSpec([None], tf.string)},
+            parallel_iterations=1,  # the memory of one image, and of its network
+        )
+
+    return of_all
+
+
+def _as_batch(stages, canvas):
+    """As `_one_by_one`, but that the images pass the network together, on canvases of one size."""
+
+    def on_canvas(encoded):
+        """Of one encoded image: canvas float32 [H, W, 3], the image's own height and width, status."""
+        decoded = stages["decode"](encoded)
+        image, status = decoded["image"], decoded["status"]
+        image = tf.cond(status == decode.OK, lambda: image, lambda: tf.zeros([1, 1, 3], tf.uint8))
+        return stages["resize"](image[tf.newaxis])[0], tf.shape(image)[:2], status
+
+    def of_some(image_bytes, decode_outputs, *options):
+        of_canvases = [(None, *canvas, 3), tf.float32], [(None, 2), tf.int32], [(None,), tf.string]
+        canvases, shapes, status = _for_each(
+            on_canvas, (image_bytes,), tuple(tf.TensorSpec(*each) for each in of_canvases)
+        )
+
+        def of_one(outputs, shape, *options):
+            outputs = {name: value[tf.newaxis] for name, value in outputs.items()}
+            return _first_image(decode_outputs(outputs, shape, tf.constant(canvas), *options))
+
+        raw_outputs = stages["network"](canvases)
+        found = _for_each(of_one, (raw_outputs, shapes, *options), decode_outputs.structured_outputs)
+        nothing = _nothing(tf.size(status), found)
+        is_ok = status == decode.OK
+        found = {name: _where_image(is_ok, value, nothing[name]) for name, value in found.items()}
+        return {**found, "status": status}
+
+    def of_all(image_bytes, decode_outputs, *options):
+        return tf.cond(
+            tf.size(image_bytes) > 0,  # some kernels of the network refuse an empty batch
+            lambda: of_some(image_bytes, decode_outputs, *options),
+            lambda: {**_nothing(0, decode_outputs.structured_outputs), "status": tf.zeros([0], tf.string)},
+        )
+
+    return of_all
 
 
 def _stages(model, scale, max_pixels, freeze, canvas):
