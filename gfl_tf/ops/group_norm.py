@@ -34,20 +34,19 @@ def group_normalization(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, groups:
         shift = tf.reshape(beta, by_group) - mean * scale
 
         def gradient(upstream):
-            # With n = (x - mean) * inverse, and means over a group: inverse * (gamma * upstream - mean(gamma * upstream)
-            # - n * mean(gamma * upstream * n)), as a multiple of upstream, one of x, and a constant of each channel.
+            # With n = (x - mean) * inverse and means over a group, that of x is
+            #     inverse * (gamma * upstream - mean(gamma * upstream) - n * mean(gamma * upstream * n)):
+            # a multiple of upstream, one of x, and a constant of each channel.
             wide, upstream = tf.cast(x, tf.float32), tf.cast(upstream, tf.float32)
-            of_beta = tf.reshape(_mean_of_places(upstream), by_group)
-            of_gamma = inverse * (tf.reshape(_mean_of_places(upstream * wide), by_group) - mean * of_beta)
-            along_one = tf.reduce_mean(factor * of_beta, axis=-1, keepdims=True)
-            along_normalized = tf.reduce_mean(factor * of_gamma, axis=-1, keepdims=True)
-            slope = -along_normalized * tf.square(inverse) * tf.ones_like(scale)
-            of_x = upstream * per_channel(scale) + (
-                wide * per_channel(slope) - per_channel(mean * slope + inverse * along_one)
-            )
+            along_one = tf.reshape(_mean_of_places(upstream), by_group)
+            along_n = inverse * (tf.reshape(_mean_of_places(upstream * wide), by_group) - mean * along_one)
+            group_one, group_n = (tf.reduce_mean(factor * each, -1, keepdims=True) for each in (along_one, along_n))
+            slope = -group_n * tf.square(inverse) * tf.ones_like(scale)
+            constant = mean * slope + inverse * group_one
+            of_x = upstream * per_channel(scale) + (wide * per_channel(slope) - per_channel(constant))
             places = tf.cast(tf.reduce_prod(tf.shape(x)[1:3]), tf.float32)
-            weights = (tf.reshape(places * tf.reduce_sum(each, axis=0), [-1]) for each in (of_gamma, of_beta))
-            return tf.cast(of_x, x.dtype), *weights
+            of_gamma, of_beta = (tf.reshape(places * tf.reduce_sum(each, 0), [-1]) for each in (along_n, along_one))
+            return tf.cast(of_x, x.dtype), of_gamma, of_beta
 
         return x * tf.cast(per_channel(scale), x.dtype) + tf.cast(per_channel(shift), x.dtype), gradient
 
