@@ -51,12 +51,17 @@ def model(request):
 
 
 @pytest.fixture(scope="module")
-def session(model, tmp_path_factory):
+def content(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports")
     options = export.Options(format="onnx", max_detections=D)
     version = export.export(model, SCALE, folder, "m", options, CLASS_NAMES)
     model.prediction_decoder = model.prediction_decoder.changed(max_detections=D)
-    return load((version / "model.onnx").read_bytes())
+    return (version / "model.onnx").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def session(content):
+    return load(content)
 
 
 def load(content):
@@ -143,30 +148,40 @@ def test_no_body_returns_its_inputs_as_they_are():
     ]
 
 
-def test_convolutions_in_integers(model, session, tmp_path):
-    """Of the int8 model all convolutions have 8-bit kernels and inputs, and it finds nearly the same."""
+def test_convolutions_in_integers(content, session):
+    """All convolutions have 7-bit kernels and 8-bit inputs, and the model finds nearly the same."""
     package = pytest.importorskip("onnx")
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for seed in range(4):
-        tf.io.write_file(str(folder / f"{seed}.png"), tf.io.encode_png(pixels(80 + seed, 120, seed)))
-    options = export.Options(format="onnx", precision="int8", max_detections=D, representative_images=str(folder))
-    content = (export.export(model, SCALE, tmp_path, "m", options, CLASS_NAMES) / "model.onnx").read_bytes()
-    graph = package.load_model_from_string(content).graph
+    in_integers = onnx_int8.quantized(content, (pixels(80 + seed, 120, seed) for seed in range(4)))
+    graph = package.load_model_from_string(in_integers).graph
     made_by = {name: node for node in graph.node for name in node.output}
-    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    constants = {tensor.name: package.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     assert convolutions
     for node in convolutions:
         x, kernel = (made_by[name] for name in node.input[:2])
         assert x.op_type == kernel.op_type == "DequantizeLinear"
-        assert types[kernel.input[0]] == package.TensorProto.INT8 and types[x.input[2]] == package.TensorProto.UINT8
-    in_integers = load(content)
+        assert constants[kernel.input[0]].dtype == np.int8 and constants[x.input[2]].dtype == np.uint8
+        assert np.abs(constants[kernel.input[0]].astype(int)).max() <= 64
+    in_integers = load(in_integers)
     metadata, expected = (each.get_modelmeta().custom_metadata_map for each in (in_integers, session))
     assert metadata.items() >= expected.items()
     images = np.stack([pixels(90, 120, seed) for seed in range(3)])
     found, expected = (run(each, image_tensor=images)["detection_scores"] for each in (in_integers, session))
     assert 0 < np.abs(found - expected).max() < 0.1
+
+
+def test_an_export_in_integers_sees_the_images_of_the_folder(tiny_gfl, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx, "convert", lambda *_: b"wide")
+    monkeypatch.setattr(
+        onnx_int8, "quantized", lambda content, images: content + bytes(image[0, 0, 0] for image in images)
+    )
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for grey in (7, 8, 9):
+        tf.io.write_file(str(folder / f"{grey}.png"), tf.io.encode_png(np.full([4, 5, 3], grey, np.uint8)))
+    options = export.Options(format="onnx", precision="int8", representative_images=str(folder))
+    version = export.export(tiny_gfl, SCALE, tmp_path, "m", options)
+    assert (version / "model.onnx").read_bytes() == b"wide\x07\x08\x09"
 
 
 def test_integers_need_images():
