@@ -60,8 +60,8 @@ def measure(bench: Bench) -> Result:
     artifact, settings = bench.detectors[0], bench.settings
     case = Case(*settings.sizes[0], boxes=settings.boxes)
     for name, peer in PEERS.items():
-        if lacks(name):
-            result.missing.append(lacks(name))
+        if lacking := lacks(name):
+            result.missing.append(lacking)
             continue
         try:
             theirs = peer.parts(artifact, case)

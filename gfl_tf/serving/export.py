@@ -174,9 +174,10 @@ def _write_tflite(folder, model, scale, decoder, class_names, name, options):
 
 
 def _write_onnx(folder, model, scale, decoder, class_names, name, options):
+    images = _representative(options) if options.precision == "int8" else None  # refused before the long conversion
     content = onnx.convert(network.serving_model(model), scale, class_names, decoder)
-    if options.precision == "int8":
-        content = onnx_int8.quantized(content, _representative(options))
+    if images:
+        content = onnx_int8.quantized(content, images)
     (folder / "model.onnx").write_bytes(content)
 
 

@@ -44,8 +44,7 @@ def quantized(content: bytes, images: collections.abc.Iterable[np.ndarray]) -> b
     with tempfile.TemporaryDirectory() as folder, quiet.loggers("root", level=logging.ERROR):
         given, prepared, result = (pathlib.Path(folder) / f"{name}.onnx" for name in ("given", "prepared", "result"))
         given.write_bytes(content)
-        # Its inference of symbolic shapes does not know the model's functions, and is for transformers alone.
-        quant_pre_process(given, prepared, skip_symbolic_shape=True)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)  # which is meant for transformers
         quantization.quantize_static(
             prepared,
             result,
