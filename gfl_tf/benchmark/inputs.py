@@ -1,5 +1,6 @@
 """The input pipeline, over what it cannot do without: reading, decoding and resizing."""
 
+import functools
 import json
 import pathlib
 import tempfile
@@ -41,13 +42,13 @@ def measure(bench: Bench) -> Result:
         ours = {name: _training_batches(config, data) for name, data in (("COCO", dataset), ("TFRecords", records))}
         alone = _decoded_and_resized(dataset, scale)
         of = f"{artifact.name}, {WIDTH}x{HEIGHT} to {scale[0]}x{scale[1]}"
-        drawn = {name: _Drawn(batches) for name, batches in {**ours, "alone": alone}.items()}
+        running, pipelines = _Running(), {**ours, "alone": alone}
         rounds = bench.take_turns(
-            {name: each.draw for name, each in drawn.items()},
-            prepare={name: each.start for name, each in drawn.items()},
+            dict.fromkeys(pipelines, running.draw),
+            prepare={name: functools.partial(running.start, batches) for name, batches in pipelines.items()},
         )
         result.rounds.append(rounds)
-        for name in drawn:
+        for name in pipelines:
             result.rows.append(Row(of, f"{name}", rounds.rate(name, BATCHES * BATCH_SIZE), "images/s"))
         for name in ours:
             result.rows.append(Row(of, f"{name} / decoding and resizing", rounds.ratio("alone", name), goal=SHARE))
@@ -112,18 +113,18 @@ def _decoded_and_resized(dataset, scale):
     return loaded.batch(BATCH_SIZE, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-class _Drawn:
-    """A pipeline that runs while its batches are drawn, and does not take from the next one's time."""
+class _Running:
+    """One pipeline at a time, which runs while its batches are drawn: its successor ends it, before its own time
+    begins, as an end may take a second."""
 
-    def __init__(self, batches):
-        self._batches = batches
+    def __init__(self):
         self._iterator = None
 
-    def start(self):
-        self._iterator = iter(self._batches)
+    def start(self, batches):
+        self._iterator = None
+        self._iterator = iter(batches)
         next(self._iterator)
 
     def draw(self):
         for _ in range(BATCHES):
             next(self._iterator)
-        self._iterator = None
