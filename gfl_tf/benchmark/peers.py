@@ -68,7 +68,7 @@ def measure(bench: Bench) -> Result:
             answer = theirs[IMAGE]() if IMAGE in theirs else None
         # ValueError: of a detector that cannot be converted. RuntimeError: of a runtime that cannot load or run it.
         except (ImportError, ValueError, RuntimeError) as error:
-            result.missing.append(f"{name}: {str(error).strip().splitlines()[-1]}")
+            result.missing.append(f"{name}: {(str(error).strip() or repr(error)).splitlines()[-1]}")
             continue
         bench.say(f"  {name}")
         for precision in settings.precisions:
