@@ -49,7 +49,7 @@ def measure(bench: Bench) -> Result:
         )
         result.rounds.append(rounds)
         for name in pipelines:
-            result.rows.append(Row(of, f"{name}", rounds.rate(name, BATCHES * BATCH_SIZE), "images/s"))
+            result.rows.append(Row(of, name, rounds.rate(name, BATCHES * BATCH_SIZE), "images/s"))
         for name in ours:
             result.rows.append(Row(of, f"{name} / decoding and resizing", rounds.ratio("alone", name), goal=SHARE))
         step = SLOWER * rounds.time("COCO").median / BATCHES
