@@ -134,6 +134,15 @@ def test_a_runtime_that_finds_something_else_is_not_timed(bench, monkeypatch, sh
     assert [line.partition(":")[0] for line in result.missing] == ([] if is_timed else ["another"])
 
 
+@pytest.mark.parametrize(["error", "said"], [(RuntimeError("a\nb "), "b"), (RuntimeError(), "RuntimeError()")])
+def test_a_peer_that_fails_is_named_with_its_reason(bench, monkeypatch, error, said):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(peers, "PEERS", {"another": peers.Peer((), "", fail, {})})
+    assert peers.measure(bench).missing == [f"another: {said}"]
+
+
 def test_a_pipeline_that_is_there_is_not_waited_for():
     import tensorflow as tf
 
