@@ -10,7 +10,8 @@ From ImageNet, by a download, or a file of yours with --config.model.backbone.we
     gfl-train --config=finetune:gflv2_r101_fpn_ms2x --run_dir=runs/mine --config.data.path=FOLDER
 
 Behind the colon stands a config of `configs/` by name, such as published:retinanet_r50_fpn_1x; without, it is
-gflv2_r50_fpn_ms2x. One with a KerasCV backbone takes its preset. Meant for a GPU. No published file was at hand to measure what it reaches.
+gflv2_r50_fpn_ms2x. One with a KerasCV backbone takes its preset. Meant for a GPU. No published file was at hand to
+measure what it reaches.
 """
 
 from gfl_tf.config_files import load_config

@@ -91,7 +91,9 @@ def test_every_config_describes_a_model(path):
 OWN = [f"{name}:{detector}" for name in ("small", "gflv2_shapes", "papers") for detector in RECIPES]
 PUBLISHED = [f"published:{model}" for model in runpy.run_path(str(config_files.find("published")))["MODELS"]]
 SMALL = [f"small:gflv2/{backbone}" for backbone in runpy.run_path(str(config_files.find("small")))["BACKBONES"]]
-TUNED = [f"finetune:{name}" for name in ("vfnet_r50_fpn_1x", "gfl_kerascv_r50_1x", "published:fcos_r50_caffe_fpn_gn-head_1x")]
+TUNED = [
+    f"finetune:{name}" for name in ("vfnet_r50_fpn_1x", "gfl_kerascv_r50_1x", "published:fcos_r50_caffe_fpn_gn-head_1x")
+]
 
 
 @pytest.mark.one_stack

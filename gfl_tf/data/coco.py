@@ -81,8 +81,7 @@ class LoadReport:
     mended_file_names: list = dataclasses.field(default_factory=list)
     bad_images: list = dataclasses.field(default_factory=list)  # the `ImageRecord`s of files that cannot be used
     unsized_images: list = dataclasses.field(default_factory=list)  # what `formats.read` left out, see `to_coco`
-    image_checks: dict = dataclasses.field(default_factory=dict)  # path: `image_checks.Check` of each file
-    dropped_empty_images: int = 0
+    image_checks: dict = dataclasses.field(default_factory=dict)  # image id: `image_checks.Check` of its file
 
 
 # What is said of a list of a `LoadReport` that is not empty, after its length and before its first element.
@@ -131,7 +130,6 @@ def load_coco(
     annotations: dict[str, typing.Any] | str | os.PathLike,
     images_dir: str | os.PathLike | None,
     class_names: collections.abc.Sequence[str] | None = None,
-    keep_empty: bool = True,
     on_bad_image: str = "error",
     source: str = "the annotations",
     progress: collections.abc.Callable[[int, int], None] | None = None,
@@ -150,7 +148,6 @@ def load_coco(
         class_names: the classes in the wanted order; by default the file's categories in the
             order of their ids, but for an unused root category (see `coco_classes.choose`). Must
             name every category that annotations use. The file may lack some, but not all.
-        keep_empty: whether images without boxes are kept (they are background for training).
         on_bad_image: of files that are missing, empty, cut short, no image or not of the annotations' size, see
             `image_checks.check_files`: "error" names them, "skip" leaves them out with a warning each.
         source: what messages call annotations that are given as a dict.
@@ -180,13 +177,19 @@ def load_coco(
     records = [_record(entry, path, boxes_of[entry["id"]]) for entry, path in zip(images.values(), paths)]
     if images_dir is not None:
         records = _without_bad_images(records, on_bad_image, report, source, progress)
-    if not keep_empty:
-        records = _without_empty_images(records, report)
     if not records:
         raise ValueError(f"{source} leaves no image to use of {len(images)}. {_where_boxes_are(report)}")
     dataset = CocoDataset(records, names, ids, report)
     _log(dataset)
     return dataset
+
+
+def without_empty_images(dataset: CocoDataset) -> CocoDataset:
+    """The same without images that have no box (crowds not counted); how many they are is logged."""
+    kept = [record for record in dataset.images if len(record.boxes)]
+    empty = len(dataset.images) - len(kept)
+    logging.info("%s: %d images without boxes are left out.", dataset.report.source, empty)
+    return dataclasses.replace(dataset, images=kept)
 
 
 def check_trainable(dataset: CocoDataset) -> None:
@@ -256,27 +259,19 @@ def _without_bad_images(records, on_bad_image, report, source, progress):
     """The records whose image files can be used, with the orientation to read each in."""
     sizes = [(record.height, record.width) for record in records]
     checks = image_checks.check_files([record.path for record in records], sizes, progress)
-    report.image_checks = {record.path: check for record, check in zip(records, checks)}
-    problems = {path: check.problem for path, check in report.image_checks.items() if check.problem}
-    if problems and on_bad_image == "error":
-        missing = any(not os.path.exists(path) for path in problems)
-        text = image_checks.refusal(list(problems.values()), len(records), source)
+    report.image_checks = {record.id: check for record, check in zip(records, checks)}
+    bad = [(record, check.problem) for record, check in zip(records, checks) if check.problem]
+    if bad and on_bad_image == "error":
+        missing = any(not os.path.exists(record.path) for record, _ in bad)
+        text = image_checks.refusal([problem for _, problem in bad], len(records), source)
         raise (FileNotFoundError if missing else ValueError)(text)
-    for problem in problems.values():
+    for _, problem in bad:
         logging.warning("Image skipped: %s.", problem)
-    report.bad_images = [record for record in records if record.path in problems]
+    report.bad_images = [record for record, _ in bad]
     kept = [(record, check) for record, check in zip(records, checks) if not check.problem]
     image_checks.check_depth([record.path for record, check in kept if check.bits > 8], source)
     image_checks.warn_of_orientations([check for _, check in kept], [record.path for record, _ in kept])
     return [dataclasses.replace(record, orientation=check.orientation) for record, check in kept]
-
-
-def _without_empty_images(records, report):
-    kept = [record for record in records if len(record.boxes)]
-    report.dropped_empty_images = len(records) - len(kept)
-    report.bad_images = [record for record in report.bad_images if len(record.boxes)]
-    report.unsized_images = [entry for entry in report.unsized_images if entry["num_boxes"]]
-    return kept
 
 
 def _log(dataset):
@@ -292,8 +287,7 @@ def _log(dataset):
         )
     logging.info(
         "%s: %d images (%d without boxes), %d classes, %d boxes, %d crowd boxes, %d boxes clipped"
-        " to the image, %d degenerate boxes skipped, %d bad images skipped, %d images without"
-        " boxes dropped.",
+        " to the image, %d degenerate boxes skipped, %d bad images skipped.",
         report.source,
         len(dataset.images),
         sum(not len(record.boxes) for record in dataset.images),
@@ -303,5 +297,4 @@ def _log(dataset):
         report.clipped_boxes,
         len(report.degenerate_annotations),
         len(report.bad_images),
-        report.dropped_empty_images,
     )

@@ -13,9 +13,11 @@ from gfl_tf.dataset_check.loading import Split
 def check(split: Split) -> list[Finding]:
     """Findings of one split's files."""
     report, images = split.dataset.report, split.dataset.images
-    problems = {record.path: report.image_checks[record.path].problem for record in report.bad_images}
-    bad = [Example(text, path if os.path.isfile(path) else "") for path, text in problems.items()]
-    doubtful = [record.path for record in images if report.image_checks[record.path].is_doubtful]
+    bad = [
+        Example(report.image_checks[record.id].problem, record.path if os.path.isfile(record.path) else "")
+        for record in report.bad_images
+    ]
+    doubtful = [record.path for record in images if report.image_checks[record.id].is_doubtful]
     turned = [record.path for record in images if record.orientation != 1]
     return [
         *finding("bad_image", split.name, [*bad, *map(Example, split.skipped)]),

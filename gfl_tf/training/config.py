@@ -10,7 +10,7 @@ from absl import logging
 
 from gfl_tf.config_files import from_json, to_json
 from gfl_tf.data import augmentations, formats, shapes
-from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco
+from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco, without_empty_images
 from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.data.formats.splits import find_splits
 from gfl_tf.data.hold_out import hold_out
@@ -56,7 +56,12 @@ def load_datasets(
         _write_shapes(config.data)
     elif config.data.path:
         _find_parts(config.data)
-    parts = _hold_out(config) if fields.held_out(config.data) else {"train": load_split(config, "train")}
+    if config.data.val_images and not config.data.val_annotations:
+        raise ValueError(
+            f"config.data.val_images is {config.data.val_images}, but config.data.val_annotations is not set: name the "
+            "annotations of these images, or leave their folder out"
+        )
+    parts = _parts(config)
     train = parts["train"]
     check_trainable(train)
     config.data.class_names = tuple(train.class_names)
@@ -69,6 +74,8 @@ def load_datasets(
             "No validation data (config.data.val_annotations), and none held out (config.data.val_share): the training "
             "is not evaluated."
         )
+    else:
+        _warn_of_shared_images(train, val)
     config.data.path = ""  # the paths that it gave are complete
     for field in ("directory", *fields.DATA_PATHS):
         if config.data[field]:
@@ -76,14 +83,28 @@ def load_datasets(
     return config, train, val
 
 
+def _warn_of_shared_images(train, val):
+    trained = {os.path.abspath(record.path) for record in train.images}
+    shared = [record.path for record in val.images if os.path.abspath(record.path) in trained]
+    if shared:
+        logging.warning(
+            "%d of the %d validation images are training images, too, such as %s: AP says little of new images. Name "
+            "training data without them: --config.data.train_annotations=PATH",
+            len(shared), len(val.images), shared[0],
+        )  # fmt: skip
+
+
 def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
     """The `CocoDataset` of "train", "val", or another that is held out of "train"; errors as `load_datasets`."""
-    held_out = fields.held_out(config.data)
-    return _hold_out(config)[split] if split in ("train", *held_out) and held_out else _read(config, split)
+    return _parts(config)[split] if split in ("train", *fields.held_out(config.data)) else _read(config, split)
 
 
-def _hold_out(config):
-    return hold_out(_read(config, "train"), fields.held_out(config.data), config.seed)
+def _parts(config):
+    """{"train", and what is held out of it: `CocoDataset`}."""
+    parts = hold_out(_read(config, "train"), fields.held_out(config.data), config.seed)
+    if not config.data.keep_empty:  # an evaluation keeps them: what is found there is wrong
+        parts["train"] = without_empty_images(parts["train"])
+    return parts
 
 
 def _read(config, split):
@@ -93,23 +114,21 @@ def _read(config, split):
     if images:
         fields.check_path(f"{split}_images", images)
     names = tuple(data.class_names) or None
-    keep_empty = data.keep_empty or split == "val"
     if data.format == "tfrecord" or (data.format == "auto" and index.find(path)):
-        return _load_tfrecords(data, split, names, keep_empty)
+        return _load_tfrecords(data, split, names)
     annotations, images = formats.read(path, images or None, data.format, split, names, data.on_bad_image)
     with contextlib.closing(Progress(os.devnull)) as progress:
         return load_coco(
             annotations,
             images,
             class_names=names,
-            keep_empty=keep_empty,
             on_bad_image=data.on_bad_image,
             source=path,
             progress=lambda done, total: progress.draw(done, total, f"{split} images checked"),
         )
 
 
-def _load_tfrecords(data, split, names, keep_empty):
+def _load_tfrecords(data, split, names):
     path, images = data[f"{split}_annotations"], data[f"{split}_images"]
     if images:
         raise ValueError(
@@ -119,7 +138,7 @@ def _load_tfrecords(data, split, names, keep_empty):
         logging.warning(
             "config.data.on_bad_image='skip' changes nothing of %s: files are checked when TFRecords are made.", path
         )
-    return load_tfrecords(path, names, keep_empty)
+    return load_tfrecords(path, names)
 
 
 def _find_parts(data):

@@ -1,13 +1,12 @@
 """COCO files: what is read, what is skipped and said, what is refused."""
 
-import copy
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gfl_tf.data.coco import check_trainable, load_coco
+from gfl_tf.data.coco import check_trainable, load_coco, without_empty_images
 from gfl_tf.data.pipeline import training_batches
 
 
@@ -63,9 +62,8 @@ def test_class_names_set_the_order(content, tmp_path):
 
 
 def test_images_without_boxes_can_be_dropped(content, tmp_path):
-    dataset = load_coco(content, tmp_path, keep_empty=False)
+    dataset = without_empty_images(load_coco(content, tmp_path))
     assert [record.id for record in dataset.images] == [7]
-    assert dataset.report.dropped_empty_images == 1
 
 
 def test_crowds_are_kept_apart(content, tmp_path):
@@ -281,10 +279,23 @@ def test_all_bad_images_are_counted_and_the_first_named(content, tmp_path):
 
 
 def test_nothing_left_is_an_error(content, tmp_path):
-    content = copy.deepcopy(content)
+    for image in content["images"]:
+        (tmp_path / image["file_name"]).write_bytes(b"")
+    with pytest.raises(ValueError, match="leaves no image to use of 2. Of its 2 annotations 2 belong to images that"):
+        load_coco(content, tmp_path, on_bad_image="skip")
+
+
+@pytest.mark.parametrize("sizes", [(6, 7), (7, 6)])
+def test_a_file_that_is_listed_twice_is_checked_against_each_size(content, tmp_path, sizes):
+    """70 pixels are wrong, once as the first and once as the last of the two."""
+    first = content["images"][0]
+    content["images"] = [{**first, "id": index, "width": 10 * width} for index, width in enumerate(sizes)]
     content["annotations"] = []
-    with pytest.raises(ValueError, match="leaves no image to use of 2. It has no annotations."):
-        load_coco(content, tmp_path, keep_empty=False)
+    with pytest.raises(ValueError, match="1 of 2 images"):
+        load_coco(content, tmp_path)
+    dataset = load_coco(content, tmp_path, on_bad_image="skip")
+    assert [record.width for record in dataset.images] == [60]
+    assert [record.width for record in dataset.report.bad_images] == [70]
 
 
 def test_real_data(shared):

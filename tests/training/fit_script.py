@@ -27,7 +27,7 @@ from tests.training import replicas_script  # noqa: E402
 def main(folder):
     folder = pathlib.Path(folder)
     worker = TF_CONFIG["task"]["index"] if TF_CONFIG else "alone"
-    dataset = load_coco(folder / "shapes/annotations/train.json", folder / "shapes/train", keep_empty=True)
+    dataset = load_coco(folder / "shapes/annotations/train.json", folder / "shapes/train")
     batches = pipeline.training_batches(dataset, 4, scale=(64, 64), seed=3)
     images, _ = next(iter(strategy.experimental_distribute_dataset(batches)))
     (own,) = strategy.experimental_local_results(images)

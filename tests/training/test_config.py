@@ -1,6 +1,7 @@
 """Completing, checking and storing configs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import ml_collections
@@ -103,6 +104,40 @@ def test_a_folder_without_validation_data(tmp_path, monkeypatch, caplog):
     assert len(configs.load_datasets(_config(path=str(tmp_path), val_share=0.4))[1].images) == 3
 
 
+def test_images_without_boxes_are_left_out_of_training_alone(tmp_path):
+    """A fifth of 20 images is held out, whatever they hold; half of them have no box."""
+    annotations, images = _dataset(tmp_path)
+    content = json.loads(annotations.read_text())
+    image, box = content["images"][0], content["annotations"][0]
+    content["images"] = [{**image, "id": number, "file_name": f"{number}.png"} for number in range(20)]
+    content["annotations"] = [{**box, "id": number, "image_id": number} for number in range(10)]
+    for number in range(20):
+        shutil.copy(images / "a.png", images / f"{number}.png")
+    annotations.write_text(json.dumps(content))
+    given = {"train_annotations": str(annotations), "train_images": str(images), "val_share": 0.2}
+    _, train, val = configs.load_datasets(_config(**given))
+    config, with_boxes, same = configs.load_datasets(_config(**given, keep_empty=False))
+    assert len(train.images) == 16 and any(not len(record.boxes) for record in val.images)
+    assert [record.id for record in same.images] == [record.id for record in val.images]
+    assert [record.id for record in with_boxes.images] == [each.id for each in train.images if len(each.boxes)]
+    assert len(configs.load_split(config, "train").images) == len(with_boxes.images)
+
+
+@pytest.mark.parametrize("layout", ["voc", "yolo"])
+def test_validation_images_below_the_training_images_are_named(tmp_path, monkeypatch, caplog, layout):
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    if layout == "voc":
+        for folder in (tmp_path, tmp_path / "val"):
+            examples.write_voc(folder, folder)
+    else:
+        examples.write_labels(tmp_path / "labels" / "val", tmp_path / "images" / "val")
+        examples.write_labels(tmp_path / "labels", tmp_path / "images")
+        examples.write_text(tmp_path / "data.yaml", "names: [cat, dog]\ntrain: images\nval: images/val")
+    _, train, val = configs.load_datasets(_config(path=str(tmp_path)))
+    assert len(val.images) == 3 and len(train.images) == 6
+    assert "3 of the 3 validation images are training images, too, such as" in caplog.text
+
+
 def test_yolo_is_read_by_its_splits_and_needs_no_images_folder(tmp_path):
     for part in ("train", "val"):
         path = examples.write_yolo(tmp_path, part, "names: [cat, dog]")
@@ -130,6 +165,10 @@ def test_classes_of_the_training_data_are_those_of_the_validation_data(tmp_path)
             "config.data.format is 'vok'; it must be one of 'auto', 'coco', 'voc'",
         ),
         ({"path": "/none"}, r"config.data.path: no training data \(tfrecord, coco, yolo, voc, csv\) in /none"),
+        (
+            {"train_annotations": "/", "val_images": "v"},
+            "config.data.val_images is v, but config.data.val_annotations is",
+        ),
         ({"path": "/none", "source": "shapes"}, "config.data.path is /none, but config.data.source is 'shapes'"),
         ({"source": "shapes"}, "config.data.directory is not set"),
         ({"source": "voc"}, "config.data.source is 'voc'"),

@@ -5,6 +5,7 @@ import os
 import pathlib
 import typing
 
+from gfl_tf.data.formats import entries, voc
 from gfl_tf.data.formats.coco_json import read_coco
 from gfl_tf.data.formats.csv_file import read_csv
 from gfl_tf.data.formats.entries import to_coco
@@ -76,7 +77,7 @@ def guess(path: str | os.PathLike) -> str:
     elif settings_file(path):
         found = "yolo"
     else:
-        found = "voc" if next(path.rglob("*.xml"), None) else None
+        found = "voc" if next(entries.files_below(path, voc.SUFFIXES), None) else None
     if found is None:
         raise ValueError(f"the format of {path} is not known; wanted is {WANTED}")
     return found

@@ -28,6 +28,7 @@ COLUMNS = {
 }
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SIDES = ("x", "y", "width", "height")
+IMAGE_SIZE = ("image width", "image height")
 WITHOUT_HEADER = ("file", *CORNERS, "class")
 
 
@@ -35,8 +36,8 @@ def read_csv(path: str | os.PathLike, images_dir: str | os.PathLike | None = Non
     """Reads a table whose delimiter is a comma, a semicolon or a tab.
 
     The box is xmin, ymin, xmax, ymax, or x, y, width, height, in pixels from the upper left corner. A line whose box
-    is empty stands for an image without boxes. Beside corners, width and height are those of the image, and need not
-    be there.
+    is empty stands for an image without boxes. Beside corners, width and height are those of the image, where it has
+    none of its own; they need not be there.
 
     Args:
         path: the file.
@@ -49,8 +50,8 @@ def read_csv(path: str | os.PathLike, images_dir: str | os.PathLike | None = Non
     images_dir = pathlib.Path(images_dir or path.parent)
     columns, rows, delimiter = _table(path)
     box_columns = CORNERS if "xmin" in columns else SIDES
-    size_columns = ("width", "height") if box_columns == CORNERS else ("image width", "image height")
-    found, names = {}, {}
+    size_columns = ("width", "height") if "width" in columns and box_columns == CORNERS else IMAGE_SIZE
+    found, names, names_of = {}, {}, {}  # entry of a name, path of a name, name of a path
 
     def add(numbered_row):
         number, row = numbered_row
@@ -60,11 +61,20 @@ def read_csv(path: str | os.PathLike, images_dir: str | os.PathLike | None = Non
             cells |= {column: cells[column].replace(",", ".") for column in cells if column not in ("file", "class")}
         if not cells["file"]:
             raise ValueError(f"{where} names no image")
-        if cells["file"] not in names:
-            names[cells["file"]] = entries.find_image([cells["file"]], [images_dir])
+        name = os.path.normpath(cells["file"].replace("\\", "/"))
+        if name not in names:
+            names[name] = entries.find_image([name], images_dir)
+            other = names_of.setdefault(names[name], name)
+            if other != name:
+                raise ValueError(
+                    f"{where} names {name}, and a line before it {other}, but all there is of both is {names[name]} in "
+                    f"{images_dir}"
+                )
         size = _size([cells.get(column, "") for column in size_columns], where)
-        entry = found.setdefault(names[cells["file"]], Entry(names[cells["file"]], size, [], where))
-        if size and entry.size and size != entry.size:
+        entry = found.setdefault(name, Entry(names[name], size, [], where))
+        if size and not entry.size:
+            entry = found[name] = entry._replace(size=size)
+        elif size and size != entry.size:
             raise ValueError(
                 f"{where} says that {cells['file']} has {size[0]} x {size[1]} pixels, {entry.where} that it has "
                 f"{entry.size[0]} x {entry.size[1]}: correct one of them"
@@ -132,6 +142,8 @@ def _columns(path, header):
             f"{path} line 1 has no column {' and no '.join(missing)}; it has {', '.join(header)}. Wanted are file, "
             f"class and {', '.join(CORNERS)} or {', '.join(SIDES)}, or {', '.join(WITHOUT_HEADER)} without names"
         )
+    if box == CORNERS and IMAGE_SIZE[0] in columns:  # width and height are the box's, once more
+        columns = {column: index for column, index in columns.items() if column not in SIDES}
     unused = [cell for index, cell in enumerate(header) if index not in columns.values()]
     if unused:
         logging.info("%s: these columns are not used: %s", path, ", ".join(unused))

@@ -75,7 +75,7 @@ def to_coco(
         export: what a reader returned.
         class_names: the classes in the wanted order; by default the format's list, or all that occur, sorted.
         on_bad_image: "skip": an image whose size only its file could say, and does not, is logged and left out; the
-            list "skipped" of the content has its id, file name and number of boxes, and says why ("problem").
+            list "skipped" of the content has its id and file name, and says why ("problem").
 
     Raises:
         ValueError: objects of a class that is not among the names; images annotated twice or unreadable; see
@@ -103,7 +103,7 @@ def to_coco(
                     f"{image_checks.SKIP_FLAG}"
                 ) from error
             logging.warning("%s; skipped", error)
-            skipped.append({**image, "num_boxes": len(entry.boxes), "problem": str(error)})
+            skipped.append({**image, "problem": str(error)})
             return
         images.append({**image, "width": width, "height": height})
         scale = (width, height) if entry.relative else (1, 1)
@@ -173,27 +173,52 @@ def image_size(path: str | os.PathLike, where: str) -> tuple[int, int]:
     return size[::-1] if header.orientation in range(5, 9) else size
 
 
-def find_image(names: collections.abc.Sequence[str | None], folders: collections.abc.Sequence[pathlib.Path]) -> str:
-    """The path of an image file, relative to the first of `folders`.
+def find_image(
+    names: collections.abc.Sequence[str | None], images_dir: pathlib.Path, subfolder: str | os.PathLike = "."
+) -> str:
+    """The path of an image file, relative to `images_dir`.
 
     Each name is tried as it is, as its last part alone (labelling tools write paths of other machines), and with the
-    endings of images, in each folder. Where there is no such file, the path is the first name, in the folder.
+    endings of images, in the subfolder of `images_dir` and then in itself. Where there is no such file, the path is the
+    first name.
     """
     names = [name.strip().replace("\\", "/") for name in names if name and name.strip()]
     names += [name.rsplit("/", 1)[-1] for name in names]
     endings = [ending for suffix in image_files.SUFFIXES for ending in (suffix, suffix.upper())]
     names += [f"{stem}{ending}" for name in names for stem in dict.fromkeys((name, _stem(name))) for ending in endings]
     for name in filter(None, dict.fromkeys(names)):
-        for folder in folders:
+        for folder in (images_dir / subfolder, images_dir):
             path = folder / name
             if os.path.isfile(path):  # Path.is_file fails on a name too long
-                return os.path.relpath(path, folders[0])
+                return os.path.relpath(path, images_dir)
     is_absolute = bool(pathlib.PureWindowsPath(names[0]).anchor)  # of any system
     return names[0].rsplit("/", 1)[-1] if is_absolute else names[0]
 
 
 def _stem(name):
     return os.path.splitext(name)[0]
+
+
+def files_below(
+    folder: str | os.PathLike, suffixes: collections.abc.Collection[str]
+) -> collections.abc.Iterator[pathlib.Path]:
+    """The files in a folder and those below it whose ending, in lower case, is one of `suffixes`.
+
+    Links to folders are followed, but none is read twice.
+    """
+    seen = set()
+    for place, subfolders, names in os.walk(folder, followlinks=True):
+        subfolders.sort()
+        real = os.path.realpath(place)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        yield from (pathlib.Path(place, name) for name in sorted(names) if _suffix(name) in suffixes)
+
+
+def _suffix(name):
+    return os.path.splitext(name)[1].lower()
 
 
 def finite(text: str | None) -> float:

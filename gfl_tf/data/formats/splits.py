@@ -7,7 +7,7 @@ import typing
 
 from absl import logging
 
-from gfl_tf.data.formats import yolo
+from gfl_tf.data.formats import voc, yolo
 from gfl_tf.data.formats.coco_json import images_folder
 from gfl_tf.data.tfrecords import index
 
@@ -65,7 +65,10 @@ def with_given(found: collections.abc.Mapping[str, Part], given: collections.abc
     for split, named in given.items():
         part = parts.get(split, Part(""))
         parts[split] = Part(named.annotations or part.annotations, named.images or part.images)
-    return {split: part for split, part in parts.items() if part.annotations}
+    for split, part in parts.items():
+        if part.images and not part.annotations:
+            raise ValueError(f"the {split} images {part.images} have no annotations: name these, or leave them out")
+    return parts
 
 
 def _first(find, folder, split):
@@ -105,7 +108,12 @@ def _voc(folder, split, name):
     places = [folder / name, folder / "Annotations", folder] if split == "train" else [folder / name]
     if listed.is_file():
         return Part(str(listed))
-    return next((Part(str(place)) for place in places if next(place.glob("*.xml"), None)), None)
+    return next((Part(str(place)) for place in places if _has_xml(place)), None)
+
+
+def _has_xml(place):
+    """Whether one lies in a folder itself."""
+    return place.is_dir() and any(path.suffix.lower() in voc.SUFFIXES for path in place.iterdir())
 
 
 def _csv(folder, split, name):

@@ -15,6 +15,7 @@ from gfl_tf.data import faults
 from gfl_tf.data.formats import entries
 from gfl_tf.data.formats.entries import Box, Entry, Export
 
+SUFFIXES = (".xml",)
 # What Chinese tools call gb2312 has characters of its supersets; browsers read it so, too.
 _SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030"}
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -29,8 +30,8 @@ def read_voc(
         path: folder with the XML files, searched with its subfolders; or a split file ImageSets/Main/NAME.txt, whose
             XML files are those of the folder Annotations beside ImageSets.
         images_dir: folder with the images; by default JPEGImages beside the folder Annotations, or else the folder of
-            the XML files. An image is looked for under the XML's <filename>, then under the XML's own name; each
-            directly in the folder or in the subfolder that the XML file has below `path`.
+            the XML files. An image is looked for under the XML's <filename>, then under the XML's own name; each in
+            the subfolder that the XML file has below `path`, then directly in the folder.
         split_file: a text file with one XML name (without ending) per line, as in VOC's ImageSets/Main; only these
             are read. None: all.
 
@@ -49,27 +50,33 @@ def read_voc(
 def _xml_files(folder, split_file):
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder} with the .xml files of {split_file or 'Pascal VOC'}")
-    files = sorted(folder.rglob("*.xml"))
+    files = sorted(entries.files_below(folder, SUFFIXES))
     if not files:
         raise FileNotFoundError(f"there is no .xml file below {folder}")
     if split_file is None:
         return files
     # A line may go on with a flag (1, -1) after the name.
     wanted = [line.split()[0] for line in entries.read_text(split_file).split("\n") if line.strip()]
-    by_stem = {file.stem: file for file in files}
+    by_stem = {}
+    for file in files:
+        by_stem.setdefault(file.stem, []).append(file)
     missing = [name for name in wanted if name not in by_stem]
     if missing:
         raise FileNotFoundError(
             f"{split_file} names {missing[0]} and {len(missing) - 1} more without an XML file below {folder}"
         )
-    return [by_stem[name] for name in wanted]
+    several = next((by_stem[name] for name in wanted if len(by_stem[name]) > 1), None)
+    if several:
+        raise ValueError(
+            f"{split_file} names {several[0].stem}, which is {' and '.join(map(str, several))}: rename one"
+        )
+    return [by_stem[name][0] for name in wanted]
 
 
 def _entry(file, folder, images_dir):
     root = _root(file)
     boxes = faults.each(lambda numbered: _box(file, *numbered), enumerate(root.findall("object")))
-    below = images_dir / file.parent.relative_to(folder)
-    found = entries.find_image([root.findtext("filename"), file.stem], (images_dir, below))
+    found = entries.find_image([root.findtext("filename"), file.stem], images_dir, file.parent.relative_to(folder))
     # Some tools leave the size out, or write 0 or "unknown".
     size = tuple(_pixels(root.findtext(f"size/{key}")) for key in ("width", "height"))
     return Entry(found, size if min(size) > 0 else None, boxes, str(file))

@@ -160,7 +160,7 @@ def _place(file, bases, split, name):
 def _images(place, file):
     """Absolute paths of the images in a folder and those below it, or of those that a text file lists."""
     if place.is_dir():
-        found = (path for path in place.rglob("*") if path.suffix.lower() in image_files.SUFFIXES)
+        found = entries.files_below(place, image_files.SUFFIXES)
         return sorted(pathlib.Path(os.path.abspath(path)) for path in found)
     lines = [line.strip() for line in entries.read_text(place).splitlines()]
     found = []
@@ -192,10 +192,16 @@ def _check_labels(images, labels, file):
 def _name_strays(labels):
     """Says which label files beside `labels` have no image."""
     known = {*labels, *(label.parent / CLASSES for label in labels)}
-    strays = sorted({path for folder in {label.parent for label in labels} for path in folder.glob("*.txt")} - known)
+    beside = {path for folder in {label.parent for label in labels} if folder.is_dir() for path in folder.iterdir()}
+    strays = [path for path in sorted(beside - known) if path.suffix.lower() == ".txt" and not _is_read(path)]
     if strays:
         known_images = ", ".join(image_files.SUFFIXES)
         logging.warning("%d label files have no image (%s): %s", len(strays), known_images, _listed(strays))
+
+
+def _is_read(label):
+    """Whether a file .TXT is found as .txt: some file systems make no difference."""
+    return label.suffix != ".txt" and label.with_suffix(".txt").is_file()
 
 
 def _boxes(label, names):

@@ -11,16 +11,13 @@ from gfl_tf.data.coco import CocoDataset, ImageRecord, LoadReport, Place
 from gfl_tf.data.tfrecords import index
 
 
-def load_tfrecords(
-    path: str | os.PathLike, class_names: collections.abc.Sequence[str] | None = None, keep_empty: bool = True
-) -> CocoDataset:
+def load_tfrecords(path: str | os.PathLike, class_names: collections.abc.Sequence[str] | None = None) -> CocoDataset:
     """The images of `gfl-make-tfrecords`, as `load_coco` reads those that they were made from.
 
     Args:
         path: the folder with the index, or the index.
         class_names: the classes in the wanted order; by default as they were written. As of `load_coco`, they must have
             every class that boxes are of.
-        keep_empty: whether images without boxes are kept.
 
     Raises:
         ValueError: no index, or an incomplete, damaged one, or one of another version; shards that are missing or of
@@ -36,12 +33,8 @@ def load_tfrecords(
         names, ids = _in_other_order(tuple(class_names), names, ids, arrays, source)
     images = _images(folder, content["images_dir"], shards, arrays)
     report = LoadReport(source, boxes=len(arrays["boxes"]), crowd_boxes=len(arrays["crowd_boxes"]))
-    kept = images if keep_empty else [record for record in images if len(record.boxes)]
-    report.dropped_empty_images = len(images) - len(kept)
-    if not kept:
-        raise ValueError(f"{source} leaves no image to use of {len(images)}: none has a box")
-    logging.info("%s: %d images in %d shards, %d boxes.", source, len(kept), len(shards), report.boxes)
-    return CocoDataset(kept, names, ids, report)
+    logging.info("%s: %d images in %d shards, %d boxes.", source, len(images), len(shards), report.boxes)
+    return CocoDataset(images, names, ids, report)
 
 
 def _images(folder, images_dir, shards, arrays):

@@ -52,6 +52,20 @@ def test_boxes_of_an_image_may_be_apart_and_its_name_written_differently(tmp_pat
     assert rows[:2] == [ROW, ROW] and images == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,xmin,ymin,xmax,ymax,class,image_width,image_height\na.png,6,4,36,24,cat,61,40\n",
+        "file,xmin,ymin,xmax,ymax,class,image_width,image_height,width,height\na.png,6,4,36,24,cat,61,40,30,20\n",
+        "file,xmin,ymin,xmax,ymax,class,width,height\na.png,6,4,36,24,cat,,\na.png,6,4,36,24,cat,61,40\n",
+    ],
+)
+def test_the_size_of_the_image_wherever_it_stands(text, tmp_path):
+    examples.write_images(tmp_path)
+    content, _ = formats.read(examples.write_text(tmp_path / "boxes.csv", text))
+    assert [image["width"] for image in content["images"]] == [61]  # which load_coco compares with the file's 60
+
+
 def test_images_outside_the_folder_of_the_table(tmp_path):
     examples.write_images(tmp_path / "photos")
     path = examples.write_text(tmp_path / "tables" / "boxes.csv", "../photos/a.png,6,4,36,24,cat\n")
@@ -80,6 +94,7 @@ HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
             f"{HEADER}a.png,60,40,cat,6,4,36,24\na.png,60,41,cat,6,4,36,24",
             "line 3 says that a.png has 60 x 41 pixels, .*2",
         ),
+        ("x/a.png,6,4,36,24,cat\ny/a.png,6,4,36,24,cat", "line 2 names y/a.png, and a line before it x/a.png, but all"),
         (f"{HEADER}a.png,60,40,cat,0.1,0.1,0.6,0.6", "no coordinate above 1: they must be in pixels"),
         (f"{HEADER}empty.png,20,20,,,,,", "has no object, so its classes are not known"),
         (f"{HEADER}{'a' * 300}.png,,,cat,6,4,36,24", "a.png of .*line 2 is missing"),

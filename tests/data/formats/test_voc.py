@@ -150,3 +150,28 @@ def test_missing_things(folders, tmp_path):
     assert folder == str(images) and content["images"][-1]["file_name"] == "gone.jpg"  # for load_coco to report
     with pytest.raises(FileNotFoundError, match="no .xml file"):
         read_voc(images, images)
+
+
+def test_an_image_is_that_of_the_own_subfolder(folders):
+    """Cameras count their pictures alike: each annotates its own."""
+    xml, images = folders
+    write_xml(xml / "sub" / "a.xml", [], "a.jpg", size=(20, 10))
+    write_image(images / "sub" / "a.jpg", (20, 10))
+    content, _ = formats.read(*folders)
+    assert {"sub/a.jpg", "a.jpg"} < {image["file_name"] for image in content["images"]}
+
+
+def test_a_name_of_a_split_file_with_two_xml_files(folders, tmp_path):
+    write_xml(folders[0] / "sub" / "a.xml", [])
+    listed = write_text(tmp_path / "val.txt", "b\na\n")
+    with pytest.raises(ValueError, match="val.txt names a, which is .*a.xml and .*sub/a.xml: rename one"):
+        read_voc(*folders, split_file=listed)
+
+
+def test_endings_in_capitals_and_linked_folders(folders, tmp_path):
+    write_xml(tmp_path / "elsewhere" / "d.XML", [], "b.jpg")
+    (folders[0] / "linked").symlink_to(tmp_path / "elsewhere")
+    (folders[0] / "elsewhere").mkdir()
+    (folders[0] / "elsewhere" / "round").symlink_to(folders[0])  # a circle
+    files = [entry.where.rpartition("/")[2] for entry in read_voc(*folders).entries]
+    assert sorted(files) == ["a.xml", "b.xml", "c.xml", "d.XML"]

@@ -154,10 +154,12 @@ def test_background_polygons_and_labels_without_an_image(tmp_path, said):
     (labels / "b.txt").write_text("")
     examples.write_text(labels / "gone.txt", "0 0.5 0.5 0.5 0.25")
     examples.write_text(labels / "classes.txt", "cat\ndog")
+    examples.write_text(labels / "empty.TXT", "0 0.5 0.5 0.5 0.25")
     content, folder = formats.read(path)
     assert [len(record.boxes) for record in load_coco(content, folder).images] == [2, 0, 0]
     assert said().count("2 polygons became their bounding boxes") == 1
-    assert "1 label files have no image" in said() and "gone.txt" in said() and "classes.txt" not in said()
+    assert "2 label files have no image" in said() and "gone.txt" in said() and "classes.txt" not in said()
+    assert "empty.TXT" in said()  # which is not read
 
 
 def test_no_label_file_at_all(tmp_path):

@@ -31,14 +31,12 @@ def assert_same_batches(batches, others, count):
         tf.nest.map_structure(np.testing.assert_array_equal, batch, other)
 
 
-@pytest.mark.parametrize("keep_empty", [True, False])
-def test_same_images_and_boxes_as_of_the_files(both, keep_empty):
+def test_same_images_and_boxes_as_of_the_files(both):
     files, folder = both
-    records = load_tfrecords(folder, keep_empty=keep_empty)
-    expected = [record for record in files.images if keep_empty or len(record.boxes)]
-    assert len(records.images) == len(expected) and records.class_names == files.class_names == ("cat", "dog")
+    records = load_tfrecords(folder)
+    assert len(records.images) == len(files.images) and records.class_names == files.class_names == ("cat", "dog")
     assert (records.category_ids, records.num_boxes) == (files.category_ids, files.num_boxes)
-    for found, wanted in zip(records.images, expected):
+    for found, wanted in zip(records.images, files.images):
         for name in ("id", "path", "height", "width", "orientation"):
             assert getattr(found, name) == getattr(wanted, name)
         for name in ARRAYS:
