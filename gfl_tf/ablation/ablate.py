@@ -62,12 +62,14 @@ class Found:
         results: {row: {seed: {metric: percent}}} of the finished ones.
         seconds: {training: seconds that its processes took so far}.
         failures: {training: why its last process failed}.
+        others: what `FILE` knows of trainings of other rows and seeds, of calls before.
     """
 
     states: dict[Training, str]
     results: dict[str, dict[int, dict[str, float]]]
     seconds: dict[Training, float]
     failures: dict[Training, str]
+    others: list[dict[str, typing.Any]] = dataclasses.field(default_factory=list)
 
     @property
     def finished_seconds(self) -> dict[Training, float]:
@@ -182,6 +184,8 @@ def _load(config, seed):
             "there is nothing to evaluate the rows on: set --config.data.val_annotations, or "
             "--config.data.val_share to a share of the training images"
         )
+    if not val_data.num_boxes:
+        raise ValueError(f"{val_data.report.source} has no box to find, so that the rows would have no AP: name others")
     return config, run_data.describe(train_data, val_data)
 
 
@@ -206,12 +210,13 @@ def _stored(ablation):
 
 def _read(ablation):
     found = Found({}, {}, {}, {})
-    stored = {(each["row"], each["seed"]): each for each in _stored(ablation).get("trainings", ())}
+    stored = {Training(each["row"], each["seed"]): each for each in _stored(ablation).get("trainings", ())}
     for training in ablation.trainings:
-        known = stored.get(training, {})
+        known = stored.pop(training, {})
         if known.get("seconds"):
             found.seconds[training] = known["seconds"]
         _look(ablation, training, found)
+    found.others = list(stored.values())
     return found
 
 
@@ -261,7 +266,8 @@ def content(ablation: Ablation, found: Found) -> dict[str, typing.Any]:
                 "scores": results.get(training.row, {}).get(training.seed),
             }
             for training, state in found.states.items()
-        ],
+        ]
+        + found.others,
     }
 
 

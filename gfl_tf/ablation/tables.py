@@ -29,10 +29,10 @@ class Row:
     figures: dict[str, float]
 
     def apply(self, model: ml_collections.ConfigDict) -> None:
-        """Makes the changes in `config.model` of its detector: a part with a name is another part, others are changed
-        field by field."""
+        """Makes the changes in `config.model` of its detector: a part of another name is another part, others are
+        changed field by field."""
         for field, value in self.changes.items():
-            if isinstance(value, dict) and "name" not in value:
+            if isinstance(value, dict) and value.get("name", model[field].get("name")) == model[field].get("name"):
                 model[field].update(value)
             else:
                 model[field] = value

@@ -15,6 +15,9 @@ def measure(bench: Bench) -> Result:
             result.missing.append(f"{artifact.name} has random weights: --run_dir=RUN times and evaluates trained ones")
             continue
         dataset = configs.load_split(artifact.config, "val")
+        if not dataset.num_boxes:
+            result.missing.append(f"{artifact.name}: {dataset.report.source} has no box to find, and thereby no AP")
+            continue
         batch_size, scale = artifact.config.train.evaluation_batch_size, artifact.config.data.scale
         for precision in bench.settings.precisions:
             found = coco.evaluate(artifact.build(precision), dataset, batch_size, scale)

@@ -48,7 +48,8 @@ def training_scales(
             multiple of 32 within the range where there is one, which wastes less canvas.
 
     Raises:
-        ValueError: a range is empty or below 0, or the short side's lies above the long side's.
+        ValueError: a range is empty or below 0, or the short side's lies above the long side's; a range is to be one
+            value.
     """
     if num_sides < 1:
         raise ValueError(f"num_sides is {num_sides}; it must be at least 1.")
@@ -71,6 +72,8 @@ def _sides(name, limits, default, count):
     low, high = limits
     if not 0 < low <= high:
         raise ValueError(f"{name} is {tuple(limits)}; (low, high) with 0 < low <= high is needed.")
+    if count == 1 and low < high:
+        raise ValueError(f"{name} is {tuple(limits)}, but num_sides is 1, which leaves {low} alone: give at least 2.")
     sides = []
     for side in np.linspace(low, high, count):
         rounded = int(round(side / STRIDE)) * STRIDE

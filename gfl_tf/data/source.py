@@ -1,7 +1,9 @@
 """The images of a data set as tensors, by index: from their files, from TFRecords, or kept in memory."""
 
+import contextlib
 import functools
 import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +15,7 @@ from gfl_tf.data.coco import CocoDataset
 
 # Images whose bytes are read at a time. Reading waits for the disk or the network, not for the processor.
 READS = 16
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # bytes of memory
 
 
 class ImageSource:
@@ -110,11 +113,11 @@ class ImageSource:
     def _decode_all(self):
         """All pixels as one uint8 vector; None where they are too many for the memory."""
         total = int(self._pixel_ends[-1])
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = _memory()
         if total > memory / 4:
             logging.warning(
-                "cache=True would need %.1f GiB for %d decoded images, more than a quarter of this machine's %.1f GiB "
-                "of memory: they are read from their files again and again. Smaller files help: docs/learning.md.",
+                "cache=True would need %.1f GiB for %d decoded images, more than a quarter of the %.1f GiB of memory "
+                "here: they are read from their files again and again. Smaller files help: docs/learning.md.",
                 total / 2**30, self._num_images, memory / 2**30,
             )  # fmt: skip
             return None
@@ -143,3 +146,12 @@ def _record_places(records):
     shards, shard_of = np.unique([record.place.shard for record in records], return_inverse=True)
     extents = [(record.place.offset, record.place.length) for record in records]
     return tf.constant(shards), tf.constant(np.column_stack([shard_of.reshape(-1), extents]), tf.int64)
+
+
+def _memory():
+    """Bytes of this machine, or of the container that this process is in (cgroup version 2 or 1)."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # there is none, or it is "max"
+            limits.append(int(pathlib.Path(path).read_text()))
+    return min(limits)

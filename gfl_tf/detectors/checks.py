@@ -72,14 +72,17 @@ def check_images(images: tf.Tensor) -> None:
 
 
 def checked_labels(images: tf.Tensor, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """`classes` [B, M], once the images are finite and the classes below `num_classes`; otherwise the step fails."""
-    largest = tf.reduce_max(tf.concat([tf.reshape(classes, [-1]), [-1]], axis=0))
-    message = f"is not below num_classes = {num_classes}: classes are counted from 0, and -1 is padding. Largest class:"
-    in_range = tf.debugging.Assert(largest < num_classes, [largest, message, largest])
+    """`classes` [B, M] as int32, once the images are finite and the classes whole numbers from -1, which is padding,
+    to below `num_classes`; otherwise the step fails."""
+    whole = tf.cast(classes, tf.int32)
+    is_right = (tf.cast(whole, classes.dtype) == classes) & (whole >= -1) & (whole < num_classes)
+    wrong = tf.reduce_max(tf.where(is_right, tf.constant(classes.dtype.min, classes.dtype), classes))
+    message = f"is no class: with num_classes = {num_classes} they are 0 to {num_classes - 1}, and -1 is padding."
+    in_range = tf.debugging.Assert(tf.reduce_all(is_right), [wrong, message])
     finite = tf.math.is_finite(tf.reduce_sum(tf.cast(images, tf.float32)))
     finite = tf.debugging.Assert(finite, ["images hold values that are not finite (NaN or infinite)"])
     with tf.control_dependencies([check for check in (in_range, finite) if check is not None]):
-        return tf.identity(classes)
+        return tf.identity(whole)
 
 
 class FirstBatch(keras.callbacks.Callback):

@@ -205,7 +205,7 @@ def dense_labels(
     )
     canvas_shape = tf.broadcast_to(tf.shape(images)[1:3], [tf.shape(images)[0], 2])
     image_shape = tf.cast(labels.get("image_shape", canvas_shape), tf.int32)
-    classes = checks.checked_labels(images, tf.cast(dense["classes"], tf.int32), model.num_classes)
+    classes = checks.checked_labels(images, dense["classes"], model.num_classes)
     return boxes, classes, image_shape
 
 

@@ -30,7 +30,7 @@ def evaluate(
         return result, {}
     measured = {"scores": scores.summary(found.scored())}
     of_edges = found.edges()
-    if of_edges:
+    if of_edges is not None:
         calibration = model.edge_calibration
         measured["edges"] = edges.summary(of_edges, calibration and calibration.levels, dataset.class_names)
     return result, measured

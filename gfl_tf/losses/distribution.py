@@ -3,6 +3,8 @@ that brings distributions close to those of a teacher."""
 
 import tensorflow as tf
 
+from gfl_tf.losses.focal import modulating_factor
+
 
 def distribution_focal_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """Distribution Focal Loss (GFL, eq. 6): -((y_{i+1} - y) log S_i + (y - y_i) log S_{i+1}).
@@ -47,10 +49,7 @@ def generalized_focal_loss(
     )
     # xlogy: a value of weight 0 costs nothing, even at probability 0.
     cross_entropy = -(tf.math.xlogy(y_right - y_true, p_left) + tf.math.xlogy(y_true - y_left, p_right))
-    if beta == 0:
-        return cross_entropy
-    estimate = y_left * p_left + y_right * p_right
-    return tf.pow(tf.abs(y_true - estimate), beta) * cross_entropy
+    return modulating_factor(y_true, y_left * p_left + y_right * p_right, beta) * cross_entropy
 
 
 def distillation_loss(y_true: tf.Tensor, y_pred: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -8,8 +8,8 @@ where the probability rounds to 0 or 1.
 import tensorflow as tf
 
 
-def _modulating_factor(y_true, probability, beta):
-    """|y - sigma|^beta. Where the distance is 0 so is its gradient, which for beta < 1 would be infinite."""
+def modulating_factor(y_true, probability, beta):
+    """|y - sigma|^beta (GFL, eq. 2). At distance 0 its gradient is 0, too, which for beta < 1 would be infinite."""
     distance = y_true - probability
     if beta == 0.0:
         return tf.ones_like(distance)
@@ -49,7 +49,7 @@ def focal_loss(
     """
     y_true, probability, cross_entropy = _scores(y_true, y_pred, quality_logits)
     balance = alpha * y_true + (1.0 - alpha) * (1.0 - y_true)
-    return balance * _modulating_factor(y_true, probability, gamma) * cross_entropy
+    return balance * modulating_factor(y_true, probability, gamma) * cross_entropy
 
 
 def quality_focal_loss(
@@ -67,7 +67,7 @@ def quality_focal_loss(
     Returns: float32 [..., C].
     """
     y_true, probability, cross_entropy = _scores(y_true, y_pred, quality_logits)
-    return _modulating_factor(y_true, probability, beta) * cross_entropy
+    return modulating_factor(y_true, probability, beta) * cross_entropy
 
 
 def varifocal_loss(
@@ -93,7 +93,7 @@ def varifocal_loss(
     """
     y_true, probability, cross_entropy = _scores(y_true, y_pred, quality_logits)
     positive_weight = y_true if iou_weighted else tf.ones_like(y_true)
-    negative_weight = alpha * _modulating_factor(0.0, probability, gamma)
+    negative_weight = alpha * modulating_factor(0.0, probability, gamma)
     return tf.where(y_true > 0.0, positive_weight, negative_weight) * cross_entropy
 
 

@@ -5,7 +5,7 @@ import ml_collections
 from gfl_tf.data import batching
 from gfl_tf.training import fields
 
-_DISTILLATION = fields.default_train().distillation
+_DATA, _TRAIN = fields.default_data(), fields.default_train()
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -48,6 +48,24 @@ def _only_sgd_has_a_rate_of_biases(config):
         )
 
 
+def _only_sgd_has_a_momentum(config):
+    train = config.train
+    if train.optimizer != "sgd" and train.momentum != _TRAIN.momentum:
+        return (
+            f"config.train.momentum is {train.momentum}, which config.train.optimizer={train.optimizer!r} does not "
+            f"have: set it to {_TRAIN.momentum}, or the optimizer to 'sgd'"
+        )
+
+
+def _only_a_range_has_sides(config):
+    data = config.data
+    if data.num_sides != _DATA.num_sides and not data.short_side_range and not data.long_side_range:
+        return (
+            f"config.data.num_sides is {data.num_sides}, but there is no range of which it would take sides: set "
+            f"short_side_range or long_side_range, or it to {_DATA.num_sides}"
+        )
+
+
 def _averaging_has_whole_cycles(config):
     train = config.train
     if train.swa_epochs % train.swa_cycle_epochs:
@@ -84,7 +102,7 @@ def _short_sides_are_not_above_long_ones(config):
 
 
 def _only_a_teacher_distils(config):
-    changed = {name: value for name, value in config.train.distillation.items() if value != _DISTILLATION[name]}
+    changed = {name: value for name, value in config.train.distillation.items() if value != _TRAIN.distillation[name]}
     if changed and not config.train.teacher:
         name, value = next(iter(changed.items()))
         return (
@@ -97,6 +115,8 @@ def _only_a_teacher_distils(config):
 RELATIONS = (
     _milestones_are_before_the_end,
     _only_sgd_has_a_rate_of_biases,
+    _only_sgd_has_a_momentum,
+    _only_a_range_has_sides,
     _averaging_has_whole_cycles,
     _averaging_is_not_cut_short,
     _weights_have_one_average,

@@ -75,6 +75,8 @@ def test_a_training_that_would_not_fit_is_not_begun(killed):
     ablation = ablation_in(folder, rows=("qfl", "dfl"))
     found, said = run(ablation, budget=Budget(found.seconds[QFL] / 60 / 2))
     assert found.states == {QFL: plan.FINISHED, Training("dfl", 0): plan.MISSING}
+    listed = json.loads((folder / "out" / ablate.FILE).read_text())["trainings"]
+    assert {each["row"] for each in listed} == {"qfl", "dfl", "neither"}  # whose seconds the next call needs
     assert re.fullmatch(r"There is no more time. Next is dfl, seed 0, takes about 0:\d+:\d+, and there are .*", said)
 
 

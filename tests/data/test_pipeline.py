@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from gfl_tf.data import batching, images, pipeline
+from gfl_tf.data import batching, images, pipeline, source
 from gfl_tf.data.augmentations import from_config
 from gfl_tf.data.augmentations.blur import Blur
 from gfl_tf.data.augmentations.crop import Crop
@@ -442,9 +442,12 @@ def test_evaluation_sees_every_image_once(tmp_path):
 def test_too_many_pixels_for_the_memory_are_not_kept(tmp_path, caplog, monkeypatch):
     dataset = make_dataset(tmp_path, MIXED)
     expected = take(pipeline.evaluation_batches(dataset, 4, scale=(80, 48)), 100)
-    monkeypatch.setattr(pipeline.os, "sysconf", lambda name: 100)  # 100 pages of 100 bytes
+    (tmp_path / "memory.max").write_text("10000\n")
+    (tmp_path / "unlimited").write_text("max\n")
+    limits = [tmp_path / name for name in ("none", "unlimited", "memory.max")]
+    monkeypatch.setattr(source, "CONTAINER_LIMITS", limits)
     found = take(pipeline.evaluation_batches(dataset, 4, scale=(80, 48), cache=True), 100)
-    assert "more than a quarter of this machine's" in caplog.text
+    assert "more than a quarter of the 0.0 GiB of memory here" in caplog.text
     assert_same(found, expected)
 
 

@@ -141,12 +141,14 @@ def test_images_of_another_form(compiled, data, message):
         compiled.predict_step(data)
 
 
-@pytest.mark.parametrize("run_eagerly", [True, False])
-def test_classes_counted_from_one_fail(build, run_eagerly):
+@pytest.mark.parametrize("run_eagerly, wrong", [(True, 3), (False, 3), (False, 1.5), (False, -2)])
+def test_what_is_no_class_fails(build, run_eagerly, wrong):
+    """3 is what classes counted from 1 have."""
     model = build(gfl_tf.GFL)
     model.compile(optimizer="sgd", run_eagerly=run_eagerly)
-    labels = {"boxes": BOXES, "classes": np.where(CLASSES >= 0, CLASSES + 1, -1)}
-    with pytest.raises(tf.errors.InvalidArgumentError, match="not below num_classes = 3: classes are counted from 0"):
+    labels = {"boxes": BOXES, "classes": np.where(CLASSES == CLASSES.max(), wrong, CLASSES)}
+    message = rf"(?s){wrong}.*is no class: with num_classes = 3 they are 0 to 2, and -1 is padding"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         model.fit(IMAGES, labels, batch_size=2, verbose=0)
 
 

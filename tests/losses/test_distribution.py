@@ -127,6 +127,15 @@ def test_minimum_of_generalized_focal_loss(y, y_left, y_right, beta):
         np.testing.assert_allclose(value, 0, atol=1e-6)
 
 
+def test_the_gradient_at_the_minimum_is_finite_for_a_small_beta():
+    """|d|^0.5 has an infinite slope at d = 0, where the loss is 0."""
+    p_left = tf.constant(0.25)
+    with tf.GradientTape() as tape:
+        tape.watch(p_left)
+        value = losses.generalized_focal_loss(0.75, p_left, 1 - p_left, 0.0, 1.0, 0.5)
+    assert value == 0 and tape.gradient(value, p_left) == 0
+
+
 def test_certain_probabilities_are_finite():
     """At y = y_l a probability p_r = 0 has no weight, and costs nothing."""
     p_right = tf.constant(0.0)

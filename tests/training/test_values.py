@@ -91,6 +91,15 @@ def test_impossible_values(part, name, values):
             {"train": {"optimizer": "adamw", "bias_learning_rate_factor": 2}},
             "^config.train.bias_learning_rate_factor is 2.0, which only config.train.optimizer='sgd' can do",
         ),
+        (
+            {"train": {"optimizer": "adamw", "momentum": 0.8}},
+            "^config.train.momentum is 0.8, which config.train.optimizer='adamw' does not have: set it to 0.9",
+        ),
+        ({"data": {"num_sides": 3}}, "^config.data.num_sides is 3, but there is no range .*, or it to 6$"),
+        (
+            {"data": {"num_sides": 1, "short_side_range": (480, 800)}},
+            r"short_side_range is \(480, 800\), but num_sides is 1, which leaves 480 alone",
+        ),
         ({"data": {"short_side_range": (640, 1600)}}, "config.data.scale, .*short side is drawn from 640 to 1600"),
     ],
 )

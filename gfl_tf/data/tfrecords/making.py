@@ -5,7 +5,7 @@ import os
 import typing
 
 from gfl_tf.data import formats
-from gfl_tf.data.coco import CocoDataset, load_coco
+from gfl_tf.data.coco import CocoDataset, check_trainable, load_coco
 from gfl_tf.data.formats.splits import Part, find_splits, with_given
 from gfl_tf.data.tfrecords import index, writing
 
@@ -41,7 +41,8 @@ def make(
         num_shards: of each part.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as `formats.read`, `load_coco` and `writing.write`.
+        FileNotFoundError, ValueError, OSError: as `formats.read`, `load_coco`, `check_trainable` of the training data,
+            and `writing.write`.
     """
     parts = with_given(find_splits(path, format) if path else {}, given or {})
     names = tuple(class_names) or None
@@ -54,6 +55,8 @@ def make(
             annotations, images, names, on_bad_image=on_bad_image, source=part.annotations,
             progress=_named(progress, f"{split} images checked"),
         )  # fmt: skip
+        if split == "train":
+            check_trainable(dataset)  # which nobody could see any more
         names = names or dataset.class_names
         folder = os.path.join(output, split)
         yield Made(

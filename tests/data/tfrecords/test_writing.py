@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from gfl_tf.data.coco import load_coco
+from gfl_tf.data.formats.splits import Part
 from gfl_tf.data.tfrecords import index, making, writing
 from tests.data.tfrecords.examples import NUM_IMAGES, make_files, make_records, write_files
 
@@ -131,3 +132,19 @@ def test_killed_in_a_shard_and_called_again(tmp_path):
     dataset = load_coco(str(tmp_path / "a.json"), tmp_path / "files")
     assert writing.write(dataset, folder, 3) == writing.Written(new=1, kept=2)
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".npz", *[".tfrecord"] * 3]
+
+
+def test_boxes_relative_to_their_image_are_refused(tmp_path):
+    """As a training refuses them, which could not tell any more."""
+    content = write_files(tmp_path)
+    for entry in content["annotations"]:
+        entry["bbox"] = [0.1, 0.2, 0.5, 0.5]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="cannot be trained on.*lie in 0..1, as if relative"):
+        list(making.make(str(tmp_path / "out"), given={"train": Part(str(tmp_path / "a.json"), str(tmp_path))}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_without_annotations_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="the val images photos have no annotations: name these, or leave them out"):
+        list(making.make(str(tmp_path / "out"), given={"train": Part("a.json"), "val": Part("", "photos")}))
