@@ -62,7 +62,7 @@ def synthetic(folder: pathlib.Path) -> CocoDataset:
     """A data set of `FILES` JPEGs of noise in a folder, with random boxes of three classes."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    encoded = latency.synthetic_jpegs([(WIDTH, HEIGHT)])
+    encoded = latency.synthetic_jpegs([(HEIGHT, WIDTH)])
     images, annotations = [], []
     for index in range(FILES):
         (folder / f"{index}.jpg").write_bytes(encoded[0])

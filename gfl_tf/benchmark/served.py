@@ -31,7 +31,7 @@ def measure(bench: Bench) -> Result:
             options = [export.Options(precision=precision, canvas=canvas) for canvas in ((), (height, width))]
             paths = [export.export(model, scale, folder, "benchmark", each) for each in options]
             loaded, on_canvas = (tf.saved_model.load(str(path)) for path in paths)
-            jpegs = latency.synthetic_jpegs([(width // 2, height // 2)])
+            jpegs = latency.synthetic_jpegs([(height // 2, width // 2)])
             of = f"{artifact.name}, {height}x{width}, {precision}"
             _batches(bench, result, loaded, on_canvas, jpegs[0], of, precision)
             seconds[precision] = _requests(bench, result, loaded, jpegs, of, precision)

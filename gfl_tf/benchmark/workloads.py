@@ -96,7 +96,7 @@ class Workload:
     def from_jpeg(self) -> Work:
         """From a JPEG of half the height and width to detections in its own pixels, one image."""
         height, width = self.case.height, self.case.width
-        (encoded,) = latency.synthetic_jpegs([(width // 2, height // 2)])
+        (encoded,) = latency.synthetic_jpegs([(height // 2, width // 2)])
         encoded, scale = tf.constant(encoded), (max(height, width), min(height, width))
 
         @tf.function(autograph=False)

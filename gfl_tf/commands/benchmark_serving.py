@@ -2,7 +2,7 @@
 
 Examples:
     gfl-benchmark-serving --model=saved_models/gflv2_shapes/1
-    gfl-benchmark-serving --model=saved_models/a/1,saved_models/b/1 --sizes=1333x800 --requests=30
+    gfl-benchmark-serving --model=saved_models/a/1,saved_models/b/1 --sizes=800x1333 --requests=30
     gfl-benchmark-serving --model=saved_models/a/1 --images=photos --concurrency=4 --batch_size=8
 
 The models run in this process, without a server. Several of them take turns, so that the ratios to the first one hold
@@ -20,7 +20,7 @@ def define_flags():
     flags.DEFINE_list("model", None, "Versions of exported models, saved_models/NAME/VERSION.")
     flags.DEFINE_string("images", None, "Folder of images to send; by default synthetic JPEGs of --sizes.")
     flags.DEFINE_list(
-        "sizes", ["1333x800", "640x480", "480x640", "500x375"], "WIDTHxHEIGHT of the synthetic JPEGs, in pixels."
+        "sizes", ["800x1333", "480x640", "640x480", "375x500"], "HEIGHTxWIDTH of the synthetic JPEGs, in pixels."
     )
     flags.DEFINE_integer("requests", 100, "Requests to each model, after a warm-up with every image.", lower_bound=1)
     flags.DEFINE_integer("concurrency", 2, "Requests at a time.", lower_bound=1)

@@ -4,7 +4,7 @@ Examples:
     gfl-convert-dataset --annotations=VOC2007/Annotations --images=VOC2007/JPEGImages \
         --split_file=VOC2007/ImageSets/Main/train.txt --output=train.json
     gfl-convert-dataset --annotations=export/data.yaml --split=val --output=val.json
-    gfl-convert-dataset --annotations=boxes.csv --images=photos --classes=cat,dog --output=train.json
+    gfl-convert-dataset --annotations=boxes.csv --images=photos --class_names=cat,dog --output=train.json
 """
 
 from absl import flags
@@ -19,7 +19,7 @@ def define_flags():
     flags.DEFINE_string("images", None, "Folder of the images, where the annotations do not say it.")
     flags.DEFINE_string("output", None, "The COCO JSON file to write.")
     flags.DEFINE_enum("format", "auto", ["auto", "voc", "yolo", "csv"], "Of the annotations; auto: by their names.")
-    flags.DEFINE_list("classes", [], "Class names in the wanted order; by default as listed, or all, sorted.")
+    flags.DEFINE_list("class_names", [], "Class names in the wanted order; by default as listed, or all, sorted.")
     flags.DEFINE_enum("split", None, ["train", "val", "test"], "YOLO: which part of data.yaml; by default train.")
     flags.DEFINE_string("split_file", None, "VOC: text file with one name per line (ImageSets/Main); by default all.")
     flags.DEFINE_bool("difficult", True, "VOC: whether objects marked difficult are kept.")
@@ -36,7 +36,7 @@ def main():
             FLAGS.output,
             FLAGS.images,
             FLAGS.format,
-            FLAGS.classes,
+            FLAGS.class_names,
             FLAGS.split,
             FLAGS.split_file,
             FLAGS.difficult,

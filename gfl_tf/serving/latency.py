@@ -170,13 +170,13 @@ def peak_mib():
 
 
 def synthetic_jpegs(sizes, seed=0):
-    """One JPEG for each (width, height): noise about as detailed as a photograph.
+    """One JPEG for each (height, width): noise about as detailed as a photograph.
 
     A pixel takes about 0.5 bytes; in COCO it takes 0.6.
     """
     rng = np.random.default_rng(seed)
     encoded = []
-    for width, height in sizes:
+    for height, width in sizes:
         image = np.full((height, width, 3), 128.0)
         for cells, amplitude in ((4, 50), (32, 30), (128, 30), (512, 40)):
             noise = rng.uniform(-amplitude, amplitude, (cells, cells, 3))

@@ -26,7 +26,7 @@ def without_stages(tmp_path_factory):
 
 
 def test_two_models(command, tiny_export, without_stages):
-    sizes = "--sizes=640x480,480x640,500x375,333x500"
+    sizes = "--sizes=480x640,640x480,375x500,500x333"
     result = command("benchmark_serving", f"--model={tiny_export},{without_stages}", sizes, "--requests=20")
     assert result.returncode == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()]

@@ -215,11 +215,11 @@ def test_stage_times_by_hand(monkeypatch):
 
 
 def test_synthetic_jpegs():
-    encoded = latency.synthetic_jpegs([(640, 480), (51, 97)])
+    encoded = latency.synthetic_jpegs([(480, 640), (97, 51)])
     shapes = [tf.io.decode_jpeg(image).shape.as_list() for image in encoded]
     assert shapes == [[480, 640, 3], [97, 51, 3]]
     assert 0.4 < len(encoded[0]) / (640 * 480) < 0.7
-    assert encoded == latency.synthetic_jpegs([(640, 480), (51, 97)])
+    assert encoded == latency.synthetic_jpegs([(480, 640), (97, 51)])
 
 
 def test_wrong_models(loaded_model, tmp_path):
@@ -236,7 +236,7 @@ def test_wrong_models(loaded_model, tmp_path):
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_memory_stays_flat(tiny_export, concurrency):
     models = {"tiny": latency.answerer(tf.saved_model.load(str(tiny_export)))}
-    images = latency.synthetic_jpegs([(640, 480), (480, 640), (500, 375), (333, 500), (1333, 800)])
+    images = latency.synthetic_jpegs([(480, 640), (640, 480), (375, 500), (500, 333), (800, 1333)])
     memory = latency.measure(models, images, requests=1000, concurrency=concurrency).memory
     # Seen: 4 to 6 MiB, nearly all in the first tenth, in which the allocator and oneDNN's caches, which every thread
     # has, settle; and at most 0.01 MiB per 100 requests in the second half.

@@ -73,7 +73,7 @@ def run(*flags):
 def test_command(tmp_path):
     folder, output = examples.write_voc(tmp_path, tmp_path), tmp_path / "coco.json"
     flags = [f"--annotations={folder}", f"--output={output}"]
-    done = run(*flags, "--classes=dog,cat")
+    done = run(*flags, "--class_names=dog,cat")
     assert done.returncode == 0, done.stderr
     assert f"3 images of {tmp_path}, 3 boxes, 2 classes" in done.stdout
     assert json.loads(output.read_text()) == formats.read(folder, class_names=["dog", "cat"])[0]
