@@ -24,7 +24,9 @@ FLAGS = flags.FLAGS
 def define_flags():
     flags.DEFINE_string("reference", None, "Version folder of the export to compare with, the float32 SavedModel.")
     flags.DEFINE_list("candidates", None, "Version folders of the other exports.")
-    flags.DEFINE_list("images", None, "Images (JPEG, PNG, BMP, GIF), and folders of which all images are taken.")
+    flags.DEFINE_list(
+        "images", None, "Images (JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF), and folders of which all images are taken."
+    )
     flags.DEFINE_string("annotations", None, "COCO JSON file of these images, by their file names.")
     flags.DEFINE_float(
         "score_threshold", 0.3, "Detections of the reference above it are what the others have to find.", 0.0, 1.0

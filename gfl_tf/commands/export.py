@@ -8,7 +8,7 @@ Examples:
     gfl-export --run_dir=runs/gflv2_shapes --format=onnx
 
 The first writes saved_models/gflv2_shapes/1, the next time .../2, and so on; the third writes to
-saved_models/gflv2_shapes-tflite. What goes in and comes out: README.md, "Serving".
+saved_models/gflv2_shapes-tflite. What goes in and comes out: docs/serving.md.
 """
 
 from absl import flags

@@ -21,9 +21,9 @@ def define_checkpoint() -> None:
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
 
 
-def define_images_of_run(by_default: str) -> None:
+def define_images_of_run(by_default: str, formats: str = "any format of gfl-train") -> None:
     """Of images with annotations on which the model of a run is tried; `by_default`: which they are otherwise."""
-    flags.DEFINE_string("annotations", None, f"In any format of gfl-train; by default {by_default}.")
+    flags.DEFINE_string("annotations", None, f"In {formats}; by default {by_default}.")
     flags.DEFINE_string("images", None, "Folder of the images; by default the run's, or as --annotations say.")
     flags.DEFINE_enum(
         "on_bad_image",

@@ -1,4 +1,4 @@
-r"""Makes a run directory of a PyTorch checkpoint that mmdetection or the authors of GFL and GFLv2 published.
+r"""Makes a run directory of a PyTorch checkpoint that mmdetection or the authors of GFLv2 and VarifocalNet published.
 
 Examples:
     gfl-import-checkpoint --config=gfl_r50_fpn_1x --checkpoint=gfl_r50_fpn_1x_coco.pth --run_dir=runs/gfl_r50

@@ -7,7 +7,8 @@ Examples:
 
 Writes index.html, with pictures, and review.json, COCO JSON that labelling tools open: images and annotations in order
 of priority, each with a field "review" that says why and what the detector suggests. It finds wrong sides, wrong
-classes, missing and needless boxes, best on images that were not trained on (docs/review.md).
+classes, missing and needless boxes, best on images that were not trained on (docs/review.md). Of a run on TFRecords,
+name the data that they were made of with --annotations and --images.
 """
 
 from absl import app, flags
@@ -20,7 +21,9 @@ KINDS = ("edges", "class", "missing", "spurious")
 
 def define_flags() -> None:
     flag_groups.define_run()
-    flag_groups.define_images_of_run("the run's validation data; without it --images are not annotated")
+    flag_groups.define_images_of_run(
+        "the run's validation data; without it --images are not annotated", "any format of gfl-train but TFRecords"
+    )
     flags.DEFINE_string("output", None, "Folder to write to.")
     flags.DEFINE_integer("most", 100, "How many boxes, or images without annotations, are written.", lower_bound=1)
     flags.DEFINE_list("kinds", list(KINDS), "What is looked for in annotations.")

@@ -9,6 +9,7 @@ checkpoints/         model, optimizer and progress, to go on from, see `gfl_tf.t
 best.npz             the weights of the best AP so far, see `gfl_tf.checkpoints.weight_file`
 last.npz             the weights of the last checkpoint
 evaluation/*.json    the metrics of each evaluation (lost-*.json: of weights that are no longer there)
+evaluation/*/        what gfl-evaluate found: WHICH-NAME of weights and data, such as best-val, with --tta best-tta-val
 first_batch.jpg      the images and boxes that the training began with, after augmentation
 worst_images.json    the validation images on which the best weights are most wrong
 report.md            of the finished run: scores, weights, which commands follow
