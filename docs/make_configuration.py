@@ -94,7 +94,8 @@ def _model():
     needed = [field.name for field in dataclasses.fields(Recipe) if field.default is dataclasses.MISSING]
     lines = ["## config.model\n"]
     lines += _wrap("`gfl_tf.build.default_model(DETECTOR)` has all fields with the values of a paper. A config needs "
-                   f"{_joined(['num_classes', 'backbone', *needed])}; all else may be left out.\n")  # fmt: skip
+                   f"{_joined(['backbone', *needed])} and, where no training takes it from its annotations, "
+                   "`num_classes`; all else may be left out.\n")  # fmt: skip
     lines += [_item(field, _type(default), default, meaning) for field, default, meaning in _model_fields()]
     lines += ["", "### The recipes\n", *_wrap("What `default_model` sets, and how it differs from the defaults:\n")]
     for name, recipe in build.RECIPES.items():
@@ -162,14 +163,11 @@ def _data():
     lines = ["## config.data\n"]
     lines += _ruled(field_rules.DATA, _fields(configs.default_data))
     lines += ["", "### data.augmentations\n"]
-    lines += _wrap("A list of `dict(name=..., fields that are not at their default)`; "
-                   "[augmentation.md](augmentation.md) says how the list is worked off.\n")  # fmt: skip
-    for name, cls in sorted(augmentations.OPERATIONS.items()):
-        if cls.__module__.startswith("gfl_tf."):
-            fields = [f"{key}={parameter.default!r}" for key, parameter in _parameters(cls).items()]
-            arguments = f" ({_joined(fields)})" if fields else ""
-            lines.append(_wrapped_item(f"`{name}`{arguments}: {_summary(cls)}"))
-    return [*lines, ""]
+    own = [name for name, cls in augmentations.OPERATIONS.items() if cls.__module__.startswith("gfl_tf.")]
+    lines += _wrap("A list of `dict(name=..., fields that are not at their default)`. "
+                   "[augmentation.md](augmentation.md) has the fields of each and says how the list is worked off. "
+                   f"The names are {_joined(sorted(own))}.\n")  # fmt: skip
+    return lines
 
 
 def _train():

@@ -16,7 +16,8 @@ class MaxIoUAssigner:
     The anchors that overlap a box best of all are positive for it whatever their IoU, as in the reference.
 
     Attributes:
-        positive_iou, negative_iou: the two thresholds.
+        positive_iou: from this IoU on an anchor is positive.
+        negative_iou: below this IoU it is negative; in between it is left out.
     """
 
     positive_iou: float = 0.5

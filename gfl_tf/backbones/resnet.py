@@ -20,7 +20,9 @@ class ResNet(keras_cv.models.Backbone):
 
     Args:
         depth: 18, 34, 50, 101 or 152 (He et al., table 1).
-        groups, base_width: of the 3x3 convolutions; ResNeXt "32x4d" is groups=32, base_width=4. From depth 50 on.
+        groups: of the 3x3 convolutions; 32 in ResNeXt "32x4d". From depth 50 on.
+        base_width: channels of each of these groups in C2, which double from stage to stage; 4 in ResNeXt "32x4d". From
+            depth 50 on.
         deformable_stages: those of "C2" to "C5" whose blocks have a deformable convolution in the place of `conv2`.
         deformable_version: 1, or 2 with modulation.
         frozen_stages: how many stages are not trained: 0 is none, 1 the stem and C2, 2 C3 as well, and so on.

@@ -41,7 +41,8 @@ class TowerHead(keras.layers.Layer):
             widens the class features (its composed form, figure 5, right).
         levels: of the pyramid, such as (3, 4, 5, 6, 7).
         anchors_per_point: A; the outputs of a point are those of its anchors one after the other.
-        channels, num_convs: width and depth of the towers.
+        channels: width of the towers.
+        num_convs: convolutions of each tower.
         groups: of the group normalization; 0: none, as RetinaNet.
         prior: class score of every place at the start of training (Lin et al., ICCV 2017, section 4.1).
         scale_levels: whether each level has a learned factor for its box outputs (FCOS, section 3.2).

@@ -38,7 +38,8 @@ class VFNetHead(keras.layers.Layer):
     Args:
         num_classes: C.
         levels: of the pyramid, such as (3, 4, 5, 6, 7).
-        channels, num_convs: width and depth of the towers.
+        channels: width of the towers.
+        num_convs: convolutions of each tower.
         groups: of the group normalization.
         prior: class score of every point at the start of training (Lin et al., ICCV 2017, section 4.1).
         star: False has an ordinary convolution with group normalization in place of each star-shaped one (table 3).

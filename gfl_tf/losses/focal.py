@@ -86,7 +86,8 @@ def varifocal_loss(
     Args:
         y_true: [..., C] IoU-aware targets q in [0, 1].
         y_pred, quality_logits: see `focal_loss`.
-        alpha, gamma: weight of the negatives, and strength of their modulating factor.
+        alpha: weight of the negatives.
+        gamma: strength of the negatives' modulating factor.
         iou_weighted: False leaves out the leading q of the positives (table 2 of the paper).
 
     Returns: float32 [..., C].

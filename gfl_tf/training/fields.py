@@ -67,7 +67,7 @@ def default_train() -> ml_collections.ConfigDict:
     # Updates that an epoch has at least: a small data set is gone through several times in one. It counts for all that
     # is said in epochs.
     train.min_steps_per_epoch = 1
-    train.optimizer = "sgd"  # or "adamw"
+    train.optimizer = "sgd"  # "sgd", with momentum as PyTorch has it, or "adamw"
     train.learning_rate = 0.01  # for a batch of base_batch_size; scaled linearly with the batch
     train.base_batch_size = 16  # the batch that `learning_rate` is meant for
     train.momentum = 0.9  # of sgd
@@ -86,7 +86,9 @@ def default_train() -> ml_collections.ConfigDict:
     train.warmup_steps = 500  # in which the learning rate rises linearly to its full value
     train.warmup_share = 1.0  # of the steps of `epochs`, that the warm-up takes at most
     train.warmup_factor = 0.001  # of the learning rate at the first of these
-    train.schedule = "step"  # or "cosine"
+    # Of the learning rate after the warm-up: "step" lowers it at each of `milestones`, "cosine" lets it fall to 0 over
+    # all steps of `epochs`.
+    train.schedule = "step"
     train.milestones = (8, 11)  # epochs at which "step" multiplies the learning rate by gamma
     train.gamma = 0.1  # the factor at each of `milestones`
     # Of a moving average of the weights, which is then evaluated and kept; 0: off. It rises to this value, as (1 + t) /
