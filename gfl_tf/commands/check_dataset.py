@@ -2,7 +2,7 @@ r"""Reads a whole data set and says all that is wrong or odd with it, before any
 
 Examples:
     gfl-check-dataset --path=DATA
-    gfl-check-dataset --path=DATA --scale=320x256 --output=check
+    gfl-check-dataset --path=DATA --config=finetune --config.data.scale="(800, 640)" --output=check
     gfl-check-dataset --train_annotations=train.json --train_images=photos --val_annotations=val.json
 
 The exit status is 0 where there are no errors (there may be remarks), 1 with errors, which training would refuse or be
@@ -14,7 +14,7 @@ import os
 
 from absl import app, flags
 
-from gfl_tf.commands import flag_groups, numbers, start
+from gfl_tf.commands import flag_groups, start
 
 FLAGS = flags.FLAGS
 
@@ -22,30 +22,33 @@ FLAGS = flags.FLAGS
 def define_flags():
     flag_groups.define_data_set()
     flags.DEFINE_string("output", None, "Folder for report.json and report.html.")
-    flags.DEFINE_string("scale", "", "config.data.scale of the training: LONGxSHORT in pixels; chosen, if left out.")
-    flags.DEFINE_integer("num_bins", 16, "n of the box distributions, config.model.boxes.num_bins.", lower_bound=1)
-    flags.DEFINE_float("bin_width", 1.0, "config.model.boxes.bin_width, in strides.", lower_bound=1e-6)
-    flags.DEFINE_string("levels", "3,4,5,6,7", "config.model.grid.levels.")
+    start.define_config("Config of the training that the data are meant for, by name or file.", default="small")
 
 
 def main():
     if not (FLAGS.path or FLAGS.train_annotations or FLAGS.val_annotations):
         raise app.UsageError("name the data: --path=FOLDER, or --train_annotations=PATH and --train_images=FOLDER.")
+    for argument in start.field_arguments():
+        field = argument.partition("=")[0].rpartition(".")[2]
+        if argument.startswith("--config.data.") and field in FLAGS:
+            raise app.UsageError(f"{argument}: here --{field} says so.")
     try:
-        scale = numbers.parse("scale", FLAGS.scale, "x", 2) if FLAGS.scale else ()
-        levels = numbers.parse("levels", FLAGS.levels, ",")
         if FLAGS.output:
             os.makedirs(FLAGS.output, exist_ok=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise app.UsageError(str(error)) from error
-    start.import_tensorflow()
+    config = start.load_config()
+    from gfl_tf.build import check_detector
     from gfl_tf.dataset_check import check, files, text
+    from gfl_tf.training import config as configs
     from gfl_tf.training.progress import Progress
 
     try:
-        settings = check.Settings(scale, FLAGS.num_bins, FLAGS.bin_width, levels)
+        config = configs.complete(config)
+        check_detector(config)
+        settings = check.Settings.of(config)
     except ValueError as error:
-        raise app.UsageError(str(error)) from error
+        raise SystemExit(f"check_dataset: {error}") from error
     given = flag_groups.parts_of_data_set()
     progress = Progress(os.devnull)
     try:

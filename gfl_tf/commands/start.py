@@ -84,10 +84,10 @@ def _hold_back(reader):
         held += part
 
 
-def define_config(help_string, required=True):
+def define_config(help_string, required=True, default=None):
     """Defines --config and, behind it, --config.PART.FIELD of all its fields; see `load_config`."""
-    flags.DEFINE_string("config", None, help_string)
-    if required:
+    flags.DEFINE_string("config", default, help_string)
+    if required and default is None:
         flags.mark_flag_as_required("config")
 
 

@@ -2,7 +2,9 @@
 
 import collections.abc
 import dataclasses
+import math
 
+import ml_collections
 import numpy as np
 
 from gfl_tf.data.coco import CocoDataset, check_trainable
@@ -22,12 +24,15 @@ class Settings:
 
     Attributes:
         scale: (long, short) limits of the resized image in pixels; (): what `fitted_scale` chooses.
-        num_bins, bin_width: of the box distributions; their product is how far they reach, in strides.
+        long_side_limits: of a scale that is chosen.
+        num_bins, bin_width: of the box distributions; their product is how far they reach, in strides. Without
+            distributions `num_bins` is None.
         levels: of the pyramid.
     """
 
     scale: tuple[int, ...] = ()
-    num_bins: int = 16
+    long_side_limits: tuple[int, int] = (256, 1333)
+    num_bins: int | None = 16
     bin_width: float = 1.0
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
 
@@ -35,6 +40,23 @@ class Settings:
         if len(self.scale) not in (0, 2):
             raise ValueError(f"scale is {self.scale!r}; it must have the long and the short side")
         GridSpec(levels=self.levels)  # raises ValueError for levels that cannot be
+
+    @classmethod
+    def of(cls, config: ml_collections.ConfigDict) -> "Settings":
+        """Those of a complete config."""
+        boxes = config.model.boxes
+        return cls(
+            scale=tuple(config.data.scale),
+            long_side_limits=tuple(config.data.long_side_limits),
+            num_bins=boxes.get("num_bins"),
+            bin_width=boxes.get("bin_width", 1.0),
+            levels=tuple(config.model.grid.levels),
+        )
+
+    @property
+    def reach(self) -> float:
+        """The largest distance that the bins have, in strides."""
+        return math.inf if self.num_bins is None else self.num_bins * self.bin_width
 
 
 @dataclasses.dataclass
@@ -91,7 +113,8 @@ def check(
             report.findings += finding("no_validation", "", [Example("config.data.val_annotations is not set")])
     with_boxes = [split for split in report.splits if split.dataset.num_boxes]
     if with_boxes and not settings.scale:
-        report.settings = dataclasses.replace(settings, scale=fitted_scale(with_boxes[0].dataset))
+        scale = fitted_scale(with_boxes[0].dataset, settings.long_side_limits)
+        report.settings = dataclasses.replace(settings, scale=scale)
     for split in with_boxes:
         _add_boxes(report, split)
     report.findings.sort(key=lambda each: each.severity != ERROR)
@@ -121,8 +144,7 @@ def _add_boxes(report, split):
     report.findings += box_checks.tiny(split, boxes) + box_checks.duplicates(split, boxes)
     report.histograms += histograms.of(split, boxes)
     if split is report.splits[0]:
-        reach = settings.num_bins * settings.bin_width
-        report.targets, found = measure(split, boxes, settings.scale, settings.levels, reach)
+        report.targets, found = measure(split, boxes, settings.scale, settings.levels, settings.reach)
         report.findings += found
         report.suggestions = [
             *suggestions.of_scale(split.dataset, boxes, settings.scale),

@@ -33,8 +33,8 @@ def of_scale(dataset: CocoDataset, boxes: Boxes, scale: tuple[int, int]) -> list
     ]
 
 
-def of_bins(targets: Targets, num_bins: int, bin_width: float) -> list[str]:
-    """Other bins, where more than `MOST_BEYOND` of the targets lie beyond the last."""
+def of_bins(targets: Targets, num_bins: int | None, bin_width: float) -> list[str]:
+    """Other bins, where more than `MOST_BEYOND` of the targets lie beyond the last; of None there are none."""
     whole = targets.levels[-1]
     if whole.beyond <= MOST_BEYOND:
         return []

@@ -61,10 +61,10 @@ def targets_title(report: Report) -> str:
     """What the table of the targets shows."""
     targets, settings = report.targets, report.settings
     few = f", a sample of {MAX_IMAGES}" if targets.images == MAX_IMAGES else ""
+    reach = "" if settings.num_bins is None else f"; the bins reach {settings.reach:g}"
     return (
         f"Distances from positives to the four sides, in strides (GFL, figure 5c): ATSS, {targets.images} images "
-        f"with boxes{few}, {targets.boxes} boxes, {targets.unassigned} of them without a positive; the bins reach "
-        f"{settings.num_bins * settings.bin_width:g}"
+        f"with boxes{few}, {targets.boxes} boxes, {targets.unassigned} of them without a positive{reach}"
     )
 
 

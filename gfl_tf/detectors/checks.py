@@ -74,6 +74,7 @@ def check_images(images: tf.Tensor) -> None:
 def checked_labels(images: tf.Tensor, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
     """`classes` [B, M] as int32, once the images are finite and the classes whole numbers from -1, which is padding,
     to below `num_classes`; otherwise the step fails."""
+    classes = tf.convert_to_tensor(classes)
     whole = tf.cast(classes, tf.int32)
     is_right = (tf.cast(whole, classes.dtype) == classes) & (whole >= -1) & (whole < num_classes)
     wrong = tf.reduce_max(tf.where(is_right, tf.constant(classes.dtype.min, classes.dtype), classes))

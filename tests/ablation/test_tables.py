@@ -189,5 +189,5 @@ def test_changes_of_a_part():
     model = ml_collections.ConfigDict(dict(boxes=dict(name="general", bins=3), score=dict(k=1, p=5), box_weight=1.0))
     row.apply(model)
     assert model.to_dict() == dict(boxes=dict(name="dirac"), score=dict(k=2, p=5), box_weight=3.0)
-    boxes = model_of("gfl_2b/12", overrides=["--config.model.boxes.distribution_weight=0.5"])["boxes"]
+    boxes = model_of("gfl_2b/12", overrides=("--config.model.boxes.distribution_weight=0.5",))["boxes"]
     assert (boxes["num_bins"], boxes["distribution_weight"]) == (12, 0.5)

@@ -1,6 +1,7 @@
 """A data set with one fault of each kind, and one without any."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gfl_tf.config_files import load_config
 from gfl_tf.data.coco import load_coco
+from gfl_tf.data.fitted_scale import fitted_scale
 from gfl_tf.data.formats.splits import Part
 from gfl_tf.dataset_check import check, files, text
 from gfl_tf.dataset_check.findings import KINDS
+from gfl_tf.training import config as configs
 
 pytestmark = pytest.mark.one_stack
 
@@ -258,6 +262,17 @@ def test_the_page_lists_every_kind_with_its_severity():
     assert rows == {kind: value.severity for kind, value in KINDS.items()}
 
 
+@pytest.mark.parametrize("name, limits, reach", [("small", (256, 640), 16), ("finetune:fcos", (480, 1333), math.inf)])
+def test_settings_are_those_of_a_training(maker, name, limits, reach):
+    """The scale, too, is what the training chooses; its distances have no bins where the detector has none."""
+    name = name.replace("fcos", "published:fcos_r50_caffe_fpn_gn-head_1x")
+    settings = check.Settings.of(configs.complete(load_config(name)))
+    assert (settings.scale, settings.long_side_limits, settings.reach) == ((), limits, reach)
+    report = check.check(str(maker.write()), settings=settings)
+    assert report.settings.scale == fitted_scale(load_coco(maker.contents["train"], maker.folder / "train"), limits)
+    assert ("the bins reach" in text.targets_title(report)) == (reach == 16)
+
+
 def test_real_data(shared):
     """BCCD as published: a degenerate box in each split, and a picture of train again in val."""
     report = check.check(str(shared / "data" / "bccd"), settings=check.Settings(scale=(320, 256)))
@@ -274,13 +289,13 @@ def run(*flags):
 def test_command(maker, tmp_path):
     FAULTS["outside_box", "train"](maker)
     path = maker.write()
-    done = run(f"--path={path}", "--scale=96x64", f"--output={tmp_path / 'out'}")
+    done = run(f"--path={path}", "--config.data.scale=(96, 64)", f"--output={tmp_path / 'out'}")
     assert done.returncode == 1 and "is skipped" not in done.stderr, done.stderr
     assert "ERROR in train, outside_box" in done.stdout and (tmp_path / "out" / "report.html").exists()
     for flags, words in (
         ([], "name the data"),
-        ([f"--path={path}", "--scale=96"], "--scale has '96'"),
-        ([f"--path={path}", "--levels=3,5"], "levels is (3, 5); it must be consecutive levels"),
+        ([f"--path={path}", "--config.data.path=elsewhere"], "--config.data.path=elsewhere: here --path says so"),
+        ([f"--path={path}", "--config.model.grid.levels=(3, 5)"], "levels is (3, 5); it must be consecutive levels"),
         ([f"--path={path}", f"--output={path / 'train' / '1.png' / 'out'}"], "1.png"),
     ):
         refused = run(*flags)
