@@ -7,7 +7,6 @@ import collections.abc
 import dataclasses
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import typing
@@ -100,24 +99,12 @@ def _gpu():
     )
 
 
-def resident_mib() -> float:
-    """The most physical memory that this program ever held, in MiB.
-
-    `resource.getrusage` would count that of the program which started it, too.
-    """
-    try:
-        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    except FileNotFoundError:
-        return latency.peak_mib()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) / 1024
-
-
 def _now():
     return tf.config.experimental.get_memory_info(_gpu())["current"] / 2**20 if _gpu() else latency.resident_mib()
 
 
 def _most():
-    return tf.config.experimental.get_memory_info(_gpu())["peak"] / 2**20 if _gpu() else resident_mib()
+    return tf.config.experimental.get_memory_info(_gpu())["peak"] / 2**20 if _gpu() else latency.peak_mib()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from gfl_tf.benchmark import peak
 from gfl_tf.benchmark.bench import Bench
 from gfl_tf.benchmark.results import Goal, Result, Row
 from gfl_tf.benchmark.rounds import Parts, once
@@ -146,7 +145,7 @@ def _print_peak(which, num_images):
     synthetic = Synthetic(int(num_images))
     rest = latency.resident_mib()
     PEAKS[which](synthetic)
-    print(peak.resident_mib() - rest)
+    print(latency.peak_mib() - rest)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,17 @@ def resident_mib():
 
 
 def peak_mib():
-    """MiB of physical memory that this process ever held."""
+    """MiB of physical memory that this process ever held.
+
+    Where there is no /proc, `getrusage` says it: in a process that has just begun, that of the one which started it.
+    """
+    try:
+        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    except FileNotFoundError:
+        lines = []
+    peak_kib = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    if peak_kib:
+        return peak_kib[0] / 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
