@@ -14,20 +14,14 @@ The pictures take the points from the offsets that the layer itself uses. The on
 
 import collections.abc
 import sys
-import typing
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from gfl_tf.data import images as image_ops
 from gfl_tf.data import shape_scenes
 from gfl_tf.layers.star import star_offsets
 from gfl_tf.visualization import detections
-
-if typing.TYPE_CHECKING:
-    from gfl_tf.detectors.detector import Detector
-
 
 _INITIAL, _REFINED = (220, 40, 40), (40, 80, 235)
 _POINT, _KERNEL = (255, 221, 51), (150, 150, 150)
@@ -106,50 +100,6 @@ def kernel_positions(point_px: collections.abc.Sequence[float] | np.ndarray, str
     if not (np.isfinite(stride) and stride > 0):
         raise ValueError(f"stride must be positive, got {stride}")
     return _checked("point_px", point_px, 2) + _KERNEL_STEPS * stride
-
-
-def draw_detected_stars(
-    model: "Detector",
-    image: np.ndarray,
-    scale: tuple[int, int],
-    class_names: collections.abc.Sequence[str],
-    count: int = 4,
-    columns: int = 2,
-) -> np.ndarray:
-    """Detects objects in an image and draws the sampling points of the best detections.
-
-    Args:
-        model: a `gfl_tf.VFNet`.
-        image: uint8 [height, width, 3], RGB.
-        scale: (long, short) limits of the keep-ratio resize in front of the network.
-        class_names: of the model's classes.
-        count: at most so many detections are drawn, each on its own copy of the image, best first.
-        columns: pictures in a row.
-
-    Returns:
-        uint8 [h, w, 3], RGB: the copies, as resized for the network and enlarged to a legible size; the bare image if
-        nothing was found.
-
-    Raises:
-        ValueError: of a model without star-shaped features.
-    """
-    if not getattr(model.head, "star", False):
-        raise ValueError(f"{type(model).__name__} with {type(model.head).__name__} has no star-shaped features to draw")
-    resized = image_ops.resize_keep_ratio(detections.checked_image(image), scale)
-    found = model.detect(resized[tf.newaxis], with_outputs=True)
-    found = tf.nest.map_structure(lambda value: value[0].numpy(), found)
-    resized = np.clip(np.round(resized), 0, 255).astype(np.uint8)
-    enlarge = detections.legible(resized)
-    outputs = found["outputs"]
-    pictures = []
-    for i in range(min(count, found["num_detections"])):
-        refined = outputs["refined_box"][i] if "refined_box" in outputs else None
-        picture = draw_star(
-            resized, found["points_px"][i], outputs["box"][i], found["point_strides"][i], refined, enlarge
-        )
-        title = f"{class_names[int(found['classes'][i])]} {found['confidence'][i]:.2f}"
-        pictures.append(_with_line(picture, [(title, None)]))
-    return detections.grid(pictures or [resized], columns)
 
 
 def draw_example() -> np.ndarray:

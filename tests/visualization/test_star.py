@@ -1,20 +1,13 @@
-"""Pictures of the star-shaped sampling points: where they lie, and that they are the layer's and the model's own."""
+"""Pictures of the star-shaped sampling points: where they lie, and that they are the layer's own."""
 
-import types
 from pathlib import Path
 
-import keras
-import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-import gfl_tf
-from gfl_tf.heads.tower_head import TowerHead
-from gfl_tf.heads.vfnet import VFNetHead
 from gfl_tf.visualization import star
-from tests.tiny import build_tiny
 
 pytestmark = pytest.mark.one_stack
 
@@ -127,74 +120,6 @@ def test_errors_name_what_does_not_fit():
         star.draw_star(_picture(), POINT, DISTANCES, 0)
     with pytest.raises(ValueError, match="uint8"):
         star.draw_star(_picture() / 255, POINT, DISTANCES, 8)
-
-
-def _vfnet(**head):
-    keras.utils.set_random_seed(1)
-    return build_tiny(
-        gfl_tf.VFNet,
-        num_classes=2,
-        backbone=keras_cv.models.YOLOV8Backbone(
-            stackwise_channels=(8, 8, 16, 32), stackwise_depth=(1, 1, 1, 1), include_rescaling=True
-        ),
-        # Boxes of about two strides: small enough to lie apart, and inside the image.
-        head_options={"prior": 0.5, "box_normalization": "stride", **head},
-        prediction_decoder=gfl_tf.PredictionDecoder(max_detections=5),
-    )
-
-
-@pytest.fixture(scope="module")
-def vfnet():
-    model = _vfnet()
-    model.head.refinement.bias.assign([0.3] * 4)  # refined boxes are larger by about a third
-    return model
-
-
-def _noise(height, width):
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-
-
-@pytest.mark.parametrize("refine", [True, False])
-def test_stars_of_the_best_detections(refine, vfnet):
-    model = vfnet if refine else _vfnet(refine=False)
-    drawn = star.draw_detected_stars(model, _noise(128, 64), (64, 32), ("cell", "star"), count=3, columns=3)
-    assert drawn.shape[1] == 3 * 320 + 2 * 4  # three copies of 64 x 32 pixels, enlarged ten times
-    assert drawn.shape[0] > 640
-    for start in (0, 324, 648):
-        copy = drawn[:640, start : start + 320]
-        assert _is(copy, star._POINT).any() and _is(copy, star._INITIAL).any()
-        assert _is(copy, star._REFINED).any() == refine
-
-
-def test_the_star_of_a_detection_belongs_to_its_box(vfnet, monkeypatch):
-    calls = []
-
-    def record(image, point_px, distances_px, stride, refined_distances_px, enlarge):
-        calls.append((point_px, stride, refined_distances_px))
-        return image
-
-    monkeypatch.setattr(star, "draw_star", record)
-    image = _noise(64, 32)
-    star.draw_detected_stars(vfnet, image, (64, 32), ("cell", "star"), count=5)
-    boxes = vfnet.detect(tf.constant(image, tf.float32)[tf.newaxis])["boxes"][0].numpy()
-    assert len(calls) == len(boxes) == 5
-    for (point, stride, distances), box in zip(calls, boxes):
-        assert (point % stride == 0).all()
-        expected = np.clip(np.tile(point, 2) + distances * (-1, -1, 1, 1), 0, (32, 64, 32, 64))
-        np.testing.assert_allclose(box, expected, atol=1e-3)
-    assert len(np.unique(boxes, axis=0)) == 5
-
-
-def test_nothing_found_leaves_the_image_bare(vfnet, monkeypatch):
-    monkeypatch.setattr(vfnet, "_prediction_decoder", gfl_tf.PredictionDecoder(score_threshold=0.999))
-    image = _noise(64, 32)
-    np.testing.assert_array_equal(star.draw_detected_stars(vfnet, image, (64, 32), ("cell", "star")), image)
-
-
-@pytest.mark.parametrize("head", [VFNetHead(2, star=False), TowerHead(2)])
-def test_models_without_a_star(head):
-    with pytest.raises(ValueError, match=f"with {type(head).__name__} has no star-shaped features"):
-        star.draw_detected_stars(types.SimpleNamespace(head=head), _picture(), (64, 64), ("a", "b"))
 
 
 def test_the_picture_in_docs_is_what_the_code_draws():
