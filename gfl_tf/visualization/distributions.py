@@ -14,17 +14,16 @@ from gfl_tf.evaluation.edges import SIDES
 from gfl_tf.visualization import detections
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (40, 40, 40), (222, 222, 222)
-_BAR, _EXPECTATION, _TRUTH = (86, 134, 196), (205, 62, 40), (34, 139, 70)
+_BAR, _EXPECTATION = (86, 134, 196), (205, 62, 40)
 _SPREAD = (248, 222, 214)
 _TEXT, _SMALL = 15, 12
+_WIDTH, _HEIGHT = 720, 520  # of the four plots, in pixels
 
 
 def plot_distributions(
     probabilities: np.ndarray,
     bin_px: float,
-    truth_px: collections.abc.Sequence[float] | np.ndarray | None = None,
     title: str = "",
-    size: tuple[int, int] = (720, 520),
 ) -> np.ndarray:
     """Plots the distributions of the four distances from a point to the sides of its box.
 
@@ -34,15 +33,13 @@ def plot_distributions(
     Args:
         probabilities: float [4, n + 1], of the left, top, right and bottom side; each row sums to 1.
         bin_px: distance in pixels from one bin to the next: bin width times stride.
-        truth_px: float [4], the annotated distances in pixels, or None; drawn as a green line.
         title: written above the plots.
-        size: (width, height) of the picture in pixels, at least (360, 280).
 
     Returns:
-        uint8 [height, width, 3], RGB.
+        uint8 [520, 720, 3], RGB.
 
     Raises:
-        ValueError: if the probabilities are not four distributions, or a size does not fit.
+        ValueError: if the probabilities are not four distributions, or `bin_px` is not positive.
     """
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or probabilities.shape[0] != 4 or probabilities.shape[1] < 2:
@@ -51,23 +48,17 @@ def plot_distributions(
         raise ValueError("each row of probabilities must be a distribution: apply softmax to the logits first")
     if not bin_px > 0:
         raise ValueError(f"bin_px must be positive, got {bin_px}")
-    if truth_px is not None and np.shape(truth_px) != (4,):
-        raise ValueError(f"truth_px must be [4], got {list(np.shape(truth_px))}")
-    width, height = size
-    if width < 360 or height < 280:
-        raise ValueError(f"size must be at least (360, 280), got {tuple(size)}")
 
-    picture = Image.new("RGB", (width, height), _PAPER)
+    picture = Image.new("RGB", (_WIDTH, _HEIGHT), _PAPER)
     header = 0
     if title:
         header = _TEXT + 14
-        ImageDraw.Draw(picture).text((width / 2, 8), title, _INK, detections.font(_TEXT + 2), anchor="mt")
+        ImageDraw.Draw(picture).text((_WIDTH / 2, 8), title, _INK, detections.font(_TEXT + 2), anchor="mt")
     top_value = _round_up(probabilities.max())
-    panel = width // 2, (height - header) // 2
+    panel = _WIDTH // 2, (_HEIGHT - header) // 2
     for side in range(4):
         corner = (side % 2 * panel[0], header + side // 2 * panel[1])
-        truth = None if truth_px is None else float(truth_px[side])
-        _plot_side(picture, corner, panel, SIDES[side], probabilities[side], bin_px, truth, top_value)
+        _plot_side(picture, corner, panel, SIDES[side], probabilities[side], bin_px, top_value)
     return np.asarray(picture)
 
 
@@ -79,7 +70,6 @@ def plot_detection(
     name: str = "",
     score: float | None = None,
     point: collections.abc.Sequence[float] | np.ndarray | None = None,
-    truth: collections.abc.Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Shows a detection: the part of the picture around its box beside its four distributions.
 
@@ -91,25 +81,20 @@ def plot_detection(
         name: of the class.
         score: of the detection, or None.
         point: float [2], (x, y) in the picture: the point the distances are measured from; shown if given.
-        truth: float [4], the annotated box xyxy, drawn in green; needs `point` to show in the plots too.
 
     Returns:
         uint8 [h, w, 3], RGB.
 
     Raises:
-        ValueError: as `plot_distributions`, and if the image or a box has another shape.
+        ValueError: as `plot_distributions`, and if the image or the box has another shape.
     """
     box = np.asarray(box, np.float64)
-    for label, value in (("box", box), ("truth", truth)):
-        if value is not None and (np.shape(value) != (4,) or not np.isfinite(value).all()):
-            raise ValueError(f"{label} must be four finite numbers xyxy, got {value}")
-    truth_px = None
-    if truth is not None and point is not None:
-        truth_px = (np.asarray(truth, np.float64) - np.tile(point, 2)) * (-1, -1, 1, 1)
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise ValueError(f"box must be four finite numbers xyxy, got {box}")
     title = name if score is None else f"{name} {score:.2f}".strip()
-    plots = plot_distributions(probabilities, bin_px, truth_px, title)
+    plots = plot_distributions(probabilities, bin_px, title)
     _, stddev = moments(probabilities, bin_px)
-    crop = _crop(detections.checked_image(image), box, stddev, point, truth, side=plots.shape[0])
+    crop = _crop(detections.checked_image(image), box, stddev, point, side=plots.shape[0])
     return np.concatenate([crop, plots], axis=1)
 
 
@@ -122,7 +107,7 @@ def moments(probabilities: np.ndarray, bin_px: float) -> tuple[np.ndarray, np.nd
     return mean, np.sqrt(variance)
 
 
-def _crop(image, box, stddev, point, truth, side):
+def _crop(image, box, stddev, point, side):
     """A square part of the picture around the box, enlarged to `side` pixels, with what is known drawn in."""
     centre = (box[:2] + box[2:]) / 2
     half = max(0.72 * (box[2:] - box[:2]).max(), 8.0)
@@ -140,23 +125,19 @@ def _crop(image, box, stddev, point, truth, side):
     thickness = max(2, detections.line_width(part.size))
     detections.draw_band(part, moved, stddev * factor, _EXPECTATION)
     detections.draw_box(part, moved, _EXPECTATION, thickness)
-    if truth is not None:
-        detections.draw_box(part, (np.asarray(truth) - np.tile(corner, 2)) * factor, _TRUTH, thickness)
     if point is not None:
         x, y = (np.asarray(point, np.float64) - corner) * factor
         ImageDraw.Draw(part).ellipse([x - 5, y - 5, x + 5, y + 5], fill=_EXPECTATION, outline=_PAPER, width=2)
     return np.asarray(part)
 
 
-def _plot_side(picture, corner, size, name, probabilities, bin_px, truth, top_value):
+def _plot_side(picture, corner, size, name, probabilities, bin_px, top_value):
     """One bar plot into the rectangle at `corner` (x, y) of `size` (width, height)."""
     draw = ImageDraw.Draw(picture)
     mean, stddev = (float(value) for value in moments(probabilities, bin_px))
     left, top = corner[0] + 46, corner[1] + 30
     right, bottom = corner[0] + size[0] - 14, corner[1] + size[1] - 40
     furthest = (len(probabilities) - 0.5) * bin_px
-    if truth is not None and truth > furthest:
-        furthest = truth + 0.5 * bin_px
 
     def to_x(distance):
         return left + (distance + 0.5 * bin_px) / (furthest + 0.5 * bin_px) * (right - left)
@@ -178,19 +159,10 @@ def _plot_side(picture, corner, size, name, probabilities, bin_px, truth, top_va
     for tick in np.arange(0, furthest, step):
         draw.line([to_x(tick), bottom, to_x(tick), bottom + 4], _INK)
         draw.text((to_x(tick), bottom + 6), f"{tick:g}", _INK, detections.font(_SMALL), anchor="mt")
-    if truth is not None and truth >= -0.5 * bin_px:
-        for y in range(top, bottom, 9):
-            draw.line([to_x(truth), y, to_x(truth), min(y + 5, bottom)], _TRUTH, 2)
     draw.line([to_x(mean), top, to_x(mean), bottom], _EXPECTATION, 2)
     draw.text((right, bottom + 21), "distance in pixels", _INK, detections.font(_SMALL), anchor="rt")
     draw.text((left, top - 9), name, _INK, detections.font(_TEXT), anchor="ls")
-    reading = f"{mean:.1f} ± {stddev:.1f} px"
-    draw.text((right, top - 9), reading, _EXPECTATION, detections.font(_TEXT), anchor="rs")
-    if truth is not None:
-        end = right - detections.font(_TEXT).getlength(reading) - 10
-        truth_reading = f"truth {truth:.1f}"
-        if end - detections.font(_SMALL).getlength(truth_reading) > left + 60:  # clear of the side's name
-            draw.text((end, top - 9), truth_reading, _TRUTH, detections.font(_SMALL), anchor="rs")
+    draw.text((right, top - 9), f"{mean:.1f} ± {stddev:.1f} px", _EXPECTATION, detections.font(_TEXT), anchor="rs")
 
 
 def _round_up(value):

@@ -70,19 +70,6 @@ def test_the_shading_is_one_standard_deviation_to_either_side():
     assert len(_columns(picture[QUARTERS["top"]], distributions._SPREAD)) <= 1
 
 
-def test_the_truth_is_drawn_where_it_is_also_beyond_the_last_bin():
-    bare = distributions.plot_distributions(_one_hot(2, 2, 2, 2), bin_px=4)
-    assert not _columns(bare, distributions._TRUTH).size
-    truth = [8.0, 40.0, 64.0, 200.0]
-    picture = distributions.plot_distributions(_one_hot(2, 2, 2, 2), bin_px=4, truth_px=truth)
-    rows = slice(60, 200)
-    for distance, quarter in zip(truth[1:3], ("top", "right")):
-        line = _columns(picture[QUARTERS[quarter]], distributions._TRUTH, rows)
-        assert abs(line.mean() - (46 + (distance / 4 + 0.5) / (N + 1) * 300)) < 2
-    line = _columns(picture[QUARTERS["bottom"]], distributions._TRUTH, rows)
-    assert line.size and line.max() < 360 - 10
-
-
 @pytest.mark.parametrize(
     "probabilities",
     [
@@ -95,8 +82,8 @@ def test_the_truth_is_drawn_where_it_is_also_beyond_the_last_bin():
 )
 @pytest.mark.parametrize("bin_px", [0.01, 8, 128])
 def test_degenerate_distributions_are_drawn(probabilities, bin_px):
-    picture = distributions.plot_distributions(probabilities, bin_px, size=(360, 280), title="thing")
-    assert picture.shape == (280, 360, 3)
+    picture = distributions.plot_distributions(probabilities, bin_px, title="thing")
+    assert picture.shape == (520, 720, 3)
     assert len(_columns(picture, distributions._EXPECTATION)) > 4
 
 
@@ -109,10 +96,6 @@ def test_errors_say_what_is_wrong():
         distributions.plot_distributions(np.full((4, 17), np.nan), 8)
     with pytest.raises(ValueError, match="bin_px"):
         distributions.plot_distributions(_one_hot(1, 1, 1, 1), 0)
-    with pytest.raises(ValueError, match="truth_px"):
-        distributions.plot_distributions(_one_hot(1, 1, 1, 1), 8, truth_px=[1, 2])
-    with pytest.raises(ValueError, match="size"):
-        distributions.plot_distributions(_one_hot(1, 1, 1, 1), 8, size=(100, 100))
     with pytest.raises(ValueError, match="box must be four"):
         distributions.plot_detection(np.zeros((50, 50, 3), np.uint8), [0, 0, np.inf, 5], _one_hot(1, 1, 1, 1), 8)
 
@@ -135,15 +118,6 @@ def test_a_detection_is_shown_beside_its_plots():
     assert rows[0] <= blue_rows[0] and rows[-1] >= blue_rows[-1]
     assert columns[0] <= blue_columns[0] and columns[-1] >= blue_columns[-1]
     assert rows[-1] - rows[0] < 1.1 * (blue_rows[-1] - blue_rows[0])
-
-
-def test_the_truth_of_a_detection_becomes_distances_from_its_point():
-    image = np.zeros((100, 140, 3), np.uint8)
-    arguments = (image, [40, 30, 100, 70], _one_hot(5, 4, 10, 3), 4)
-    shown = distributions.plot_detection(*arguments, point=(60, 48), truth=[44, 28, 100, 72])
-    expected = distributions.plot_distributions(_one_hot(5, 4, 10, 3), 4, truth_px=[16, 20, 40, 24])
-    np.testing.assert_array_equal(shown[:, 520:], expected)
-    assert (shown[:, :520] == distributions._TRUTH).all(axis=-1).any()
 
 
 @pytest.mark.parametrize("box", [[-20, -20, 30, 30], [90, 60, 200, 200], [10, 10, 10, 10], [500, 500, 600, 600]])
