@@ -261,25 +261,16 @@ def _plain(field, value):
     return int(value) if field.kind.dtype.is_integer else round(float(value), field.digits)
 
 
-def to_coco(
-    found: dict[str, np.ndarray], image_id: int | float | str, category_ids: collections.abc.Sequence
-) -> list[dict[str, typing.Any]]:
-    """COCO's results, a list of dicts, of the detections of one image; boxes without area are none.
+def to_coco_columns(found: dict[str, np.ndarray], category_ids: collections.abc.Sequence) -> dict[str, np.ndarray]:
+    """COCO's results of the detections of one image, as arrays; boxes without area are none.
 
     Args:
         found: record of arrays [N, ...], in pixels of the image file.
-        image_id: of the annotation file.
-        category_ids: its category of each class; None: it has none, and detections of the class are left out.
+        category_ids: the annotations' category of each class; None: it has none, and its detections are left out.
+
+    Returns:
+        {"class": int64 [n], "bbox": float64 [n, 4] (x, y, width, height), "score": float64 [n]}.
     """
-    columns = to_coco_columns(found, category_ids)
-    return [
-        {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
-        for label, box, score in zip(*(columns[name].tolist() for name in ("class", "bbox", "score")))
-    ]
-
-
-def to_coco_columns(found: dict[str, np.ndarray], category_ids: collections.abc.Sequence) -> dict[str, np.ndarray]:
-    """The same as arrays: "class" int64 [n], "bbox" float64 [n, 4] (x, y, width, height) and "score" float64 [n]."""
     boxes, classes = np.asarray(found["boxes"], np.float64), np.asarray(found["classes"]).astype(np.int64)
     sizes = boxes[:, 2:] - boxes[:, :2]
     has_category = np.array([category_id is not None for category_id in category_ids], bool)

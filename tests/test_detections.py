@@ -126,8 +126,8 @@ def test_json():
 def test_coco():
     found = detections.of_image(record(), 1)
     found["boxes"] = np.float32([[1, 2, 4, 8], [5, 5, 5, 9]])  # the second has no area
-    result = {"image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 6], "score": 0.5}
-    assert detections.to_coco(found, 9, (3, 90)) == [result]
+    columns = {name: values.tolist() for name, values in detections.to_coco_columns(found, (3, 90)).items()}
+    assert columns == {"class": [0], "bbox": [[1, 2, 3, 6]], "score": [0.5]}
 
 
 # One line for a new field.
