@@ -18,6 +18,7 @@ from gfl_tf.config_files import load_config
 from gfl_tf.heads.tower_head import TowerHead
 from gfl_tf.scores.dgqp import DGQPScore
 from gfl_tf.training import config as configs
+from tests.tiny import values
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*_*.py"))  # not the tables of papers
 TINY_BACKBONE = dict(
@@ -341,7 +342,7 @@ def test_keras_hub_is_not_there(config, monkeypatch):
 def test_backbone_weights_from_a_file(config, name, tmp_path):
     first = gfl_tf.build_detector(config)
     if name.endswith(".npz"):
-        weight_file.save(weight_file.named_variables(first), tmp_path / name)
+        weight_file.save_arrays(values(first), tmp_path / name)
     else:
         first.backbone.save_weights(tmp_path / name)
     config.model.backbone.weights = str(tmp_path / name)
@@ -379,7 +380,7 @@ def test_backbone_weights_that_do_not_fit(config, name, message, tmp_path):
         wide = gfl_tf.build_detector(config)
         config.model.backbone.arguments.stackwise_filters = (64, 16, 16, 16)
         if ending == "npz":
-            weight_file.save(weight_file.named_variables(wide), path)
+            weight_file.save_arrays(values(wide), path)
         else:
             wide.backbone.save_weights(path)
         path.write_bytes(path.read_bytes()[: 3000 if kind == "cut" else None])
@@ -395,7 +396,7 @@ def test_backbone_weights_that_do_not_fit(config, name, message, tmp_path):
 
 def test_a_whole_detector_to_start_from(config, tmp_path):
     first = gfl_tf.build_detector(config)
-    weight_file.save(weight_file.named_variables(first), tmp_path / "run.npz")
+    weight_file.save_arrays(values(first), tmp_path / "run.npz")
     config.model.update(weights=str(tmp_path / "run.npz"))
     # The backbone's own weights would be overwritten: they are not even looked for.
     config.model.backbone.weights = "missing.weights.h5"
@@ -414,7 +415,7 @@ def test_a_whole_detector_to_start_from(config, tmp_path):
 
 
 def test_weights_of_another_kind_of_detector_are_refused(config, tmp_path):
-    weight_file.save(weight_file.named_variables(gfl_tf.build_detector(config)), tmp_path / "run.npz")
+    weight_file.save_arrays(values(gfl_tf.build_detector(config)), tmp_path / "run.npz")
     other = tiny("gfl")
     other.model.weights = str(tmp_path / "run.npz")
     with pytest.raises(ValueError, match="run.npz.*without a place in the model:.*head/dgqp.*/hidden/kernel"):

@@ -13,7 +13,7 @@ from gfl_tf.config_files import RUN_FILE
 from tests.checkpoints.detectors import small_gflv2
 from tests.checkpoints.shapes import gflv2_shapes, random_weights
 from tests.checkpoints.torch_writer import write_state_dict
-from tests.tiny import build_tiny
+from tests.tiny import build_tiny, values
 
 CLASSES = ("cat", "dog", "cow")
 
@@ -31,7 +31,7 @@ def model():
 @pytest.fixture
 def run_file(model, tmp_path):
     """Of a run with the classes of `CLASSES`."""
-    weight_file.save(weight_file.named_variables(model), tmp_path / "best.npz")
+    weight_file.save_arrays(values(model), tmp_path / "best.npz")
     (tmp_path / RUN_FILE).write_text(json.dumps({"data": {"class_names": CLASSES}}))
     return tmp_path / "best.npz"
 
@@ -80,7 +80,7 @@ def test_other_classes(run_file, load):
 
 
 def test_other_classes_with_several_anchors(tmp_path, load):
-    weight_file.save(weight_file.named_variables(build_tiny(gfl_tf.RetinaNet)), tmp_path / "a.npz")
+    weight_file.save_arrays(values(build_tiny(gfl_tf.RetinaNet)), tmp_path / "a.npz")
     assert "The file has 3 classes, the model 5. " in refusal(
         load, build_tiny(gfl_tf.RetinaNet, num_classes=5), tmp_path / "a.npz"
     )

@@ -7,6 +7,7 @@ import keras_cv
 
 import gfl_tf
 from gfl_tf.build import PARTS, part_config
+from gfl_tf.checkpoints import weight_file
 from gfl_tf.detectors.recipes import Recipe
 
 
@@ -46,6 +47,11 @@ def build_tiny(
             **options,
         },
     )
+
+
+def values(model):
+    """{name: array} of a detector's weights."""
+    return {name: variable.numpy() for name, variable in weight_file.named_variables(model).items()}
 
 
 def with_defaults(model):

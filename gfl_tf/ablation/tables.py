@@ -6,7 +6,6 @@ VarifocalNet. Detectors that gfl_tf does not have (FoveaBox, SSD, RepPoints) are
 
 import collections.abc
 import dataclasses
-import itertools
 import typing
 
 import ml_collections
@@ -319,4 +318,3 @@ TABLES = {
     "vfnet_3": _vfnet_3(),
     "vfnet_5": _vfnet_5(),
 }
-ROWS = tuple(itertools.chain.from_iterable((f"{name}/{row}" for row in table.rows) for name, table in TABLES.items()))

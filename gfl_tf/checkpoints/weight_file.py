@@ -48,11 +48,6 @@ def _variables(layers):
     return named
 
 
-def save(variables: dict[str, typing.Any], path: str | os.PathLike) -> None:
-    """`save_arrays` of {name: variable}."""
-    save_arrays({name: variable.numpy() for name, variable in variables.items()}, path)
-
-
 def save_arrays(arrays: dict[str, np.ndarray], path: str | os.PathLike) -> None:
     """Writes {name: array} to a file that is never seen half written.
 
@@ -67,7 +62,7 @@ def save_arrays(arrays: dict[str, np.ndarray], path: str | os.PathLike) -> None:
 
 
 def write(arrays: dict[str, np.ndarray], path: str | os.PathLike) -> None:
-    """Writes {name: array} as `save` does, unchecked."""
+    """Writes {name: array} as `save_arrays` does, unchecked."""
     with files.replacing(path, "wb", synced=True) as file:
         np.savez(file, **arrays)
 

@@ -97,11 +97,6 @@ def read_file(path: str | os.PathLike) -> np.ndarray:
         raise ValueError(f"{path} is cut short or damaged, or a kind of {known.format} that is not decoded") from error
 
 
-def read_rgb(path: tf.Tensor, expected_hw: tf.Tensor, orientation: tf.Tensor | int = 1) -> tf.Tensor:
-    """`decode_named` of an image file, `path`: a string scalar."""
-    return decode_named(tf.data.Dataset.from_tensors(path).map(tf.io.read_file), path, expected_hw, orientation)
-
-
 def decode_named(
     encoded: tf.Tensor | tf.data.Dataset,
     name: tf.Tensor,

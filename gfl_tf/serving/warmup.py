@@ -70,10 +70,3 @@ def write(version_dir, model_name, images, batch_sizes=tf_serving.BATCH_SIZES):
             log.predict_log.request.CopyFrom(requests.predict_request(model_name, inputs, signature_name))
             writer.write(log.SerializeToString(deterministic=True))
     return path
-
-
-def read(version_dir):
-    """The list of `PredictionLog` in a SavedModel's warm-up file."""
-    path = pathlib.Path(version_dir) / PATH
-    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    return [prediction_log_pb2.PredictionLog.FromString(record) for record in records]

@@ -206,7 +206,8 @@ def _kinds(value):
 
 def _other_rows():
     """Rows that differ from one before in numbers alone, such as beta, are slow tests."""
-    rows = [*ROWS, *sorted(set(tables.ROWS) - set(ROWS))]
+    of_papers = {f"{name}/{row}" for name, table in tables.TABLES.items() for row in table.rows}
+    rows = [*ROWS, *sorted(of_papers - set(ROWS))]
     first = {_kinds(with_defaults(load_config(f"papers:{row}").model)): row for row in reversed(rows)}.values()
     return [row if row in first else pytest.param(row, marks=pytest.mark.slow) for row in rows[len(ROWS) :]]
 

@@ -104,7 +104,8 @@ def main(output, *arguments):
             weights = output / f"{case}-initial.npz"
             model = build_detector(config_of(case, data))
             assign_by_name(model)
-            weight_file.save(weight_file.named_variables(model), weights)
+            arrays = {name: variable.numpy() for name, variable in weight_file.named_variables(model).items()}
+            weight_file.save_arrays(arrays, weights)
             config = config_of(case, data, str(weights))
         fit.train(config, directory, CASES[case][-1])
         result = {"case": case, "losses": losses(directory), "kept": norms(directory / "last.npz")}

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.detectors.decoder import PredictionDecoder
-from gfl_tf.serving import export, network, signatures, warmup
+from gfl_tf.serving import export, network, signatures
+from tests.serving import warmup_requests
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_what_goes_with_it(exporting):
     assert found["class_names"] == ["cat", "dog"]
     assert (found["config"], found["evaluation"]) == ({"name": "x"}, evaluation)
     assert (found["build"]["options"]["batch_sizes"], found["build"]["options"]["keep"]) == ([1, 3], 2)
-    batches = [log.predict_log.request.inputs["image_bytes"] for log in warmup.read(extra.parent)]
+    batches = [request.inputs["image_bytes"] for request in warmup_requests.read(extra.parent)]
     assert [tf.make_ndarray(batch).shape for batch in batches] == [(1,), (3,)]
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
 from gfl_tf.serving import requests, tf_serving, warmup
-from tests.serving import server_stub
+from tests.serving import server_stub, warmup_requests
 
 pytestmark = pytest.mark.one_stack
 
@@ -112,7 +112,7 @@ def url(server):
 def test_the_server_answers_the_warm_up(tiny_export, messages, server):
     written = (tiny_export / "batching_params.pbtxt").read_text()
     parameters = text_format.Parse(written, messages["BatchingParameters"]())
-    replayed = [log.predict_log.request for log in warmup.read(tiny_export)]
+    replayed = warmup_requests.read(tiny_export)
     assert {request.model_spec.name for request in replayed} == {"tiny"}
     sizes, boxes = [], {}
     for request in replayed:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from gfl_tf.data import images as image_ops
 from gfl_tf.serving import tf_serving, warmup
+from tests.serving import warmup_requests
 
 SCALE = (1333, 800)
 MAX_PIXELS = 1333 * 800
@@ -19,18 +20,12 @@ def written(tmp_path_factory):
     return directory
 
 
-def requests(directory):
-    logs = warmup.read(directory)
-    assert [log.WhichOneof("log_type") for log in logs] == ["predict_log"] * len(logs)
-    return [log.predict_log.request for log in logs]
-
-
 def images(request):
     return tf.make_ndarray(request.inputs["image_bytes"]).tolist()
 
 
 def test_one_request_per_batch_size(written):
-    found = requests(written)
+    found = warmup_requests.read(written)
     assert [len(images(request)) for request in found] == list(tf_serving.BATCH_SIZES)
     for request in found:
         assert (request.model_spec.name, request.model_spec.signature_name) == ("cells", "serving_default")
@@ -39,7 +34,7 @@ def test_one_request_per_batch_size(written):
 
 
 def test_images_have_the_sizes_that_the_network_sees(written):
-    encoded = [image for request in requests(written) for image in images(request)]
+    encoded = [image for request in warmup_requests.read(written) for image in images(request)]
     sizes = [tuple(tf.io.decode_jpeg(image).shape) for image in encoded]
     assert set(sizes) == {(800, 1067, 3), (1067, 800, 3), (800, 1200, 3), (1200, 800, 3), (800, 800, 3)}
     for height, width, _ in sizes:
@@ -66,7 +61,7 @@ def test_small_and_the_same_each_time(written, tmp_path):
 def test_images_of_ones_own(tmp_path):
     own = [b"any\0bytes\xff\0", b"\0"]
     warmup.write(tmp_path, "cells", own, batch_sizes=(1, 3))
-    assert [images(request) for request in requests(tmp_path)] == [own[:1], [own[1], *own]]
+    assert [images(request) for request in warmup_requests.read(tmp_path)] == [own[:1], [own[1], *own]]
 
 
 @pytest.mark.parametrize(
