@@ -134,14 +134,14 @@ def _train(ablation, training, prepared, command, budget, stop, found, say):
     try:
         with run.locked():
             run.start(config, data)
-        ended = trainings.train(run, command, budget, stop)
+        failure = trainings.train(run, command, budget, stop)
     except (OSError, ValueError) as error:
-        ended = trainings.Ended(False, str(error))
+        failure = str(error)
     found.seconds[training] = found.seconds.get(training, 0.0) + time.monotonic() - start
     found.failures.pop(training, None)
-    if ended.reason:
-        found.failures[training] = ended.reason
-        say(f"{training} failed: {ended.reason} (more in {run.path / trainings.ERRORS})")
+    if failure:
+        found.failures[training] = failure
+        say(f"{training} failed: {failure} (more in {run.path / trainings.ERRORS})")
     _look(ablation, training, found)
     if found.states[training] == plan.FINISHED:
         ap = found.results[training.row][training.seed]["AP"]

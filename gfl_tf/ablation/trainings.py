@@ -6,7 +6,6 @@ import pathlib
 import signal
 import subprocess
 import time
-import typing
 
 from gfl_tf.ablation import plan
 from gfl_tf.ablation.plan import Budget, Training
@@ -16,18 +15,6 @@ from gfl_tf.training.stop import StopRequest
 
 ERRORS = "stderr.txt"  # in a run directory: what its last process said of errors
 _POLL_SECONDS = 0.2
-
-
-class Ended(typing.NamedTuple):
-    """How a training's process ended.
-
-    Attributes:
-        is_finished: the training came to its end.
-        reason: why it failed; "": it did not, it is finished or was told to stop.
-    """
-
-    is_finished: bool
-    reason: str = ""
 
 
 def run_of(output: str | os.PathLike, training: Training) -> RunDirectory:
@@ -53,7 +40,7 @@ def scores(run: RunDirectory, which: str) -> dict[str, float]:
     return {name: 100 * evaluation["metrics"][name] for name in METRICS}
 
 
-def train(run: RunDirectory, command: collections.abc.Sequence[str], budget: Budget, stop: StopRequest) -> Ended:
+def train(run: RunDirectory, command: collections.abc.Sequence[str], budget: Budget, stop: StopRequest) -> str:
     """Starts a process that trains, and waits for it.
 
     The process is told to stop, once, where the budget is used up or this process is told to. It is in a session of its
@@ -63,6 +50,9 @@ def train(run: RunDirectory, command: collections.abc.Sequence[str], budget: Bud
     Args:
         run: the run directory, with its config.
         command: of the process, without --run_dir.
+
+    Returns:
+        Why it failed; "": it did not, it is finished or was told to stop.
     """
     with open(run.path / ERRORS, "w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
@@ -82,7 +72,7 @@ def train(run: RunDirectory, command: collections.abc.Sequence[str], budget: Bud
         finally:
             process.stdin.close()
         errors.seek(0)
-        return _ended(process.returncode, errors.read(), state(run))
+        return _failure(process.returncode, errors.read(), state(run))
 
 
 def _wait(process, budget, stop):
@@ -94,14 +84,14 @@ def _wait(process, budget, stop):
         time.sleep(_POLL_SECONDS)
 
 
-def _ended(status, errors, state_now):
+def _failure(status, errors, state_now):
     if status == 0 and state_now == plan.FINISHED:
-        return Ended(True)
+        return ""
     if status in (128 + signal.SIGTERM, -signal.SIGTERM):  # the second: before the training could listen
-        return Ended(False)
+        return ""
     if status < 0:
-        return Ended(False, f"ended by {signal.Signals(-status).name}, as where the memory is used up")
+        return f"ended by {signal.Signals(-status).name}, as where the memory is used up"
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     # What gfl-train says of its own accord; else the last line of a traceback.
     told = [line.partition("train: ")[2] for line in lines if line.startswith(("train: ", "gfl-train: "))]
-    return Ended(False, (told or lines[-1:] or [f"exit status {status}"])[0])
+    return (told or lines[-1:] or [f"exit status {status}"])[0]
