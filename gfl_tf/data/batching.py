@@ -146,7 +146,6 @@ class TrainingPlan:
         self._sizes = np.asarray(sizes, np.int64).reshape(-1, 2)
         self._batch_size = batch_size
         self._scales = [np.asarray(scale, np.int32) for scale in scales]
-        self._last_batch = last_batch
         self._seed = seed
         self._bucket_of = _buckets(self._sizes)
         self._canvases = [_Canvases(self._sizes, scale, self._bucket_of) for scale in scales]

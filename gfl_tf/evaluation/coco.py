@@ -12,8 +12,8 @@ import tensorflow as tf
 from absl import logging
 
 from gfl_tf import detections
-from gfl_tf.data import coco as coco_data
 from gfl_tf.data import pipeline
+from gfl_tf.data.coco import CocoDataset
 from gfl_tf.evaluation import coco_numbers, coco_rows
 
 if typing.TYPE_CHECKING:
@@ -132,17 +132,10 @@ class CocoEvaluator:
     left out, crowds kept as crowds (a detection inside one is neither right nor wrong).
 
     Args:
-        dataset: `CocoDataset`, or the path of an annotation file.
-        class_names: with a path: as in `load_coco`.
+        dataset: `CocoDataset`.
     """
 
-    def __init__(
-        self,
-        dataset: coco_data.CocoDataset | str | os.PathLike,
-        class_names: collections.abc.Sequence[str] | None = None,
-    ):
-        if not isinstance(dataset, coco_data.CocoDataset):
-            dataset = coco_data.load_coco(dataset, images_dir=None, class_names=class_names)
+    def __init__(self, dataset: CocoDataset):
         self.dataset = dataset
         self._index_of = {record.id: index for index, record in enumerate(dataset.images)}
         self._added = set()  # indices of images
@@ -262,7 +255,7 @@ class CocoEvaluator:
         )
 
 
-def check_classes(model: "Detector", dataset: coco_data.CocoDataset) -> None:
+def check_classes(model: "Detector", dataset: CocoDataset) -> None:
     """Raises ValueError where a detector has another number of classes than the `CocoDataset`."""
     if model.num_classes != dataset.num_classes:
         raise ValueError(
@@ -288,7 +281,7 @@ def detect_function(
 
 def evaluate(
     model: "Detector",
-    dataset: coco_data.CocoDataset,
+    dataset: CocoDataset,
     batch_size: int = 8,
     scale: tuple[int, int] = (1333, 800),
     *,
@@ -324,7 +317,7 @@ def evaluate(
 
 def collect(
     model: "Detector",
-    dataset: coco_data.CocoDataset,
+    dataset: CocoDataset,
     batches: collections.abc.Iterable,
     detect: collections.abc.Callable[[tf.Tensor], dict[str, tf.Tensor]],
     progress: collections.abc.Callable[[int, int], None] | None = None,

@@ -63,7 +63,7 @@ def test_truth_scores_one(boxes, ids, capsys):
 
 def test_from_an_annotation_file(tmp_path):
     (tmp_path / "coco.json").write_text(json.dumps(content_of(SEVERAL, (3, 90))))
-    evaluator = CocoEvaluator(tmp_path / "coco.json", class_names=["class90", "class3"])
+    evaluator = CocoEvaluator(load_coco(tmp_path / "coco.json", None, class_names=["class90", "class3"]))
     feed_truth(evaluator)
     result = evaluator.result()
     assert result.metrics["AP"] == pytest.approx(1.0)
