@@ -61,14 +61,14 @@ def with_classes(artifact: Artifact) -> Artifact:
     return artifact._replace(config=config)
 
 
-def of_run(run_dir: str | os.PathLike, which: str = "best") -> Artifact:
-    """That of a run directory's "best" or "last" weights.
+def of_run(run_dir: str | os.PathLike) -> Artifact:
+    """That of a run directory's best weights.
 
     Raises:
         ValueError: there is no such run, or it has no such weights yet.
     """
     run = RunDirectory(run_dir)
-    config, weights = run.read_config(), run.weights_file(which)
+    config, weights = run.read_config(), run.weights_file("best")
     if not weights.exists():
         raise ValueError(f"{run.path} has no {weights.name}: name a run that gfl-train has finished or evaluated")
     return Artifact(config.get("name", run.path.name), config, weights, run.path)

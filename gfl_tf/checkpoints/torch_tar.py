@@ -54,7 +54,7 @@ def _storages(content, position):
     content.seek(position)
     storages = {}
     for _ in range(_count(content)):
-        key, _, kind = _tuple(content, 3)
+        key, _, kind = _triple(content)
         dtype = tensors.dtype_of(kind)
         if dtype is None:
             raise ValueError("it has a storage of an unknown type")
@@ -77,7 +77,7 @@ def _tensors(content, position, storages):
     content.seek(position)
     found = {}
     for _ in range(_count(content)):
-        key, storage, _ = _tuple(content, 3)
+        key, storage, _ = _triple(content)
         (axes,) = _unpack(content, "<i4x")
         if not 0 <= axes <= len(content):
             raise ValueError("a tensor of it has no sensible number of axes")
@@ -94,10 +94,10 @@ def _count(content):
     return count
 
 
-def _tuple(content, length):
+def _triple(content):
     values = pickles.read(content, tensors.call)
-    if not isinstance(values, tuple) or len(values) != length:
-        raise ValueError(f"it lacks the tuple of {length} that describes a storage or tensor")
+    if not isinstance(values, tuple) or len(values) != 3:
+        raise ValueError("it lacks the tuple of 3 that describes a storage or tensor")
     return values
 
 

@@ -114,9 +114,9 @@ class _Canvases:
         return self._by_area[holds][0].astype(np.int32)
 
 
-def _buckets(sizes, bounds=ASPECT_BOUNDS):
+def _buckets(sizes):
     """Bucket int [N] of each image size [N, 2]."""
-    return np.digitize(sizes[:, 1] / sizes[:, 0], bounds, right=True)
+    return np.digitize(sizes[:, 1] / sizes[:, 0], ASPECT_BOUNDS, right=True)
 
 
 class TrainingPlan:

@@ -15,7 +15,7 @@ import typing
 
 import numpy as np
 
-LEVEL = 0.95
+LEVEL = 0.95  # of the interval
 
 
 class Difference(typing.NamedTuple):
@@ -40,15 +40,12 @@ def draws(num_images: int, count: int, seed: int) -> np.ndarray:
     return made
 
 
-def difference(
-    first: float, other: float, of_first: np.ndarray, of_other: np.ndarray, level: float = LEVEL
-) -> Difference | None:
+def difference(first: float, other: float, of_first: np.ndarray, of_other: np.ndarray) -> Difference | None:
     """The difference of a number between two detectors.
 
     Args:
         first, other: the number over all images; NaN: there are no such objects.
         of_first, of_other: [S], in the same resamples; NaN in those that have no such objects, which are left out.
-        level: of the interval.
 
     Returns:
         `Difference`; None where there are no such objects.
@@ -57,5 +54,5 @@ def difference(
     differences = differences[~np.isnan(differences)]
     if np.isnan(other - first) or not len(differences):
         return None
-    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Difference(float(other - first), float(low), float(high))

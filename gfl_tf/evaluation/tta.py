@@ -25,11 +25,9 @@ if typing.TYPE_CHECKING:
 FACTORS = (0.6, 0.8, 1.0, 1.2)
 
 
-def default_scales(
-    scale: tuple[int, int], factors: collections.abc.Sequence[float] = FACTORS
-) -> tuple[tuple[int, int], ...]:
+def default_scales(scale: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """(long, short) limits of the views of a model that is tested at `scale`, (long, short) pixels."""
-    return tuple(tuple(int(side * factor + 0.5) for side in scale) for factor in factors)
+    return tuple(tuple(int(side * factor + 0.5) for side in scale) for factor in FACTORS)
 
 
 def detect(

@@ -24,11 +24,11 @@ _BATCHING = """\
 {allowed_batch_sizes}
 max_batch_size {{ value: {max_batch_size} }}
 # Batches that run at once: each needs the memory of its images.
-num_batch_threads {{ value: {num_batch_threads} }}
+num_batch_threads {{ value: 2 }}
 # How long the first request of a batch waits for others. 0: only while all threads are busy.
-batch_timeout_micros {{ value: {batch_timeout_micros} }}
+batch_timeout_micros {{ value: 0 }}
 # Full batches that may wait; beyond that, requests are refused.
-max_enqueued_batches {{ value: {max_enqueued_batches} }}
+max_enqueued_batches {{ value: 8 }}
 # Not for images: `image_tensor` would take the added border for part of the image.
 pad_variable_length_inputs: false
 """
@@ -42,19 +42,12 @@ prometheus_config {
 """
 
 
-def write(
-    version_dir: str | os.PathLike,
-    batch_sizes: collections.abc.Sequence[int] = BATCH_SIZES,
-    num_batch_threads: int = 2,
-    batch_timeout_micros: int = 0,
-    max_enqueued_batches: int = 8,
-) -> None:
+def write(version_dir: str | os.PathLike, batch_sizes: collections.abc.Sequence[int] = BATCH_SIZES) -> None:
     """Writes both files.
 
     Args:
         version_dir: folder of the SavedModel.
         batch_sizes: ascending; the last is the largest batch, and the largest request.
-        num_batch_threads, batch_timeout_micros, max_enqueued_batches: see the file.
 
     Raises:
         ValueError: batch sizes that TensorFlow Serving refuses.
@@ -66,9 +59,6 @@ def write(
     batching = _BATCHING.format(
         allowed_batch_sizes="\n".join(f"allowed_batch_sizes: {size}" for size in sizes),
         max_batch_size=sizes[-1],  # the server insists that it is the last of the allowed ones
-        num_batch_threads=num_batch_threads,
-        batch_timeout_micros=batch_timeout_micros,
-        max_enqueued_batches=max_enqueued_batches,
     )
     (directory / BATCHING_PATH).write_text(batching)
     (directory / MONITORING_PATH).parent.mkdir(exist_ok=True)

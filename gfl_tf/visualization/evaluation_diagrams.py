@@ -103,10 +103,11 @@ def confusion(axes: "Axes", matrix: np.ndarray, class_names: collections.abc.Seq
         matrix: int [C + 1, C + 1].
         class_names: C names.
     """
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     # Transparent to half transparent: numbers in the page's own colour can be read on every cell.
-    shades = LinearSegmentedColormap.from_list("shares", [(*_rgb(0), 0.0), (*_rgb(0), 0.6)])
+    colour = to_rgb(diagrams.COLOURS[0])
+    shades = LinearSegmentedColormap.from_list("shares", [(*colour, 0.0), (*colour, 0.6)])
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     count = len(matrix)
@@ -158,12 +159,6 @@ def by_class(
     axes.set_yticks(range(len(class_names)), class_names)
     axes.invert_yaxis()
     _label(axes, "AP in percent", "")
-
-
-def _rgb(index):
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(diagrams.COLOURS[index])
 
 
 def _linestyle(index):

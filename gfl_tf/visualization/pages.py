@@ -33,8 +33,8 @@ def write(path: str | os.PathLike, template: str, **values: typing.Any) -> None:
         file.write(render(template, **values))
 
 
-def jpeg_uri(picture: Image.Image, quality: int = 80) -> str:
+def jpeg_uri(picture: Image.Image) -> str:
     """An RGB picture as a data URI."""
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
+    picture.save(file, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -57,19 +57,18 @@ def messages():
 
 
 def test_batching_parameters(messages, tmp_path):
-    tf_serving.write(tmp_path, (1, 3, 5), num_batch_threads=4, batch_timeout_micros=1500, max_enqueued_batches=7)
+    tf_serving.write(tmp_path, (1, 3, 5))
     text = (tmp_path / "batching_params.pbtxt").read_text()
     parameters = text_format.Parse(text, messages["BatchingParameters"]())
     assert list(parameters.allowed_batch_sizes) == [1, 3, 5]
     assert parameters.max_batch_size.value == 5
-    assert parameters.num_batch_threads.value == 4
-    assert parameters.HasField("batch_timeout_micros") and parameters.batch_timeout_micros.value == 1500
-    assert parameters.max_enqueued_batches.value == 7
+    assert parameters.num_batch_threads.value == 2
+    assert parameters.max_enqueued_batches.value == 8
     assert not parameters.pad_variable_length_inputs
     assert not parameters.HasField("enable_large_batch_splitting")  # which would want max_execution_batch_size
 
 
-def test_no_waiting_unless_asked_for(messages, tmp_path):
+def test_no_request_waits_for_others(messages, tmp_path):
     tf_serving.write(tmp_path)
     parameters = text_format.Parse((tmp_path / "batching_params.pbtxt").read_text(), messages["BatchingParameters"]())
     assert parameters.HasField("batch_timeout_micros") and parameters.batch_timeout_micros.value == 0
