@@ -11,7 +11,7 @@ from absl import logging
 from gfl_tf import detections
 from gfl_tf.data import coco as coco_data
 from gfl_tf.data import images as image_ops
-from gfl_tf.evaluation import coco
+from gfl_tf.evaluation import coco, matches
 from gfl_tf.serving import assets, runners
 
 MIN_IOU = 0.9  # of a detection and its counterpart
@@ -138,7 +138,7 @@ def counterparts(expected, found):
 
     Of the same class and an IoU of at least `MIN_IOU`; those that overlap most find each other first.
     """
-    iou = _iou(expected["boxes"], found["boxes"])
+    iou = matches.iou(expected["boxes"], found["boxes"])
     iou = np.where(expected["classes"][:, np.newaxis] == found["classes"], iou, 0.0)
     rows, columns = np.nonzero(iou >= MIN_IOU)
     pairs, taken_rows, taken_columns = [], set(), set()
@@ -195,16 +195,6 @@ def _wanted(found, score_threshold):
     # The evaluator leaves boxes without area out of the detections: they must not be ground truth either.
     is_wanted = (found["confidence"] > score_threshold) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return detections.select(found, is_wanted)
-
-
-def _iou(boxes_a, boxes_b):
-    """float64 [n, m] of xyxy boxes [n, 4] and [m, 4]; 0 where neither has an area."""
-    a = np.asarray(boxes_a, np.float64).reshape(-1, 1, 4)
-    b = np.asarray(boxes_b, np.float64).reshape(1, -1, 4)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    overlap = np.maximum(sides, 0).prod(axis=-1)
-    union = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1) - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
 
 
 def _ap(expected, found, shapes):
