@@ -10,8 +10,10 @@ import re
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from gfl_tf.data import headers, host_formats, image_formats
+from gfl_tf.texts import first_ones
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Of EXIF's orientations 1 to 8: whether rows become columns, and which axes are reversed after it.
@@ -73,6 +75,13 @@ def other_files(paths: collections.abc.Sequence[str | os.PathLike]) -> list[path
     folders = [path for path in map(pathlib.Path, paths) if path.is_dir()]
     files = [file for folder in folders for file in _files_of(folder) if not file.name.startswith(".")]
     return [file for file in dict.fromkeys(files) if not is_named_like_an_image(file.name)]
+
+
+def warn_of_other_files(names: collections.abc.Sequence[str]) -> None:
+    """Warns of files that are passed over, as they are not named like images."""
+    if names:
+        listed = ", ".join(first_ones(names))
+        logging.warning("%d files are not named like images and are passed over: %s", len(names), listed)
 
 
 def _files_of(folder):

@@ -14,9 +14,7 @@ import re
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
-from gfl_tf import texts
 from gfl_tf.data import images as image_ops
 
 READ_BUFFER = 8 << 20  # bytes, of a TFRecord file
@@ -163,10 +161,7 @@ def find_images(folder: str | os.PathLike) -> ImageFiles:
         (names if image_ops.is_named_like_an_image(name) else others).append(name)
     if not names:
         raise ValueError(f"no image in {folder}; wanted: {', '.join(image_ops.SUFFIXES)}")
-    others = [name for name in others if not os.path.basename(name).startswith(".")]
-    if others:
-        listed = ", ".join(texts.first_ones(others))
-        logging.warning("%d files are not named like images and are passed over: %s", len(others), listed)
+    image_ops.warn_of_other_files([name for name in others if not os.path.basename(name).startswith(".")])
     return ImageFiles(folder, tuple(sorted(names)))
 
 

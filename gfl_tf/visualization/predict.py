@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from gfl_tf import detections, files, texts
+from gfl_tf import detections, files
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.data import image_checks
 from gfl_tf.data import images as image_ops
@@ -62,7 +62,7 @@ def predict(
     Raises:
         ValueError: a path that does not exist, no image at all, or `output` is the folder of an image.
     """
-    _warn_of_other_files(image_ops.other_files(paths))
+    image_ops.warn_of_other_files([file.name for file in image_ops.other_files(paths)])
     paths = image_ops.find_files(paths)
     output = pathlib.Path(output)
     if output.resolve() in {file.resolve().parent for file in paths}:
@@ -99,12 +99,6 @@ def predict(
 def _warn_of(doubts, num_images):
     for doubt, number in collections.Counter(doubts).items():
         logging.warning("%d of %d images: %s", number, num_images, doubt)
-
-
-def _warn_of_other_files(others):
-    if others:
-        listed = ", ".join(texts.first_ones([file.name for file in others]))
-        logging.warning("%d files are not named like images and are passed over: %s", len(others), listed)
 
 
 def _distinct_names(files):

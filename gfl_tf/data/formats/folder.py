@@ -4,8 +4,6 @@ import collections.abc
 import os
 import typing
 
-from absl import logging
-
 from gfl_tf.data import images as image_files
 from gfl_tf.data.formats.entries import Entry, Export, to_coco
 
@@ -23,8 +21,6 @@ def read_folder(
     Raises:
         ValueError: no such folder, no image in it, or a size that cannot be read.
     """
-    others = image_files.other_files([folder])
-    if others:
-        logging.warning("%d files in %s are not named like images, such as %s.", len(others), folder, others[0].name)
+    image_files.warn_of_other_files([file.name for file in image_files.other_files([folder])])
     listed = [Entry(path.name, None, [], str(folder)) for path in image_files.find_files([folder])]
     return to_coco(Export(str(folder), str(folder), listed, tuple(class_names)), on_bad_image=on_bad_image)

@@ -19,7 +19,7 @@ def test_images_of_a_folder(tmp_path, caplog):
         (str(tmp_path / "b.png"), 30, 20),
     ]
     assert dataset.class_names == ("cat", "dog") and not dataset.num_boxes
-    assert "not named like images, such as notes.txt" in caplog.text
+    assert "1 files are not named like images and are passed over: notes.txt" in caplog.text
 
 
 def test_bad_image(tmp_path):
