@@ -7,6 +7,8 @@ data parallelism, "teacher." beside "student.". What the prefix is follows from 
 import collections
 import dataclasses
 
+from gfl_tf.texts import first_ones
+
 # Wrappers of PyTorch that make a step of the name wherever they stand: of torch.compile, FSDP, activation checkpoints.
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
@@ -113,7 +115,7 @@ def _restrict(names, wanted, found, prefix):
 
 def _list(counts):
     texts = [f"{prefix!r} ({count})" if prefix else f"no prefix at all ({count})" for prefix, count in counts.items()]
-    return ", ".join(texts[:8]) + (f" and {len(texts) - 8} others" if len(texts) > 8 else "")
+    return ", ".join(first_ones(texts, 8))
 
 
 def _flags(counts):

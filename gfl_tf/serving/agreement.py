@@ -13,6 +13,7 @@ from gfl_tf.data import coco as coco_data
 from gfl_tf.data import images as image_ops
 from gfl_tf.evaluation import coco, matches
 from gfl_tf.serving import assets, runners
+from gfl_tf.texts import first_ones
 
 MIN_IOU = 0.9  # of a detection and its counterpart
 
@@ -251,7 +252,7 @@ def _records(annotations, files, class_names):
         raise ValueError(f"images are told by their file names, and there are several of the name {twice[0]}")
     unknown = [str(file) for file in files if file.name not in by_name]
     if unknown:
-        raise ValueError(f"{annotations} has no image {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}")
+        raise ValueError(f"{annotations} has no image {', '.join(first_ones(unknown, 5))}")
     records = [by_name[file.name] for file in files]
     if not any(len(record.boxes) for record in records):
         raise ValueError(f"{annotations} has no box on these images, so no AP can be measured: leave it out")

@@ -9,6 +9,7 @@ from gfl_tf import detector_weights
 from gfl_tf.build import build_detector
 from gfl_tf.checkpoints import mmdet, places, state_dict
 from gfl_tf.data.coco import COCO_CLASS_NAMES
+from gfl_tf.texts import first_ones
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
 
@@ -36,12 +37,11 @@ class Imported:
         report, file, run_dir = self.report, self.checkpoint, self.run_dir
         about = ", ".join(f"{name} {value}" for name, value in file.metadata.items())
         beside = ", ".join(map(repr, file.ignored)) or "nothing"
-        classes = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
         lines = [
             f"{file.path}: {about or 'the file does not say where it is from'}",
             f"{report} ({report.parameters:,} numbers)",
             f"ignored {len(report.ignored)} counters and constants, and beside the weights {beside}",
-            f"{len(self.class_names)} classes: {classes}",
+            f"{len(self.class_names)} classes: {', '.join(first_ones(self.class_names, 8))}",
             f"Written to {run_dir}. Go on with:",
             f"    gfl-predict --run_dir={run_dir} --images=FOLDER --output=predictions",
             f"    gfl-evaluate --run_dir={run_dir} --annotations=FILE.json --images=FOLDER",

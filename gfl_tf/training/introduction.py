@@ -5,6 +5,7 @@ import socket
 
 from gfl_tf.data.batching import steps_per_epoch as batches_in_pass
 from gfl_tf.dataset_check.check import summary_lines
+from gfl_tf.texts import first_ones
 from gfl_tf.training import fields
 from gfl_tf.training.schedule import scaled_learning_rate, warmup_steps
 from gfl_tf.training.strategy import describe
@@ -30,7 +31,7 @@ def lines(config, data, steps, strategy, hosts, step):
     """
     train_data, val_data, data_service = data
     train, scale, classes = config.train, config.data.scale, config.data.class_names
-    listed = ", ".join(classes[:MOST_CLASSES]) + (", ..." if len(classes) > MOST_CLASSES else "")
+    listed = ", ".join(first_ones(classes, MOST_CLASSES))
     epochs = f"{train.epochs} + {train.swa_epochs}" if train.swa_epochs else train.epochs
     steps_per_epoch, total_steps = steps
     return [
