@@ -44,6 +44,12 @@ def replacing(path: str | os.PathLike, mode: str = "w", synced: bool = False) ->
         partial.unlink(missing_ok=True)
 
 
+def write(path: str | os.PathLike, content: str | bytes, synced: bool = False) -> None:
+    """Writes a file that nobody sees half written; arguments and errors are those of `replacing`."""
+    with replacing(path, "w" if isinstance(content, str) else "wb", synced) as file:
+        file.write(content)
+
+
 def remove_partial(folder: str | os.PathLike) -> None:
     """Removes what `replacing` left in a folder where its process was killed; nobody else may be writing there."""
     for partial in pathlib.Path(folder).glob(".partial-*"):

@@ -21,6 +21,13 @@ def test_replacing(tmp_path):
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.json", "b.npz"]
 
 
+@pytest.mark.parametrize("synced", [False, True])
+@pytest.mark.parametrize("content", ["ä", "ä".encode()])
+def test_write(tmp_path, content, synced):
+    files.write(tmp_path / "a", content, synced)
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "ä" and os.listdir(tmp_path) == ["a"]
+
+
 def test_nothing_changes_where_the_writing_fails(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("old")

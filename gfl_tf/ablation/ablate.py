@@ -15,7 +15,7 @@ from gfl_tf.ablation.plan import Budget, Training
 from gfl_tf.ablation.tables import Table
 from gfl_tf.texts import first_ones
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields, lock, run_data, run_dir
+from gfl_tf.training import fields, lock, run_data
 from gfl_tf.training.progress import duration
 from gfl_tf.training.stop import StopRequest
 
@@ -272,5 +272,5 @@ def content(ablation: Ablation, found: Found) -> dict[str, typing.Any]:
 
 
 def _keep(ablation, found, show):
-    run_dir.write_whole(ablation.output / FILE, json.dumps(content(ablation, found), indent=1) + "\n")
+    files.write(ablation.output / FILE, json.dumps(content(ablation, found), indent=1) + "\n", synced=True)
     show(found)

@@ -55,8 +55,7 @@ def write(output: str | os.PathLike, bench: Bench, results: dict[str, Result], m
         "items": {name: {"title": ITEMS[name], **result.content()} for name, result in results.items()},
         "limits": [each._asdict() for each in bench.drift],
     }
-    with files.replacing(output / JSON) as file:
-        file.write(json.dumps(content, indent=1) + "\n")
+    files.write(output / JSON, json.dumps(content, indent=1) + "\n")
     pages.write(
         output / PAGE,
         "benchmark.html",

@@ -4,9 +4,9 @@ import json
 import os
 import pathlib
 
+from gfl_tf import files
 from gfl_tf.comparison import page
 from gfl_tf.comparison.compare import Comparison
-from gfl_tf.files import replacing
 
 
 def write(comparison: Comparison, folder: str | os.PathLike) -> None:
@@ -19,5 +19,4 @@ def write(comparison: Comparison, folder: str | os.PathLike) -> None:
         ("compare.json", json.dumps(comparison.content(), indent=1)),
         ("index.html", page.render(comparison)),
     ):
-        with replacing(pathlib.Path(folder) / name) as file:
-            file.write(content)
+        files.write(pathlib.Path(folder) / name, content)

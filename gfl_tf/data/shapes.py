@@ -104,8 +104,7 @@ def _write_split(annotations, images, info, split_index):
         Image.fromarray(shape_scenes.paint_scene(rng, scene)).save(encoded, "JPEG", quality=_JPEG_QUALITY)
         file_name = f"{image_id:06d}.jpg"
         # Readers, and another process that draws the same data, never see half a file.
-        with files.replacing(images / file_name, "wb") as file:
-            file.write(encoded.getvalue())
+        files.write(images / file_name, encoded.getvalue())
         height, width = info["image_size"]
         image_records.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
         for record in shape_scenes.annotate_scene(scene):

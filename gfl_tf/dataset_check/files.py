@@ -4,9 +4,9 @@ import json
 import os
 import pathlib
 
+from gfl_tf import files
 from gfl_tf.dataset_check import page, text
 from gfl_tf.dataset_check.check import Report
-from gfl_tf.files import replacing
 
 
 def write(report: Report, folder: str | os.PathLike) -> None:
@@ -19,5 +19,4 @@ def write(report: Report, folder: str | os.PathLike) -> None:
         ("report.json", json.dumps(text.content(report), indent=1)),
         ("report.html", page.render(report)),
     ):
-        with replacing(pathlib.Path(folder) / name) as file:
-            file.write(content)
+        files.write(pathlib.Path(folder) / name, content)

@@ -13,7 +13,6 @@ import dataclasses
 import io
 import json
 import os
-import pathlib
 import typing
 import uuid
 
@@ -173,8 +172,7 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, typing.Any]:
 
 def _write_whole(path, content):
     if "://" not in path:
-        with files.replacing(pathlib.Path(path), "wb", synced=True) as file:
-            file.write(content)
+        files.write(path, content, synced=True)
         return
     folder, name = path.rsplit("/", 1)
     partial = f"{folder}/.partial-{uuid.uuid4().hex[:12]}-{name}"

@@ -7,6 +7,7 @@ import os
 import pathlib
 import typing
 
+from gfl_tf import files
 from gfl_tf.data import images as image_files
 from gfl_tf.data.coco import CocoDataset
 from gfl_tf.evaluation import coco, observation
@@ -89,7 +90,7 @@ def _write(output, lead, found, left_out):
         draw = functools.partial(analysis.draw, numbers=numbers)
         # Pixels are the only values that are not plain.
         text = json.dumps(numbers, indent=1, default=lambda pixels: f"in {name}.png")
-        run_dirs.write_whole(output / f"{name}.json", text + "\n")
+        files.write(output / f"{name}.json", text + "\n", synced=True)
         diagrams.write_png(output / f"{name}.png", draw, *analysis.size)
         svg = diagrams.svg(draw, analysis.title, *analysis.size)
         sections.append({"name": name, "analysis": analysis, "svg": svg, "tables": _tables(numbers)})

@@ -120,8 +120,7 @@ class Divergence:
         if not self._workers.is_first:
             return
         self._file.parent.mkdir(exist_ok=True)
-        with files.replacing(self._file, synced=True) as file:
-            file.write(json.dumps(self._steps, indent=2) + "\n")
+        files.write(self._file, json.dumps(self._steps, indent=2) + "\n", synced=True)
 
     def _lower(self):
         self.lowered_from.assign(np.array([each["to"] for each in self._of("go_back")], np.int64))

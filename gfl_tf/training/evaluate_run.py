@@ -83,7 +83,7 @@ def evaluate_run(
     name = f"{which}-{'tta-' if with_tta else ''}{data_name}"
     output = pathlib.Path(output) if output else run.evaluation / name
     output.mkdir(parents=True, exist_ok=True)
-    run_dirs.write_whole(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    files.write(output / "metrics.json", json.dumps(metrics, indent=2) + "\n", synced=True)
     with files.replacing(output / "detections.json", synced=True) as file:
         result.detections.write(file)
     if report:

@@ -189,9 +189,9 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         self.evaluation.mkdir(exist_ok=True)
         self._remove_partial()
-        write_whole(self.config_file, configs.to_json(config))
+        files.write(self.config_file, configs.to_json(config), synced=True)
         if data is not None:
-            write_whole(self.data_file, json.dumps(data, indent=2) + "\n")
+            files.write(self.data_file, json.dumps(data, indent=2) + "\n", synced=True)
 
     def differences(self, config: ml_collections.ConfigDict, data: dict[str, typing.Any]) -> list[str]:
         """What stands against going on with the run that is there, in words; arguments as of `start`."""
@@ -256,7 +256,7 @@ class RunDirectory:
     def list_held_out(self, dataset: CocoDataset) -> None:
         """Writes which images `dataset` was given of the training data."""
         images = [{"id": record.id, "file": os.path.abspath(record.path)} for record in dataset.images]
-        write_whole(self.held_out_file, json.dumps({"val": images}, indent=1) + "\n")
+        files.write(self.held_out_file, json.dumps({"val": images}, indent=1) + "\n", synced=True)
 
     def save_calibration(self, which: str, calibration: EdgeCalibration, measured: dict[str, typing.Any]) -> None:
         """Keeps the `EdgeCalibration` of the "best" or "last" weights, and what it was made of."""
@@ -266,7 +266,7 @@ class RunDirectory:
             "calibration": arguments(calibration),
             "measured": measured,
         }
-        write_whole(self.calibration_file, json.dumps(content, indent=1) + "\n")
+        files.write(self.calibration_file, json.dumps(content, indent=1) + "\n", synced=True)
 
     def read_calibration(self, which: str) -> EdgeCalibration | None:
         """The `EdgeCalibration` of the "best" or "last" weights; None: there is none, or one of other weights (warned).
@@ -351,9 +351,3 @@ def _remedies(run, config, which):
         is_evaluated = which == "best" and config.data.val_annotations
         source = "the next evaluation" if is_evaluated else "the last checkpoint"
         yield f"gfl-train --run_dir={shlex.quote(str(run.path))} goes on with the run and takes those of {source}"
-
-
-def write_whole(path: str | os.PathLike, text: str) -> None:
-    """Writes a file that is never seen half written."""
-    with files.replacing(path, synced=True) as file:
-        file.write(text)

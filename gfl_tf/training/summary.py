@@ -8,13 +8,13 @@ from gfl_tf import files
 from gfl_tf.evaluation.coco import CocoResult
 from gfl_tf.training import divergence, worst_images
 from gfl_tf.training.advice import advice
-from gfl_tf.training.run_dir import RunDirectory, write_whole
+from gfl_tf.training.run_dir import RunDirectory
 
 
 def write(run: RunDirectory, config: ml_collections.ConfigDict, step: int) -> str:
     """Writes `text` into the run directory, and returns it."""
     report = text(run, config, step)
-    write_whole(run.report_file, report)
+    files.write(run.report_file, report, synced=True)
     return report
 
 

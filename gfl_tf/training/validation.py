@@ -6,10 +6,10 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from gfl_tf import compat, detections
+from gfl_tf import compat, detections, files
 from gfl_tf.data import pipeline
 from gfl_tf.evaluation import coco
-from gfl_tf.training import cluster, run_dir, worst_images
+from gfl_tf.training import cluster, worst_images
 from gfl_tf.training.progress import Countdown
 from gfl_tf.visualization.detections import draw_detections, legible
 
@@ -128,9 +128,9 @@ class Validation:
     def _write(self, step, result, is_best):
         if is_best:
             worst = {"step": step, "images": worst_images.find(self._dataset, result.detections)}
-            run_dir.write_whole(self._run.worst_images_file, json.dumps(worst, indent=2) + "\n")
+            files.write(self._run.worst_images_file, json.dumps(worst, indent=2) + "\n", synced=True)
         file = self._run.evaluation / f"step-{step:08d}.json"
-        run_dir.write_whole(file, json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n")
+        files.write(file, json.dumps({"step": step, **result.to_dict()}, indent=2) + "\n", synced=True)
         for name, value in result.metrics.items():
             if value >= 0:  # there is such an object
                 tf.summary.scalar(f"evaluation/{name}", value, step=step)

@@ -29,8 +29,7 @@ def render(template: str, **values: typing.Any) -> str:
 
 def write(path: str | os.PathLike, template: str, **values: typing.Any) -> None:
     """Writes `render`'s page whole."""
-    with files.replacing(path) as file:
-        file.write(render(template, **values))
+    files.write(path, render(template, **values))
 
 
 def jpeg_uri(picture: Image.Image) -> str:

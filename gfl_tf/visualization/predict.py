@@ -91,8 +91,7 @@ def predict(
     content = {"images": found, "skipped": skipped}
     if model.edge_calibration:
         content["interval_levels"] = list(model.edge_calibration.levels)
-    with files.replacing(output / JSON_FILE) as file:
-        file.write(json.dumps(content, indent=1) + "\n")
+    files.write(output / JSON_FILE, json.dumps(content, indent=1) + "\n")
     return content
 
 
