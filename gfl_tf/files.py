@@ -68,6 +68,13 @@ def read_json(path: str | os.PathLike) -> typing.Any:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
+def read_good(
+    path: pathlib.Path, read: collections.abc.Callable[[pathlib.Path], typing.Any], default: typing.Any = None
+) -> typing.Any:
+    """read(path), or `default`: where there is no such file, or where it raises ValueError, which is warned of."""
+    return dict(good([path] if path.exists() else [], read)).get(path, default)
+
+
 def sha256(path: str | os.PathLike) -> str:
     """The checksum of a file's content, in hexadecimal digits; OSError: it cannot be read."""
     digest = hashlib.sha256()

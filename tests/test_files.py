@@ -63,3 +63,12 @@ def test_the_good_ones_and_a_warning_of_each_other(tmp_path, caplog, content):
     assert list(found) == [(tmp_path / "a", 1), (tmp_path / "d", 2)]
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == 2 and all(f"{tmp_path / name} cannot be read" in text for name, text in zip("bc", warnings))
+
+
+def test_a_good_one_or_the_default(tmp_path, caplog):
+    path = tmp_path / "a.json"
+    assert files.read_good(path, files.read_json) is None and not caplog.records
+    path.write_text("{")
+    assert files.read_good(path, files.read_json, []) == [] and f"{path} cannot be read" in caplog.text
+    path.write_text("1")
+    assert files.read_good(path, files.read_json, []) == 1

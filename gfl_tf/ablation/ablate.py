@@ -204,8 +204,7 @@ def _check_same(ablation, prepared):
 
 
 def _stored(ablation):
-    path = ablation.output / FILE
-    return dict(files.good([path] if path.exists() else [], files.read_json)).get(path, {})
+    return files.read_good(ablation.output / FILE, files.read_json, {})
 
 
 def _read(ablation):

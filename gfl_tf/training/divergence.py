@@ -128,7 +128,7 @@ class Divergence:
 
 def read_steps(file):
     """The content of a diverged/steps.json; [] where there is none, or a damaged one, which is warned of."""
-    return dict(files.good([file], _read)).get(file, []) if file.exists() else []
+    return files.read_good(file, _read, [])
 
 
 def _read(file):

@@ -233,7 +233,7 @@ class RunDirectory:
             )
 
     def _differing_data(self, data):
-        stored = dict(files.good([self.data_file], files.read_json)).get(self.data_file)
+        stored = files.read_good(self.data_file, files.read_json)
         if stored is None:
             logging.warning(
                 "%s has no %s that can be read: whether its data are the same is not checked.",
@@ -345,7 +345,7 @@ def load_run(
 def _remedies(run, config, which):
     """What can be done where the "best" or "last" weights are damaged or not there."""
     (other,) = set(WEIGHTS) - {which}
-    if run.weights_file(other).exists() and dict(files.good([run.weights_file(other)], weight_file.read)):
+    if files.read_good(run.weights_file(other), weight_file.read):
         yield f"The run has others: --checkpoint={other}"
     if run.has_checkpoint():
         is_evaluated = which == "best" and config.data.val_annotations

@@ -86,9 +86,7 @@ def _commands(run, config):
 
 
 def _worst(run, best_step):
-    if not run.worst_images_file.is_file():
-        return []
-    stored = dict(files.good([run.worst_images_file], files.read_json)).get(run.worst_images_file)
+    stored = files.read_good(run.worst_images_file, files.read_json)
     if not stored or stored["step"] != best_step or not stored["images"]:
         return []
     lines = ["| F1 | objects | missed | false | image |", "| ---: | ---: | ---: | ---: | --- |"]
