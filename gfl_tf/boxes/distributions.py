@@ -57,8 +57,7 @@ class GeneralDistribution:
         distances = distance_ops.boxes_to_distances(places.points_px, target_boxes)
         bins = distances / places.strides[..., tf.newaxis] / self.bin_width
         bins = tf.clip_by_value(bins, 0.0, self.num_bins - LAST_BIN_MARGIN)
-        shape = tf.concat([tf.shape(output)[:-1], [4, self.num_bins + 1]], axis=0)
-        return tf.reduce_mean(distribution_focal_loss(bins, tf.reshape(output, shape)), axis=-1)
+        return tf.reduce_mean(distribution_focal_loss(bins, distributions.by_side(output)), axis=-1)
 
 
 @part

@@ -8,6 +8,7 @@ import tensorflow as tf
 from gfl_tf import field_rules
 from gfl_tf.boxes.distributions import GeneralDistribution
 from gfl_tf.losses.distribution import distillation_loss
+from gfl_tf.ops.distributions import by_side
 from gfl_tf.parts import check_fields
 
 
@@ -99,10 +100,8 @@ class Distillation:
 
     def side_losses(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """[...], the mean over the four sides of `distillation_loss`, of outputs [..., 4 * (n + 1)]."""
-        teacher, student = outputs["teacher_box"], outputs["box"]
-        shape = tf.concat([tf.shape(student)[:-1], [4, student.shape[-1] // 4]], axis=0)
-        sides = distillation_loss(tf.reshape(teacher, shape), tf.reshape(student, shape), self.temperature)
-        return tf.reduce_mean(sides, axis=-1)
+        teacher, student = (by_side(outputs[name]) for name in ("teacher_box", "box"))
+        return tf.reduce_mean(distillation_loss(teacher, student, self.temperature), axis=-1)
 
     def class_losses(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """[...], `distillation_loss` over the classes, of outputs [..., C]."""

@@ -3,11 +3,14 @@
 import tensorflow as tf
 
 
+def by_side(logits: tf.Tensor) -> tf.Tensor:
+    """Side-major box logits [..., 4 * (n + 1)] as [..., 4, n + 1]."""
+    return tf.reshape(logits, tf.concat([tf.shape(logits)[:-1], [4, logits.shape[-1] // 4]], axis=0))
+
+
 def side_probabilities(logits: tf.Tensor) -> tf.Tensor:
     """Probabilities float32 [..., 4, n + 1] from side-major box logits [..., 4 * (n + 1)]."""
-    logits = tf.cast(logits, tf.float32)
-    shape = tf.concat([tf.shape(logits)[:-1], [4, logits.shape[-1] // 4]], axis=0)
-    return tf.nn.softmax(tf.reshape(logits, shape), axis=-1)
+    return tf.nn.softmax(by_side(tf.cast(logits, tf.float32)), axis=-1)
 
 
 def integral(probabilities: tf.Tensor, bin_width: float = 1.0) -> tf.Tensor:
