@@ -11,29 +11,9 @@ KerasCV publishes no ImageNet weights of its ResNet-101 (v1), so the config star
 AP: --config.model.backbone.weights=FILE.weights.h5 starts from weights of yours, with freeze_batch_norm=True.
 """
 
-import ml_collections
-
-from gfl_tf.build import default_model
-from gfl_tf.training.config import default_data, default_train
+from gfl_tf.training.published import kerascv_config
 
 
 def get_config():
-    config = ml_collections.ConfigDict()
-    config.name = "gflv2_kerascv_r101_ms2x"
-    config.seed = 0
-    config.precision = "float32"
-
-    config.model = model = default_model("gflv2")
-    model.backbone.arguments.stackwise_blocks = (3, 4, 23, 3)
-
-    config.data = data = default_data()
-    data.scale = (1333, 800)
-    data.short_side_range = (480, 960)
-    data.keep_empty = False
-
-    config.train = train = default_train()
-    train.batch_size = 16
-    train.learning_rate = 0.01
-    train.epochs = 24
-    train.milestones = (16, 22)
-    return config
+    blocks = dict(backbone=dict(arguments=dict(stackwise_blocks=(3, 4, 23, 3))))
+    return kerascv_config("gflv2_kerascv_r101_ms2x", "gflv2", "", epochs=24, short_side_range=(480, 960), model=blocks)

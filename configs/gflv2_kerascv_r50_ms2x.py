@@ -11,30 +11,8 @@ The ImageNet weights are downloaded. Where that cannot be: --config.model.backbo
 of yours, or --config.model.backbone.weights= --config.model.backbone.freeze_batch_norm=False for random ones.
 """
 
-import ml_collections
-
-from gfl_tf.build import default_model
-from gfl_tf.training.config import default_data, default_train
+from gfl_tf.training.published import kerascv_config
 
 
 def get_config():
-    config = ml_collections.ConfigDict()
-    config.name = "gflv2_kerascv_r50_ms2x"
-    config.seed = 0
-    config.precision = "float32"
-
-    config.model = model = default_model("gflv2")
-    model.backbone.weights = "resnet50_imagenet"
-    model.backbone.freeze_batch_norm = True
-
-    config.data = data = default_data()
-    data.scale = (1333, 800)
-    data.short_side_range = (480, 960)
-    data.keep_empty = False
-
-    config.train = train = default_train()
-    train.batch_size = 16
-    train.learning_rate = 0.01
-    train.epochs = 24
-    train.milestones = (16, 22)
-    return config
+    return kerascv_config("gflv2_kerascv_r50_ms2x", "gflv2", epochs=24, short_side_range=(480, 960))

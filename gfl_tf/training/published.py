@@ -104,13 +104,8 @@ def published_config(
             detector has them in its head too, at the end of the towers.
         **changes: of single fields: `model`, `data` and `train`, dicts of them.
     """
-    config = ml_collections.ConfigDict()
-    config.name = name
-    config.seed = 0
-    config.precision = "float32"
-
-    config.model = model = default_model(detector)
-    source = BACKBONES[backbone]
+    config = _on_coco(name, detector, epochs, short_side_range)
+    model, source = config.model, BACKBONES[backbone]
     own = OWN.get(detector, {})
     arguments = dict(source.arguments, frozen_stages=1, norm_eval=True)
     arguments.update(deformable_stages=deformable_stages, deformable_version=own.get("deformable_version", 1))
@@ -123,6 +118,40 @@ def published_config(
     model.mean, model.std = source.mean, source.std
     model.head.deformable = bool(deformable_stages) and own.get("deformable_head", False)
 
+    config.train.update(own.get("train", {}))
+    config.update(changes)
+    return config
+
+
+def kerascv_config(
+    name: str,
+    detector: str,
+    weights: str = "resnet50_imagenet",
+    epochs: int = 12,
+    short_side_range: tuple[int, ...] = (),
+    **changes: collections.abc.Mapping[str, typing.Any],
+) -> ml_collections.ConfigDict:
+    """The config of a published model on KerasCV's ResNet in place of the reference's.
+
+    Args:
+        weights: KerasCV's preset, whose batch normalization is frozen; "": random ones.
+        name, detector, epochs, short_side_range, **changes: as of `published_config`.
+    """
+    config = _on_coco(name, detector, epochs, short_side_range)
+    config.model.backbone.update(weights=weights, freeze_batch_norm=bool(weights))
+    config.update(changes)
+    return config
+
+
+def _on_coco(name, detector, epochs, short_side_range):
+    """The detector in its default form, with the data and the training that the published models share."""
+    config = ml_collections.ConfigDict()
+    config.name = name
+    config.seed = 0
+    config.precision = "float32"
+
+    config.model = default_model(detector)
+
     config.data = data = default_data()
     data.scale = (1333, 800)
     data.short_side_range = short_side_range
@@ -133,6 +162,4 @@ def published_config(
     train.learning_rate = 0.01
     train.epochs = epochs
     train.milestones = MILESTONES[epochs]
-    train.update(own.get("train", {}))
-    config.update(changes)
     return config
