@@ -27,7 +27,6 @@ from absl import app, flags
 from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
-DECODER = ("nms", "score_threshold", "iou_threshold", "max_detections", "voting_sigma")
 
 
 def define_flags():
@@ -41,11 +40,7 @@ def define_flags():
         "batch_size", None, "Images in a batch; by default the config's; without --tta.", lower_bound=1
     )
     flags.DEFINE_string("scale", None, "LONGxSHORT, limits of the resized image in pixels; by default the config's.")
-    flags.DEFINE_enum("nms", None, ["hard", "soft_linear", "soft_gaussian"], "By default the config's.")
-    flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")
-    flags.DEFINE_float("iou_threshold", None, "Overlap at which NMS drops the weaker box; by default the config's.")
-    flags.DEFINE_integer("max_detections", None, "Detections per image at most; by default the config's.")
-    flags.DEFINE_float("voting_sigma", None, "Of variance voting, 0: none; by default the config's.", lower_bound=0.0)
+    flag_groups.define_decoder()
     flags.DEFINE_bool("tta", False, "Test-time augmentation: several sizes and mirror images, merged before one NMS.")
     flags.DEFINE_list("tta_scales", None, "With --tta: the sizes, LONGxSHORT in pixels, instead of the default ones.")
     flags.DEFINE_bool("tta_flip", True, "With --tta: whether each size is also mirrored.")
@@ -54,7 +49,7 @@ def define_flags():
 def main():
     if not FLAGS.tta and (FLAGS.tta_scales or not FLAGS.tta_flip):
         raise app.UsageError("--tta_scales and --tta_flip belong to --tta: give it too.")
-    decoder = {name: FLAGS[name].value for name in DECODER if FLAGS[name].value is not None}
+    decoder = {name: FLAGS[name].value for name in flag_groups.DECODER if FLAGS[name].value is not None}
     if (decoder or FLAGS.scale) and not FLAGS.output:
         raise app.UsageError("name a folder for scores of other settings than the run's: --output=FOLDER")
     start.import_tensorflow()

@@ -16,8 +16,7 @@ from absl import flags
 from gfl_tf.commands import flag_groups, numbers, start
 
 FLAGS = flags.FLAGS
-OPTIONS = ("format", "precision", "score_threshold", "max_detections", "iou_threshold", "freeze", "on_bad_image")
-OPTIONS += ("max_pixels", "keep", "nms", "voting_sigma")
+OPTIONS = (*flag_groups.DECODER, "format", "precision", "freeze", "on_bad_image", "max_pixels", "keep")
 
 
 def define_flags():
@@ -33,12 +32,8 @@ def define_flags():
         "Of weights and convolutions. bfloat16: of a SavedModel; float16: of that and TensorFlow Lite; int8: of that "
         "one and ONNX.",
     )
-    flags.DEFINE_string("nms", None, "hard, soft_linear or soft_gaussian; by default the config's.")
-    flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")
-    flags.DEFINE_integer("max_detections", None, "D, detections per image at most; by default the config's.")
-    flags.DEFINE_float("iou_threshold", None, "Overlap at which NMS drops the weaker box; by default the config's.")
-    flags.DEFINE_float("voting_sigma", None, "Of variance voting, 0: none; by default the config's.", lower_bound=0.0)
-    flags.DEFINE_list("intervals", None, "Of a calibrated run (gfl-calibrate): which levels, as 0.9; by default all.")
+    flag_groups.define_decoder()
+    flag_groups.define_intervals()
     flags.DEFINE_bool("freeze", False, "SavedModel: weights are constants of the graph, not variables beside it.")
     flags.DEFINE_enum(
         "on_bad_image",

@@ -8,6 +8,7 @@ if typing.TYPE_CHECKING:
     from gfl_tf.data.formats.splits import Part
 
 FLAGS = flags.FLAGS
+DECODER = ("nms", "score_threshold", "iou_threshold", "max_detections", "voting_sigma")  # of `define_decoder`
 flags.disclaim_key_flags()
 
 
@@ -19,6 +20,19 @@ def define_run() -> None:
 
 def define_checkpoint() -> None:
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
+
+
+def define_decoder() -> None:
+    """Of the options of `PredictionDecoder`; None: as the config has them."""
+    flags.DEFINE_enum("nms", None, ["hard", "soft_linear", "soft_gaussian"], "By default the config's.")
+    flags.DEFINE_float("score_threshold", None, "Scores up to it are left out before NMS; by default the config's.")
+    flags.DEFINE_float("iou_threshold", None, "Overlap at which NMS drops the weaker box; by default the config's.")
+    flags.DEFINE_integer("max_detections", None, "Detections per image at most; by default the config's.")
+    flags.DEFINE_float("voting_sigma", None, "Of variance voting, 0: none; by default the config's.", lower_bound=0.0)
+
+
+def define_intervals() -> None:
+    flags.DEFINE_list("intervals", None, "Of a calibrated run (gfl-calibrate): which levels, as 0.9; by default all.")
 
 
 def define_images_of_run(by_default: str, formats: str = "any format of gfl-train") -> None:

@@ -24,7 +24,7 @@ def define_flags():
     flags.DEFINE_list("images", None, "Images, and folders of which all images are taken.")
     flags.DEFINE_string("output", None, "Folder to write to.")
     flags.DEFINE_float("score_threshold", 0.3, "Scores at or below it are left out before NMS.", 0.0, 1.0)
-    flags.DEFINE_list("intervals", None, "Of a calibrated run (gfl-calibrate): which levels, as 0.9; by default all.")
+    flag_groups.define_intervals()
     flags.DEFINE_bool("distributions", False, "Whether to draw the distributions of each image's best detections.")
     flags.DEFINE_integer("max_distributions", 5, "Of how many detections in each image.", lower_bound=1)
     flags.mark_flags_as_required(["images", "output"])

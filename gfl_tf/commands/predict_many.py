@@ -20,7 +20,7 @@ import sys
 from absl import flags
 
 from gfl_tf import texts
-from gfl_tf.commands import start
+from gfl_tf.commands import flag_groups, start
 
 FLAGS = flags.FLAGS
 UNREADABLE_STATUS = 3
@@ -37,7 +37,7 @@ ONLY_WITH = {
 def define_flags() -> None:
     flags.DEFINE_string("model", None, "Folder of one version of an exported SavedModel.")
     flags.DEFINE_string("run_dir", None, "Run directory of the training, in place of --model.")
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which of the run's weights.")
+    flag_groups.define_checkpoint()
     flags.DEFINE_float("score_threshold", None, "Of a run: in place of the config's. An export has its own.", 0.0, 1.0)
     flags.DEFINE_string("images", None, "Folder of images, with all folders in it.")
     flags.DEFINE_string("tfrecords", None, "TFRecord files, in place of --images: a file, a pattern or a folder.")
