@@ -41,12 +41,10 @@ def main() -> None:
             FLAGS.run_dir,
             FLAGS.output,
             FLAGS.checkpoint,
-            FLAGS.annotations,
-            FLAGS.images,
-            FLAGS.only,
-            FLAGS.exports,
-            speed_accuracy.measure,
-            FLAGS.on_bad_image,
+            **flag_groups.images_of_run(),
+            only=FLAGS.only,
+            exports=FLAGS.exports,
+            measure_exports=speed_accuracy.measure,
         )
     except (OSError, ValueError) as error:
         raise SystemExit(f"analyze: {error}") from error

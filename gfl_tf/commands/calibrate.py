@@ -31,7 +31,7 @@ def main() -> None:
     try:
         levels = numbers.shares("levels", FLAGS.levels)
         _, before = calibrate_run.calibrate_run(
-            FLAGS.run_dir, FLAGS.checkpoint, FLAGS.annotations, FLAGS.images, levels, FLAGS.on_bad_image
+            FLAGS.run_dir, FLAGS.checkpoint, **flag_groups.images_of_run(), levels=levels
         )
     except (OSError, ValueError) as error:
         raise SystemExit(f"calibrate: {error}") from error

@@ -61,16 +61,14 @@ def main():
         result, metrics, output = evaluate_run.evaluate_run(
             FLAGS.run_dir,
             FLAGS.checkpoint,
-            FLAGS.annotations,
-            FLAGS.images,
-            FLAGS.output,
-            FLAGS.batch_size,
-            views,
-            FLAGS.tta_flip,
-            FLAGS.on_bad_image,
-            numbers.parse("scale", FLAGS.scale, "x", 2) if FLAGS.scale else None,
-            decoder,
-            FLAGS.report,
+            **flag_groups.images_of_run(),
+            output=FLAGS.output,
+            batch_size=FLAGS.batch_size,
+            views=views,
+            flip=FLAGS.tta_flip,
+            scale=numbers.parse("scale", FLAGS.scale, "x", 2) if FLAGS.scale else None,
+            decoder=decoder,
+            report=FLAGS.report,
         )
     except (OSError, ValueError) as error:
         raise SystemExit(f"evaluate: {error}") from error

@@ -47,6 +47,11 @@ def define_images_of_run(by_default: str, formats: str = "any format of gfl-trai
     )
 
 
+def images_of_run() -> dict[str, str | None]:
+    """The values of `define_images_of_run`, by the names of arguments."""
+    return {name: FLAGS[name].value for name in ("annotations", "images", "on_bad_image")}
+
+
 def define_data_set() -> None:
     """Of a data set as a training reads it."""
     flags.DEFINE_string("path", "", "Folder of the whole data set, as config.data.path.")

@@ -41,11 +41,9 @@ def main() -> None:
             FLAGS.run_dir,
             FLAGS.output,
             FLAGS.checkpoint,
-            FLAGS.annotations,
-            FLAGS.images,
-            FLAGS.most,
-            FLAGS.kinds,
-            FLAGS.on_bad_image,
+            **flag_groups.images_of_run(),
+            most=FLAGS.most,
+            kinds=FLAGS.kinds,
         )
     except (OSError, ValueError) as error:
         raise SystemExit(f"review: {error}") from error

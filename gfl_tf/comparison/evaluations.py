@@ -10,7 +10,7 @@ from gfl_tf import files
 from gfl_tf.comparison import names
 from gfl_tf.data.coco import CocoDataset
 from gfl_tf.training import config as configs
-from gfl_tf.training import evaluate_run, provenance, run_data
+from gfl_tf.training import evaluate_run, provenance, run_data, run_images
 from gfl_tf.training.run_dir import RunDirectory
 
 
@@ -70,7 +70,12 @@ def collect(
         if metrics is None:
             say(f"{source.path} is evaluated on {dataset.report.source}.")
             _, metrics, _ = evaluate_run.evaluate_run(
-                source.path, which, annotations, images, source.folder, on_bad_image=on_bad_image
+                source.path,
+                which,
+                annotations=annotations,
+                images=images,
+                output=source.folder,
+                on_bad_image=on_bad_image,
             )
         elif source.run:
             say(f"{source.path} was evaluated before: {source.folder}")
@@ -83,7 +88,7 @@ def _source(path, which, annotations, images, on_bad_image):
         return _of_folder(pathlib.Path(path), annotations, images, on_bad_image)
     run = RunDirectory(path)
     config = run.read_config()
-    data_name = evaluate_run.choose_data(config.data, "val", annotations, images, on_bad_image)
+    data_name = run_images.choose(config.data, "val", annotations, images, on_bad_image)
     folder = run.evaluation / f"{which}-{data_name}"
     return _Source(path, config, folder, _made_before(folder, run, which), run)
 
@@ -102,7 +107,7 @@ def _made_before(folder, run, which):
 def _of_folder(path, annotations, images, on_bad_image):
     metrics = _read_metrics(path)
     config = provenance.config_of(metrics["evaluated"])
-    evaluate_run.choose_data(config.data, "val", annotations, images, on_bad_image)
+    run_images.choose(config.data, "val", annotations, images, on_bad_image)
     return _Source(str(path), config, path, metrics, None)
 
 
@@ -150,16 +155,9 @@ def _other_data(expected, num_images, metrics):
 
 def _differences(expected, known):
     """What differs in the data, in words."""
-    texts = [
-        f"{known[name]} {what} in place of {expected[name]}"
-        for name, what in (("num_images", "images"), ("class_names", "as classes"))
-        if known[name] != expected[name]
-    ]
-    return texts or [
-        what
-        for name, what in (
-            ("image_names", "other image ids or file names"),
-            ("boxes", "other boxes or classes"),
-        )
-        if known[name] != expected[name] and None not in (known[name], expected[name])
-    ]
+    texts = {
+        "num_images": "{} images in place of {}",
+        "class_names": "{} as classes in place of {}",
+        **run_data.HASHED,
+    }
+    return [texts[name].format(known[name], expected[name]) for name in run_data.differing(expected, known)]

@@ -8,14 +8,13 @@ import pathlib
 import typing
 
 from gfl_tf import files
-from gfl_tf.data import images as image_files
 from gfl_tf.data.coco import CocoDataset
 from gfl_tf.evaluation import coco, observation
 from gfl_tf.evaluation.analyses import NAMES, check_names
 from gfl_tf.training import config as configs
 from gfl_tf.training import run_dir as run_dirs
+from gfl_tf.training import run_images
 from gfl_tf.training.analyses import TABLE, Numbers
-from gfl_tf.training.evaluate_run import choose_data
 from gfl_tf.visualization import diagrams, pages
 
 PAGE = "index.html"
@@ -26,6 +25,7 @@ def analyze_run(
     run_dir: str | os.PathLike,
     output: str | os.PathLike,
     which: str = "best",
+    *,
     annotations: str | os.PathLike | None = None,
     images: str | os.PathLike | None = None,
     only: collections.abc.Collection[str] = (),
@@ -53,7 +53,7 @@ def analyze_run(
     """
     check_names(only)
     config = run_dirs.RunDirectory(run_dir).read_config()
-    data_name = choose_data(config.data, "val", annotations, images, on_bad_image)
+    data_name = run_images.choose(config.data, "val", annotations, images, on_bad_image)
     dataset = configs.load_split(config, "val")
     model, _ = run_dirs.load_run(run_dir, which)
     coco.check_classes(model, dataset)
@@ -67,7 +67,7 @@ def analyze_run(
     output.mkdir(parents=True, exist_ok=True)
 
     parts = {TABLE[name].part for name in names}
-    with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
+    with run_images.named_errors():
         rows = measure_exports(exports, dataset) if observation.EXPORTS in parts else []
         if parts - {observation.EXPORTS}:
             seen = observation.observe(

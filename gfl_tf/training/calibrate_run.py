@@ -7,13 +7,11 @@ import typing
 from absl import logging
 
 from gfl_tf.boxes.calibration import EdgeCalibration
-from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import calibration as calibrations
 from gfl_tf.evaluation import edges, matches, trust
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields
+from gfl_tf.training import fields, run_images
 from gfl_tf.training import run_dir as run_dirs
-from gfl_tf.training.evaluate_run import choose_data
 
 SPLIT = "calibration"
 
@@ -21,6 +19,7 @@ SPLIT = "calibration"
 def calibrate_run(
     run_dir: str | os.PathLike,
     which: str = "best",
+    *,
     annotations: str | os.PathLike | None = None,
     images: str | os.PathLike | None = None,
     levels: collections.abc.Sequence[float] = edges.LEVELS,
@@ -51,13 +50,13 @@ def calibrate_run(
             "were neither trained nor will be tested on: --annotations=PATH, and --images=FOLDER"
         )
     split = "val" if annotations else SPLIT
-    choose_data(config.data, split, annotations, images, on_bad_image)
+    run_images.choose(config.data, split, annotations, images, on_bad_image)
     dataset = configs.load_split(config, split)
     if annotations:
-        _warn_of_trained_images(run.read_config(), dataset)
+        _warn_of_trained_images(run, dataset)
     model, _ = run_dirs.load_run(run_dir, which)
     model.edge_calibration = None
-    with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
+    with run_images.named_errors():
         of_edges = trust.matched_edges(model, dataset, config.train.evaluation_batch_size, config.data.scale)
     if of_edges is None:
         raise ValueError(f"a detector with {type(model.boxes).__name__} states no spread of its edges to calibrate")
@@ -73,13 +72,11 @@ def calibrate_run(
     return calibration, before
 
 
-def _warn_of_trained_images(config, dataset):
+def _warn_of_trained_images(run, dataset):
     try:
-        trained = configs.load_split(config, "train").images
-    except (OSError, ValueError):  # it has moved since: nothing is known of it
+        known = run_images.num_trained(run, dataset)
+    except (OSError, ValueError):  # the training data have moved since: nothing is known of them
         return
-    paths = {os.path.realpath(record.path) for record in trained}
-    known = sum(os.path.realpath(record.path) in paths for record in dataset.images)
     if known:
         logging.warning(
             "%d of these %d images were trained on, where the errors are smaller than elsewhere: the intervals will be "

@@ -6,19 +6,17 @@ import os
 import pathlib
 import typing
 
-import ml_collections
-
 from gfl_tf import files
-from gfl_tf.data import images as image_files
 from gfl_tf.evaluation import coco, trust, tta
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields, provenance, report_page
+from gfl_tf.training import provenance, report_page, run_images
 from gfl_tf.training import run_dir as run_dirs
 
 
 def evaluate_run(
     run_dir: str | os.PathLike,
     which: str = "best",
+    *,
     annotations: str | os.PathLike | None = None,
     images: str | os.PathLike | None = None,
     output: str | os.PathLike | None = None,
@@ -59,7 +57,7 @@ def evaluate_run(
         raise ValueError("with test-time augmentation the images go one by one: leave out the batch size")
     run = run_dirs.RunDirectory(run_dir)
     config = run.read_config()
-    data_name = choose_data(config.data, "val", annotations, images, on_bad_image)
+    data_name = run_images.choose(config.data, "val", annotations, images, on_bad_image)
     config.data.scale = scale or config.data.scale
     dataset = configs.load_split(config, "val")
     if report:
@@ -68,7 +66,7 @@ def evaluate_run(
     weights = provenance.of_weights(run, which)
     model, _ = run_dirs.load_run(run_dir, which)
     model.prediction_decoder = model.prediction_decoder.changed(**(decoder or {}))
-    with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
+    with run_images.named_errors():
         if with_tta:
             scales = views or tta.default_scales(config.data.scale)
             result = tta.evaluate(model, dataset, scales, flip)
@@ -90,39 +88,3 @@ def evaluate_run(
         evaluated = report_page.Evaluated(which, model, dataset, result, metrics)
         report_page.write(report, run, config, evaluated)
     return result, metrics, output
-
-
-def choose_data(
-    data: ml_collections.ConfigDict,
-    split: str,
-    annotations: str | os.PathLike | None,
-    images: str | os.PathLike | None,
-    on_bad_image: str | None = None,
-) -> str:
-    """Puts annotations, images and "error" or "skip", where they are named, into a run's `config.data` for a split.
-
-    Args:
-        data: changed in place.
-        split: "val", or another that is held out.
-
-    Returns the data's name, "held_out" where they are.
-
-    Raises:
-        ValueError: the data are not there.
-    """
-    data.on_bad_image = on_bad_image or data.on_bad_image
-    if annotations:
-        data.update({f"{split}_annotations": str(annotations), f"{split}_images": "", "format": "auto"})
-    is_held_out = split in fields.held_out(data)
-    split = "train" if is_held_out else split
-    paths = {name: data[f"{split}_{name}"] for name in ("annotations", "images")}
-    if is_held_out and not os.path.exists(paths["annotations"]):
-        raise ValueError(
-            f"the images were held out of {paths['annotations']}, which is not there: put it back, or name "
-            "other data with --annotations=PATH"
-        )
-    paths["images"] = data[f"{split}_images"] = str(images or paths["images"])
-    fields.check_path(f"{split}_annotations", paths["annotations"], flag="--annotations")
-    if paths["images"]:
-        fields.check_path(f"{split}_images", paths["images"], flag="--images")
-    return "held_out" if is_held_out else pathlib.Path(paths["annotations"]).stem

@@ -10,14 +10,12 @@ from absl import logging
 
 from gfl_tf import files
 from gfl_tf.data import coco_entries, formats, pipeline
-from gfl_tf.data import images as image_files
 from gfl_tf.data.coco import load_coco
 from gfl_tf.data.formats.folder import read_folder
 from gfl_tf.evaluation import coco, information, review, review_json
 from gfl_tf.training import config as configs
-from gfl_tf.training import fields
+from gfl_tf.training import fields, run_images
 from gfl_tf.training import run_dir as run_dirs
-from gfl_tf.training.evaluate_run import choose_data
 from gfl_tf.visualization import review_page
 
 JSON_FILE, PAGE = "review.json", "index.html"
@@ -27,6 +25,7 @@ def review_run(
     run_dir: str | os.PathLike,
     output: str | os.PathLike,
     which: str = "best",
+    *,
     annotations: str | os.PathLike | None = None,
     images: str | os.PathLike | None = None,
     most: int = 100,
@@ -83,13 +82,13 @@ def _detect(model, dataset, config, judge):
     batches = pipeline.evaluation_batches(
         dataset, config.train.evaluation_batch_size, scale=config.data.scale, pad_value=model.pad_value
     )
-    with image_files.named_errors("Or leave out such images: --on_bad_image=skip"):
+    with run_images.named_errors():
         coco.collect(model, dataset, batches, coco.detect_function(model), observe=judge.add)
 
 
 def _annotated(config, annotations, images):
     """(content of the annotations in COCO's form, `CocoDataset`)."""
-    choose_data(config.data, "val", annotations, images)
+    run_images.choose(config.data, "val", annotations, images)
     dataset = configs.load_split(config, "val")
     split = "train" if "val" in fields.held_out(config.data) else "val"
     path, folder = config.data[f"{split}_annotations"], config.data[f"{split}_images"]
@@ -118,11 +117,10 @@ def _of_edges(judge, calibration):
 def _of_trained(run, dataset):
     """What is to be said of images that the run was trained on."""
     try:
-        trained = {os.path.realpath(record.path) for record in configs.load_split(run.read_config(), "train").images}
+        count = run_images.num_trained(run, dataset)
     except (OSError, ValueError) as error:
         text = f"Whether the run was trained on these images is not known: {error}"
     else:
-        count = sum(os.path.realpath(record.path) in trained for record in dataset.images)
         if not count:
             return []
         text = (

@@ -6,6 +6,9 @@ import typing
 
 from gfl_tf.data.coco import CocoDataset
 
+# What of `of_data_set` is a hash, and what another one means.
+HASHED = {"image_names": "other image ids or file names", "boxes": "other boxes or their classes"}
+
 
 def describe(
     train_data: CocoDataset, val_data: CocoDataset | None, teacher: str | None = None
@@ -58,18 +61,19 @@ def differences(one: dict[str, typing.Any], other: dict[str, typing.Any]) -> lis
             if before is not now:
                 found.append(f"{split}: {_count(before)} in the run, now {_count(now)}")
             continue
-        for name in ("num_images", "class_names"):
-            if before[name] != now[name]:
-                found.append(f"{split}: {name} {before[name]} in the run, now {now[name]}")
-        if before["num_images"] == now["num_images"]:  # else these differ anyway
-            for name, text in (("image_names", "image ids or file names"), ("boxes", "boxes or their classes")):
-                if before[name] != now[name] and None not in (before[name], now[name]):
-                    found.append(f"{split}: other {text}")
+        for name in differing(before, now):
+            found.append(f"{split}: " + HASHED.get(name, f"{name} {before[name]} in the run, now {now[name]}"))
     before, now = one.get("teacher"), other.get("teacher")
     if before != now:
         texts = ["none" if digest is None else f"weights of the SHA-256 {digest[:12]}..." for digest in (before, now)]
         found.append("teacher: {} in the run, now {}".format(*texts))
     return found
+
+
+def differing(one: dict[str, typing.Any], other: dict[str, typing.Any]) -> list[str]:
+    """Which of `of_data_set` differ. Of another number of images, or other classes, names and boxes differ anyway."""
+    found = [name for name in ("num_images", "class_names") if one[name] != other[name]]
+    return found or [name for name in HASHED if one[name] != other[name] and None not in (one[name], other[name])]
 
 
 def _count(described):

@@ -65,7 +65,7 @@ def test_other_data_are_refused_before_anything_is_evaluated(run, evaluate, conf
         evaluations.collect(paths)
     first, boxes, images, remedy = str(caught.value).splitlines()
     assert f"those of {paths[0]} " in first and "--annotations=PATH" in remedy
-    assert boxes == f"  {paths[1]}: other boxes or classes"
+    assert boxes == f"  {paths[1]}: other boxes or their classes"
     assert images == f"  {paths[2]}: 11 images in place of 12"
     assert not evaluate
 
