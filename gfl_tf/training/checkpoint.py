@@ -85,8 +85,8 @@ class Checkpoints:
         file, checksum = self._files(self._step())
         weight_file.write(arrays, file)
         try:
-            # The last: without it the checkpoint is incomplete.
-            files.write(checksum, f"{files.sha256(file)}  {file.name}\n", synced=True)
+            with files.replacing(checksum, synced=True) as opened:  # the last: without it the checkpoint is incomplete
+                opened.write(f"{files.sha256(file)}  {file.name}\n")
         except BaseException:
             file.unlink(missing_ok=True)
             checksum.unlink(missing_ok=True)
