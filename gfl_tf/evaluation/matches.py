@@ -76,7 +76,8 @@ def iou(boxes: np.ndarray, others: np.ndarray, is_crowd: np.ndarray | None = Non
 
 def _xywh(boxes):
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    # pycocotools reads the memory row by row, whatever the array's order is.
+    return np.ascontiguousarray(np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1))
 
 
 @dataclasses.dataclass(frozen=True)

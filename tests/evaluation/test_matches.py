@@ -76,3 +76,10 @@ def test_a_detector_without_spread():
     matches = Matches()
     matches.add(0, record(), found([[0, 0, 10, 8]], [0], [0.9]), (50, 100))
     assert matches.edges() is None and len(matches.scored().scores) == 1
+
+
+def test_overlaps_do_not_depend_on_the_order_in_memory():
+    """Boxes of served tensors lie column by column. A box of 2 x 2 in one of 4 x 2: 4 / 8."""
+    boxes = np.float32([[0, 0, 2, 2], [0, 0, 4, 2]])
+    for ordered in (boxes, np.asfortranarray(boxes)):
+        np.testing.assert_allclose(matches.iou(ordered, np.asfortranarray(boxes)), [[1, 0.5], [0.5, 1]])
