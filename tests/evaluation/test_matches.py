@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfl_tf.data.coco import ImageRecord
-from gfl_tf.evaluation.matches import FALSE, IN_CROWD, Matches, match
+from gfl_tf.evaluation.matches import FALSE, IN_CROWD, Matches, iou, match
 
 pytestmark = pytest.mark.one_stack
 
@@ -82,4 +82,4 @@ def test_overlaps_do_not_depend_on_the_order_in_memory():
     """Boxes of served tensors lie column by column. A box of 2 x 2 in one of 4 x 2: 4 / 8."""
     boxes = np.float32([[0, 0, 2, 2], [0, 0, 4, 2]])
     for ordered in (boxes, np.asfortranarray(boxes)):
-        np.testing.assert_allclose(matches.iou(ordered, np.asfortranarray(boxes)), [[1, 0.5], [0.5, 1]])
+        np.testing.assert_allclose(iou(ordered, np.asfortranarray(boxes)), [[1, 0.5], [0.5, 1]])
