@@ -8,7 +8,7 @@ where the probability rounds to 0 or 1.
 import tensorflow as tf
 
 
-def modulating_factor(y_true, probability, beta):
+def modulating_factor(y_true: tf.Tensor, probability: tf.Tensor, beta: float) -> tf.Tensor:
     """|y - sigma|^beta (GFL, eq. 2). At distance 0 its gradient is 0, too, which for beta < 1 would be infinite."""
     distance = y_true - probability
     if beta == 0.0:

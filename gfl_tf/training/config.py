@@ -101,7 +101,8 @@ def load_split(config: ml_collections.ConfigDict, split: str) -> CocoDataset:
 
 def _parts(config):
     """{"train", and what is held out of it: `CocoDataset`}."""
-    parts = hold_out(_read(config, "train"), fields.held_out(config.data), config.seed)
+    train, shares = _read(config, "train"), fields.held_out(config.data)
+    parts = hold_out(train, shares, config.seed) if shares else {"train": train}
     if not config.data.keep_empty:  # an evaluation keeps them: what is found there is wrong
         parts["train"] = without_empty_images(parts["train"])
     return parts
