@@ -13,6 +13,7 @@ from gfl_tf.ablation import ablate, page, plan, text
 from gfl_tf.ablation.ablate import Ablation
 from gfl_tf.ablation.plan import Budget, Training
 from gfl_tf.training import run_dir
+from tests.data.formats import examples
 
 pytestmark = pytest.mark.one_stack
 
@@ -61,6 +62,17 @@ def test_settings_and_data_of_a_run_stay_the_same(killed):
         run(other)
     with pytest.raises(ValueError, match="out holds gfl_3, not gfl_2b: choose another --output"):
         run(ablation_in(folder, "gfl_2b", ("12", "14")))
+
+
+def test_validation_data_without_boxes_are_refused(tmp_path):
+    train = examples.write_coco(tmp_path / "train.json", tmp_path / "images")
+    val = examples.write_text(tmp_path / "val.json", json.dumps({**json.loads(train.read_text()), "annotations": []}))
+    paths = {"train_annotations": train, "val_annotations": val}
+    paths |= dict.fromkeys(("train_images", "val_images"), tmp_path / "images")
+    fields = [f"--config.data.{name}={path}" for name, path in paths.items()]
+    with pytest.raises(ValueError, match="val.json has no box to find"):
+        run(ablation_in(tmp_path, fields=["--config.data.source=coco", *fields]))
+    assert not (tmp_path / "out" / "neither").exists()
 
 
 def test_without_time_nothing_is_trained(killed):

@@ -84,5 +84,7 @@ def test_other_settings(tiny_run, tmp_path):
     assert [item["bbox"] for item in other.detections] != [item["bbox"] for item in plain.detections][:2]
     stored = json.loads((output / "metrics.json").read_text())["settings"]
     assert stored == {"scale": [320, 192], "max_detections": 2, "nms": "soft_linear"}
+    _, metrics, _ = evaluate_run(tiny_run, **data, output=tmp_path / "none", decoder={"score_threshold": 0.9999})
+    assert metrics["edges"]["matched"] == 0  # which is said, not left out
     with pytest.raises(ValueError, match="iou_threshold is 7"):
         evaluate_run(tiny_run, **data, output=tmp_path / "other", decoder={"iou_threshold": 7})
