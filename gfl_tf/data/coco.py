@@ -185,11 +185,14 @@ def load_coco(
 
 
 def without_empty_images(dataset: CocoDataset) -> CocoDataset:
-    """The same without images that have no box (crowds not counted); how many they are is logged."""
-    kept = [record for record in dataset.images if len(record.boxes)]
+    """The same without images that have no box (crowds not counted), be they bad ones; how many are good is logged."""
+    report = dataset.report
+    kept, bad = ([record for record in each if len(record.boxes)] for each in (dataset.images, report.bad_images))
+    unsized = [entry for entry in report.unsized_images if entry["num_boxes"]]
     empty = len(dataset.images) - len(kept)
-    logging.info("%s: %d images without boxes are left out.", dataset.report.source, empty)
-    return dataclasses.replace(dataset, images=kept)
+    logging.info("%s: %d images without boxes are left out.", report.source, empty)
+    report = dataclasses.replace(report, bad_images=bad, unsized_images=unsized)
+    return dataclasses.replace(dataset, images=kept, report=report)
 
 
 def check_trainable(dataset: CocoDataset) -> None:

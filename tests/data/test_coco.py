@@ -64,6 +64,9 @@ def test_class_names_set_the_order(content, tmp_path):
 def test_images_without_boxes_can_be_dropped(content, tmp_path):
     dataset = without_empty_images(load_coco(content, tmp_path))
     assert [record.id for record in dataset.images] == [7]
+    (tmp_path / "b.png").write_bytes(b"")  # a training that goes on counts its images, bad ones too
+    dataset = without_empty_images(load_coco(content, tmp_path, on_bad_image="skip"))
+    assert [record.id for record in dataset.images] == [7] and not dataset.report.bad_images
 
 
 def test_crowds_are_kept_apart(content, tmp_path):

@@ -75,7 +75,7 @@ def to_coco(
         export: what a reader returned.
         class_names: the classes in the wanted order; by default the format's list, or all that occur, sorted.
         on_bad_image: "skip": an image whose size only its file could say, and does not, is logged and left out; the
-            list "skipped" of the content has its id and file name, and says why ("problem").
+            list "skipped" of the content has its id, file name and number of boxes, and says why ("problem").
 
     Raises:
         ValueError: objects of a class that is not among the names; images annotated twice or unreadable; see
@@ -103,7 +103,7 @@ def to_coco(
                     f"{image_checks.SKIP_FLAG}"
                 ) from error
             logging.warning("%s; skipped", error)
-            skipped.append({**image, "problem": str(error)})
+            skipped.append({**image, "num_boxes": len(entry.boxes), "problem": str(error)})
             return
         images.append({**image, "width": width, "height": height})
         scale = (width, height) if entry.relative else (1, 1)
