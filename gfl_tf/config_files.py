@@ -1,6 +1,7 @@
 """Config files: where they are, by path or by the name of one that comes with gfl_tf, how they are read and changed."""
 
 import collections.abc
+import copy
 import difflib
 import importlib.util
 import inspect
@@ -80,7 +81,7 @@ def overridden(
     Raises:
         ValueError: there is no such field, or its type is another.
     """
-    config = ml_collections.ConfigDict(config.to_dict())
+    config = ml_collections.ConfigDict(copy.deepcopy(config.to_dict()))  # tuples of dicts, too
     for argument in arguments:
         _check_field(config, argument.partition("=")[0].partition(".")[2])
     values = flags.FlagValues()

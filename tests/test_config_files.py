@@ -1,5 +1,6 @@
 """Configs by path and by name."""
 
+import copy
 import subprocess
 import sys
 
@@ -85,10 +86,16 @@ def test_needs_no_tensorflow():
 )
 def test_fields_from_a_command_line(argument, field, expected):
     config = config_files.load_config("gflv2_shapes")
-    before = config.to_dict()
+    before = copy.deepcopy(config.to_dict())
     changed = config_files.overridden(config, [argument])
     assert changed.train[field] == expected and type(changed.train[field]) is type(expected)
     assert config.to_dict() == before
+
+
+def test_a_field_of_an_operation_changes_a_copy():
+    config = config_files.load_config("small")
+    changed = config_files.overridden(config, ["--config.data.augmentations[1].probability=0.25"])
+    assert (changed.data.augmentations[1]["probability"], config.data.augmentations[1]["probability"]) == (0.25, 0.5)
 
 
 @pytest.mark.parametrize(

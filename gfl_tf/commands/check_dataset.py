@@ -11,6 +11,7 @@ report.json, with everything, and report.html, with pictures.
 """
 
 import os
+import re
 
 from absl import app, flags
 
@@ -29,9 +30,9 @@ def main():
     if not (FLAGS.path or FLAGS.train_annotations or FLAGS.val_annotations):
         raise app.UsageError("name the data: --path=FOLDER, or --train_annotations=PATH and --train_images=FOLDER.")
     for argument in start.field_arguments():
-        field = argument.partition("=")[0].rpartition(".")[2]
-        if argument.startswith("--config.data.") and field in FLAGS:
-            raise app.UsageError(f"{argument}: here --{field} says so.")
+        field = re.match(r"--?config\.data\.(\w+)", argument)
+        if field and field[1] in FLAGS:
+            raise app.UsageError(f"{argument}: here --{field[1]} says so.")
     try:
         if FLAGS.output:
             os.makedirs(FLAGS.output, exist_ok=True)

@@ -50,7 +50,10 @@ def find_parts(
                 findings = finding("reader", "", map(Example, lines))
             except (OSError, ValueError) as error:
                 findings = _refused("", error, lines)
-    return with_given(parts, given), findings
+    try:
+        return with_given(parts, given), findings
+    except ValueError as error:
+        return parts, [*findings, *_refused("", error, [])]
 
 
 def load(

@@ -273,6 +273,11 @@ def test_settings_are_those_of_a_training(maker, name, limits, reach):
     assert ("the bins reach" in text.targets_title(report)) == (reach == 16)
 
 
+def test_images_without_annotations_are_refused():
+    report = check.check(given={"val": Part("", "photos")}, settings=SETTINGS)
+    assert report.exit_code == 2 and "the val images photos have no annotations" in text.render(report)
+
+
 def test_real_data(shared):
     """BCCD as published: a degenerate box in each split, and a picture of train again in val."""
     report = check.check(str(shared / "data" / "bccd"), settings=check.Settings(scale=(320, 256)))
